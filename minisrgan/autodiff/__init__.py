@@ -1,0 +1,36 @@
+"""A tiny automatic differentiation engine on NumPy or CuPy arrays."""
+
+from . import batch_norm, conv, elementwise, linear, pixel_shuffle, pooling, reduce  # noqa: F401  operators
+from .batch_norm import BatchNorm
+from .conv import Conv2d, InputGrad, WeightGrad
+from .elementwise import Clip, LeakyReLU, PReLU, ReLU, Sigmoid, Softplus, WherePositive
+from .linear import Concatenate, MatMul, Pad
+from .pixel_shuffle import PixelShuffle, PixelUnshuffle
+from .pooling import MaxPool
+from .tensor import Op, Tensor, grad, no_grad, record, recording
+
+__all__ = [
+    "BatchNorm",
+    "Clip",
+    "Concatenate",
+    "Conv2d",
+    "InputGrad",
+    "LeakyReLU",
+    "MatMul",
+    "MaxPool",
+    "Op",
+    "PReLU",
+    "Pad",
+    "PixelShuffle",
+    "PixelUnshuffle",
+    "ReLU",
+    "Sigmoid",
+    "Softplus",
+    "Tensor",
+    "WeightGrad",
+    "WherePositive",
+    "grad",
+    "no_grad",
+    "record",
+    "recording",
+]

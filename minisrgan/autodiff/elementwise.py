@@ -1,0 +1,204 @@
+"""Operations on each number by itself, each formula beside its derivative, and the Tensor's operators.
+
+Inputs broadcast by NumPy's rules. The engine sums a cotangent back to the shape of its input.
+"""
+
+from ..arrays import array_module
+from .tensor import Op, Tensor
+
+
+class Elementwise(Op):
+    broadcasts = True
+
+
+class Add(Elementwise):
+    """x + y;  1, 1."""
+
+    def forward(x, y):
+        return x + y
+
+    def vjp(g, out, x, y):
+        return lambda: g, lambda: g
+
+
+class Sub(Elementwise):
+    """x - y;  1, -1."""
+
+    def forward(x, y):
+        return x - y
+
+    def vjp(g, out, x, y):
+        return lambda: g, lambda: -g
+
+
+class Mul(Elementwise):
+    """x·y;  y, x."""
+
+    linear = True
+
+    def forward(x, y):
+        return x * y
+
+    def vjp(g, out, x, y):
+        return lambda: g * y, lambda: g * x
+
+
+class Div(Elementwise):
+    """x/y;  1/y, -x/y²."""
+
+    def forward(x, y):
+        return x / y
+
+    def vjp(g, out, x, y):
+        return lambda: g / y, lambda: -g * out / y
+
+
+class Neg(Elementwise):
+    """-x;  -1."""
+
+    linear = True
+
+    def forward(x):
+        return -x
+
+    def vjp(g, out, x):
+        return lambda: -g
+
+
+class Pow(Elementwise):
+    """xᵖ for a constant p;  p·xᵖ⁻¹."""
+
+    def forward(x, exponent):
+        return x**exponent
+
+    def vjp(g, out, x, exponent):
+        return lambda: g * exponent * x ** (exponent - 1)
+
+
+class Exp(Elementwise):
+    """eˣ;  eˣ."""
+
+    def forward(x):
+        return array_module(x).exp(x)
+
+    def vjp(g, out, x):
+        return lambda: g * out
+
+
+class Log(Elementwise):
+    """ln x;  1/x."""
+
+    def forward(x):
+        return array_module(x).log(x)
+
+    def vjp(g, out, x):
+        return lambda: g / x
+
+
+class Sigmoid(Elementwise):
+    """σ(x) = 1/(1 + e⁻ˣ) = (1 + tanh(x/2))/2, which cannot overflow;  σ(1 - σ)."""
+
+    def forward(x):
+        half = x.dtype.type(0.5)
+        return half * (1 + array_module(x).tanh(half * x))
+
+    def vjp(g, out, x):
+        return lambda: g * out * Sigmoid(-x)
+
+
+class Softplus(Elementwise):
+    """ln(1 + eˣ) = max(x, 0) + ln(1 + e^-|x|), which cannot overflow;  σ(x)."""
+
+    def forward(x):
+        xp = array_module(x)
+        return xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x)))
+
+    def vjp(g, out, x):
+        return lambda: g * Sigmoid(x)
+
+
+class WherePositive(Elementwise):
+    """u where x > 0, v elsewhere;  0 in x, and g goes to whichever of u and v was taken.
+
+    It is the one choice from which |x|, ReLU and its relatives take their derivatives.
+    """
+
+    def forward(x, u, v):
+        return array_module(x).where(x > 0, u, v)
+
+    def vjp(g, out, x, u, v):
+        return None, lambda: WherePositive(x, g, 0), lambda: WherePositive(x, 0, g)
+
+
+class Abs(Elementwise):
+    """|x|;  sign x, and 0 at 0."""
+
+    def forward(x):
+        return abs(x)
+
+    def vjp(g, out, x):
+        return lambda: g * Tensor(array_module(x.data).sign(x.data))
+
+
+class Clip(Elementwise):
+    """x held within [low, high];  1 strictly inside, 0 outside."""
+
+    def forward(x, low, high):
+        return x.clip(low, high)
+
+    def vjp(g, out, x, low, high):
+        inside = (x.data > low) & (x.data < high)
+        return lambda: g * Tensor(inside.astype(x.dtype))
+
+
+class ReLU(Elementwise):
+    """max(x, 0);  1 where x > 0, else 0."""
+
+    def forward(x):
+        return array_module(x).maximum(x, 0)
+
+    def vjp(g, out, x):
+        return lambda: WherePositive(x, g, 0)
+
+
+class LeakyReLU(Elementwise):
+    """x where x > 0, else slope·x;  1 or slope."""
+
+    def forward(x, slope):
+        return array_module(x).where(x > 0, x, slope * x)
+
+    def vjp(g, out, x, slope):
+        return lambda: WherePositive(x, g, g * slope)
+
+
+class PReLU(Elementwise):
+    """x where x > 0, else a·x with a slope a learned for each channel;  1 or a in x, 0 or x in a.
+
+    He et al. 2015, "Delving deep into rectifiers", equation 1.
+    """
+
+    def forward(x, a):
+        return array_module(x).where(x > 0, x, a * x)
+
+    def vjp(g, out, x, a):
+        return lambda: WherePositive(x, g, g * a), lambda: WherePositive(x, 0, g * x)
+
+
+def add_operators():
+    """Let Tensors be written as the mathematics is: x * y + 1."""
+    Tensor.__add__ = Tensor.__radd__ = lambda x, y: Add(x, y)
+    Tensor.__mul__ = Tensor.__rmul__ = lambda x, y: Mul(x, y)
+    Tensor.__sub__ = lambda x, y: Sub(x, y)
+    Tensor.__rsub__ = lambda x, y: Sub(y, x)
+    Tensor.__truediv__ = lambda x, y: Div(x, y)
+    Tensor.__rtruediv__ = lambda x, y: Div(y, x)
+    Tensor.__neg__ = lambda x: Neg(x)
+    Tensor.__pow__ = lambda x, exponent: Pow(x, exponent=exponent)
+    Tensor.__abs__ = lambda x: Abs(x)
+    Tensor.exp = lambda x: Exp(x)
+    Tensor.log = lambda x: Log(x)
+    Tensor.clip = lambda x, low, high: Clip(x, low=low, high=high)
+    Tensor.__array_ufunc__ = None  # so that array * tensor asks the Tensor, not NumPy
+
+
+add_operators()

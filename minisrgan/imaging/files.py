@@ -1,0 +1,160 @@
+"""Photos in and out of files. Whatever a photo is stored as, it comes in as uint8 RGB, upright."""
+
+import os
+import uuid
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ..errors import ImageError, ShapeError
+
+JPEG = ("JPEG", {"quality": 95, "subsampling": 0})  # 0 keeps the colours at full resolution
+TIFF = ("TIFF", {})
+FORMATS = {  # suffix: Pillow's name of the format, and how to save it
+    ".png": ("PNG", {}),
+    ".jpg": JPEG,
+    ".jpeg": JPEG,
+    ".webp": ("WEBP", {"lossless": True, "exact": True}),  # exact keeps the colours of transparent pixels
+    ".tif": TIFF,
+    ".tiff": TIFF,
+    ".bmp": ("BMP", {}),
+}
+OPAQUE = ("JPEG", "BMP")  # formats written without transparency
+PHOTO_SUFFIXES = (*FORMATS, ".gif")
+
+
+def read_photo(path):
+    """The photo in a file as (rgb, alpha): uint8 (H, W, 3), and uint8 (H, W) or None without any alpha.
+
+    Any format and kind of pixels that Pillow reads: grey, palette, CMYK, ... are converted to RGB; 16-bit
+    grey (and 32-bit integers, taken as 16-bit) to round(v / 257); of 16-bit colour Pillow itself keeps the
+    high bytes. A photo turned by its EXIF tag is turned upright. Of an animation it is the first frame.
+
+    Raises ImageError, in one line, for a file that is missing, empty, cut short of pixels, damaged, no
+    picture, one of floating-point numbers (which have no agreed range), or of more pixels than Pillow
+    thinks safe to unpack (twice `Image.MAX_IMAGE_PIXELS`, about 179 million).
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise ImageError(f"{path}: this is a folder, not a photo: name a file")
+        if path.stat().st_size == 0:
+            raise ImageError(f"{path}: the file is empty: copy or download it again")
+        with warnings.catch_warnings():
+            # Pillow warns of odd metadata, which no pixel depends on, and of large photos within the limit.
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                return _rgb_and_alpha(ImageOps.exif_transpose(image), path)
+    except ImageError:
+        raise
+    except FileNotFoundError:
+        raise ImageError(f"{path}: there is no such file: check the name") from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{path}: not a picture of a known format: convert it to PNG or JPEG") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"{path}: too many pixels to unpack safely: shrink it or cut it in parts") from None
+    except Exception as error:  # a damaged file can make Pillow's decoders raise nearly anything
+        raise ImageError(
+            f"{path}: the photo cannot be read ({_reason(error)}): copy or download it again, or save it anew as PNG"
+        ) from None
+
+
+def _rgb_and_alpha(image, path):
+    if image.mode == "F":
+        raise ImageError(f"{path}: floating-point pixels have no agreed range: save it with 8 or 16 bits")
+    if image.mode.startswith("I"):  # Pillow would clip 16-bit grey at 255, not scale it
+        values = np.asarray(image)
+        grey = np.floor(values / 257 + 0.5).clip(0, 255).astype(np.uint8)
+        alpha = None
+        if image.has_transparency_data:
+            alpha = np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)
+        return np.dstack([grey] * 3), alpha
+    if image.has_transparency_data:
+        rgba = np.array(image.convert("RGBA"))
+        return np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])
+    return np.array(image.convert("RGB")), None
+
+
+def _reason(error):
+    """What an exception says, on one line, without the temporary names that an OSError would add."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+def write_photo(path, rgb, alpha=None):
+    """Write rgb, uint8 (H, W, 3), and alpha, uint8 (H, W), to `path`, in the format of its suffix.
+
+    The file is written whole or not at all, with the folders it needs. Every format but JPEG keeps the
+    pixels exactly. JPEG has quality 95 and full colour resolution. JPEG and BMP hold no transparency: the
+    photo is laid over white, round((alpha rgb + (255 - alpha) 255) / 255).
+
+    Raises ShapeError for other arrays, and ImageError, in one line, for a suffix that is not known or a
+    file that cannot be written.
+    """
+    path = Path(path)
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+        raise ShapeError(f"{path}: a photo is uint8 (H, W, 3), not {rgb.dtype} {rgb.shape}")
+    if alpha is not None and (alpha.dtype != np.uint8 or alpha.shape != rgb.shape[:2]):
+        raise ShapeError(f"{path}: its alpha is uint8 {rgb.shape[:2]}, not {alpha.dtype} {alpha.shape}")
+    if path.suffix.lower() not in FORMATS:
+        raise ImageError(f"{path}: no photo format ends in {path.suffix!r}: use one of {', '.join(FORMATS)}")
+    name, options = FORMATS[path.suffix.lower()]
+    if alpha is None:
+        pixels = rgb
+    elif name in OPAQUE:
+        opacity = alpha[..., None].astype(np.uint16)
+        pixels = ((opacity * rgb + (255 - opacity) * 255 + 127) // 255).astype(np.uint8)
+    else:
+        pixels = np.dstack([rgb, alpha])
+    encoded = BytesIO()
+    try:
+        Image.fromarray(pixels).save(encoded, name, **options)
+        write_whole(path, encoded.getbuffer())
+    except (OSError, ValueError) as error:  # ValueError: more pixels on a side than the format can hold
+        raise ImageError(
+            f"{path}: the photo cannot be written ({_reason(error)}): "
+            "check the folder, the space left, and that the format can hold this size"
+        ) from None
+
+
+def write_whole(path, data):
+    """Write bytes to `path` so that at any moment it holds all of the old content or all of the new.
+
+    They go to a temporary file in the same folder, created with its parents, which then takes the name; if
+    anything fails, it is removed. Raises OSError: the caller knows what kind of file it is, and says so.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut could keep the new name and lose the bytes
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def find_photos(folder):
+    """The photos directly in a folder, by suffix, as Paths sorted by name; hidden files are left out.
+
+    Raises ImageError for a folder that is missing, is no folder, cannot be listed or has no photo in it.
+    """
+    folder = Path(folder)
+    try:
+        files = [path for path in folder.iterdir() if path.is_file()]
+    except FileNotFoundError:
+        raise ImageError(f"{folder}: there is no such folder: check the name") from None
+    except NotADirectoryError:
+        raise ImageError(f"{folder}: this is a file: name the folder that it is in") from None
+    except OSError as error:
+        raise ImageError(f"{folder}: the folder cannot be listed ({_reason(error)})") from None
+    visible = (path for path in files if not path.name.startswith("."))  # ._x.jpg is macOS's notes on x.jpg
+    photos = sorted(path for path in visible if path.suffix.lower() in PHOTO_SUFFIXES)
+    if not photos:
+        raise ImageError(f"{folder}: no photos in this folder: it needs {', '.join(PHOTO_SUFFIXES)} files")
+    return photos

@@ -1,0 +1,102 @@
+"""Training crops: high-resolution patches and the low-resolution ones exactly under them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import ConfigError, ImageError
+from .files import read_photo
+from .resize import crop_to_multiple, downsample
+
+
+class Crop(NamedTuple):
+    """Where a patch is: which photo, its top left corner in LR pixels, and one of the 8 orientations."""
+
+    photo: int
+    top: int
+    left: int
+    orientation: int
+
+
+def orient(image, orientation):
+    """One of the 8 symmetries of the square: mirrored from 4 up, then turned by orientation * 90 degrees."""
+    return np.rot90(image[:, ::-1] if orientation >= 4 else image, orientation % 4)
+
+
+class PhotoSet:
+    """Photos held in memory as uint8, in high resolution and in low, to cut aligned patches from.
+
+    The low-resolution photos are made once, from whole photos: a patch shrunk alone would have the wrong
+    pixels along its edges, where the kernel reaches beyond it.
+
+    names     the names of the photos, in the order that `Crop.photo` counts them
+    skipped   the names of the photos left out because a side is shorter than the crop
+    """
+
+    def __init__(self, photos, scale=4, crop=96):
+        """From (name, rgb) pairs with rgb uint8 (H, W, 3); `crop` is the side of a patch in HR pixels.
+
+        Raises ConfigError for a crop that is not a multiple of the scale, ImageError if no photo is left.
+        """
+        if scale < 1 or crop < 1 or crop % scale:
+            raise ConfigError(
+                f"a crop of {crop} pixels is not a multiple of the scale {scale}: "
+                "both start at 1, and the low-resolution crop is crop / scale"
+            )
+        self.scale, self.crop = scale, crop
+        self.names, self.skipped = [], []
+        self._hr, self._lr = [], []
+        for name, rgb in photos:
+            if min(rgb.shape[:2]) < crop:
+                self.skipped.append(name)
+                continue
+            hr = crop_to_multiple(rgb, scale)
+            self.names.append(name)
+            self._hr.append(hr)
+            self._lr.append(downsample(hr, scale))
+        if not self.names:
+            raise ImageError(
+                f"none of the {len(self.skipped)} photos is large enough to train on: "
+                f"at least {crop} x {crop} pixels are needed"
+            )
+
+    @classmethod
+    def from_files(cls, paths, scale=4, crop=96):
+        """The photos in `paths`, transparency ignored. Raises ImageError for one that cannot be read."""
+        return cls(((Path(path).name, read_photo(path)[0]) for path in paths), scale, crop)
+
+    def __len__(self):
+        return len(self.names)
+
+    def choose(self, rng, n):
+        """A list of `n` random crops of distinct photos; with fewer photos, all are used before any repeats.
+
+        Photos are equally likely whatever their size, then places within one, then orientations. `rng` is a
+        `numpy.random.Generator`, whose state alone decides.
+        """
+        rounds = [rng.permutation(len(self)).tolist() for _ in range(0, n, len(self))]
+        return [self._crop_of(rng, photo) for photo in sum(rounds, [])[:n]]
+
+    def _crop_of(self, rng, photo):
+        height, width = self._lr[photo].shape[:2]
+        side = self.crop // self.scale
+        top, left, orientation = rng.integers([height - side + 1, width - side + 1, 8]).tolist()
+        return Crop(photo, top, left, orientation)
+
+    def hr(self, crops):
+        """The high-resolution patches, uint8 (n, crop, crop, 3)."""
+        return self._cut(self._hr, crops, self.scale)
+
+    def lr(self, crops):
+        """The low-resolution patches, uint8 (n, crop / scale, crop / scale, 3), placed and turned alike."""
+        return self._cut(self._lr, crops, 1)
+
+    def _cut(self, images, crops, unit):
+        """Patches from `images`, which have `unit` pixels for one of the low resolution."""
+        side = self.crop // self.scale * unit
+        patches = np.empty((len(crops), side, side, 3), np.uint8)
+        for patch, (photo, top, left, orientation) in zip(patches, crops, strict=True):
+            top, left = top * unit, left * unit
+            patch[:] = orient(images[photo][top : top + side, left : left + side], orientation)
+        return patches

@@ -1,0 +1,119 @@
+"""MATLAB's bicubic `imresize`, the resampling behind every published super-resolution table.
+
+Output pixel i of a resize by s has its centre at u = (i + 1/2) / s - 1/2 in input pixels, and is
+
+    y[i] = sum_j w[i, j] x[j],    w[i, j] = k(m (u - j)) / sum_j k(m (u - j)),    m = min(s, 1)
+
+where k is Keys' cubic with a = -1/2 ("Cubic convolution interpolation for digital image processing", 1981).
+m < 1 widens the kernel when shrinking, so that it also removes what the small image cannot hold
+(antialiasing). Beyond an edge the edge pixel is repeated, as in the published low-resolution sets (newer
+MATLAB releases mirror the image there). The rows are resized first and then the columns, and each pass is
+rounded, halves up, and clipped to uint8: the figures in the tables depend on all of this.
+
+At scales that are powers of two the weights are fractions with a small power of two below, so the sums are
+exact in float64 and no half can be rounded the wrong way.
+"""
+
+import numpy as np
+
+from ..errors import ImageError, ShapeError
+
+BAND = 128  # output rows at a time: bounds the float64 scratch space, which would be 8 times the photo
+
+
+def cubic(x):
+    """Keys' kernel with a = -1/2, of any shape:
+
+    k(x) =  3/2 |x|^3 - 5/2 |x|^2 + 1            for |x| <= 1
+           -1/2 |x|^3 + 5/2 |x|^2 - 4 |x| + 2    for 1 < |x| <= 2
+            0                                    elsewhere
+    """
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x**2 + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x <= 1, near, np.where(x <= 2, far, 0))
+
+
+def _taps(n_in, n_out, scale):
+    """The input pixels that each output pixel is made of, and their weights, both (n_out, taps)."""
+    shrink = min(scale, 1)
+    centre = (np.arange(n_out)[:, None] + 0.5) / scale - 0.5
+    pixel = np.floor(centre - 2 / shrink) + np.arange(np.ceil(4 / shrink) + 2)
+    weights = cubic(shrink * (centre - pixel))
+    weights /= weights.sum(axis=1, keepdims=True)
+    return pixel.clip(0, n_in - 1).astype(int), weights
+
+
+def resize_matrix(n_in, n_out, scale):
+    """The resize of one axis as a matrix W, (n_out, n_in) float64: y = W x.
+
+    `scale` is output over input pixels: 4 to enlarge four times, 1/4 to shrink. Every row sums to 1. An
+    image X is resized to W_rows X W_cols^T.
+    """
+    pixels, weights = _taps(n_in, n_out, scale)
+    matrix = np.zeros((n_out, n_in))
+    # The edge pixel, repeated, may be among the taps many times: add.at sums what it gets.
+    np.add.at(matrix, (np.arange(n_out)[:, None], pixels), weights)
+    return matrix
+
+
+def _resize_rows(image, n_out, scale):
+    """One pass, over the first axis of a uint8 image: the product with `resize_matrix`, without its zeros."""
+    pixels, weights = _taps(len(image), n_out, scale)
+    weights = weights.reshape(weights.shape + (1,) * (image.ndim - 1))
+    out = np.empty((n_out, *image.shape[1:]), np.uint8)
+    for start in range(0, n_out, BAND):
+        band = slice(start, start + BAND)
+        total = sum(weights[band, tap] * image[pixels[band, tap]] for tap in range(pixels.shape[1]))
+        out[band] = np.floor(total + 0.5).clip(0, 255)
+    return out
+
+
+def _resize(image, height, width, scale):
+    rows_done = _resize_rows(image, height, scale)
+    both_done = _resize_rows(rows_done.swapaxes(0, 1), width, scale).swapaxes(0, 1)
+    return np.ascontiguousarray(both_done)
+
+
+def _check(image, scale):
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape:
+        raise ShapeError(f"a resize takes a uint8 (H, W) or (H, W, C) image, not {image.dtype} {image.shape}")
+    if scale < 1 or scale != int(scale):
+        raise ShapeError(f"the scale of a resize is a whole number from 1 up, not {scale}")
+
+
+def crop_to_multiple(image, scale):
+    """The top left of an (H, W[, C]) image, cut so that both sides are multiples of `scale`: a view.
+
+    Raises ImageError for an image with a side shorter than `scale`.
+    """
+    height, width = (n // scale * scale for n in image.shape[:2])
+    if 0 in (height, width):
+        raise ImageError(
+            f"an image of {image.shape[1]} x {image.shape[0]} pixels is too small to shrink "
+            f"{scale} times: use one of at least {scale} x {scale}"
+        )
+    return image[:height, :width]
+
+
+def downsample(image, scale):
+    """A uint8 image shrunk by a whole `scale`, as MATLAB's `imresize(image, 1/scale)`.
+
+    (H, W) or (H, W, C) gives (H / scale, W / scale[, C]). Raises ShapeError for anything but a uint8 image
+    with sides that are multiples of `scale`: `crop_to_multiple` first.
+    """
+    _check(image, scale)
+    height, width = image.shape[:2]
+    if height % scale or width % scale:
+        raise ShapeError(f"{width} x {height} pixels cannot shrink {scale} times: crop_to_multiple first")
+    return _resize(image, height // scale, width // scale, 1 / scale)
+
+
+def upsample(image, scale):
+    """A uint8 image enlarged by a whole `scale`, as MATLAB's `imresize(image, scale)`: the bicubic baseline.
+
+    (H, W) or (H, W, C) gives (H scale, W scale[, C]). Raises ShapeError for anything but a uint8 image.
+    """
+    _check(image, scale)
+    height, width = image.shape[:2]
+    return _resize(image, height * scale, width * scale, scale)

@@ -1,0 +1,1 @@
+"""The generator G, the discriminator D, and their weights in files."""

@@ -1,0 +1,53 @@
+"""D, the discriminator: how likely is it that an image is real? Ledig et al. 2017, figure 4.
+
+    image ─ 8 × [conv 3×3, BN but on the first, LeakyReLU 0.2] ─ dense, LeakyReLU ─ dense 1 ─ logit
+
+Channels double and the size halves in turn: c, c/2, 2c, 2c/2, 4c, 4c/2, 8c, 8c/2 (/2: stride 2). The
+images are (N, crop, crop, 3) in [-1, 1]; the logits z are (N,), and σ(z) is the probability.
+"""
+
+from dataclasses import dataclass
+
+from ..errors import ConfigError, ShapeError
+from ..nn import BatchNorm, Conv, Dense, LeakyReLU, Module, Sequential
+
+SLOPE = 0.2
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """channels of the first convolution, units of the dense layer, and the size of the images it judges."""
+
+    channels: int = 64
+    dense: int = 1024
+    crop: int = 96
+
+    def __post_init__(self):
+        if min(self.channels, self.dense, self.crop) < 1:
+            raise ConfigError("a discriminator's channels, dense units and crop are at least 1")
+
+
+class Discriminator(Module):
+    def __init__(self, config, rng):
+        self.config = config
+        self.layers = []
+        cin, size = 3, config.crop
+        for width in (1, 2, 4, 8):
+            for stride in (1, 2):
+                cout = config.channels * width
+                conv = Conv(rng, cin, cout, stride=stride, slope=SLOPE)
+                norm = [BatchNorm(cout)] if self.layers else []
+                self.layers.append(Sequential(conv, *norm, LeakyReLU(SLOPE)))
+                cin, size = cout, -(-size // stride)
+        self.dense = Sequential(Dense(rng, size * size * cin, config.dense, slope=SLOPE), LeakyReLU(SLOPE))
+        self.logit = Dense(rng, config.dense, 1, slope=1.0)
+
+    def forward(self, image):
+        crop = self.config.crop
+        if image.shape[1:] != (crop, crop, 3):
+            raise ShapeError(f"this discriminator judges images (N, {crop}, {crop}, 3), not {image.shape}")
+        x = image
+        for layer in self.layers:
+            x = layer(x)
+        n, h, w, c = x.shape
+        return self.logit(self.dense(x.reshape((n, h * w * c)))).reshape((n,))

@@ -1,0 +1,107 @@
+"""G, the generator: a low-resolution image to a high-resolution one. Ledig et al. 2017, figure 4.
+
+    LR ─ conv 9×9, PReLU ─┬─ residual blocks ─ conv 3×3, BN ─(+)─ [conv 3×3, shuffle ×2, PReLU] … ─ conv 9×9 ─ SR
+                          └──────────────────────────────────┘
+
+LR is (N, h, w, 3) in [0, 1]; SR is (N, scale·h, scale·w, 3), nominally in [-1, 1]. Two options depart from
+the paper: no batch norm (fewer artifacts: Lim et al. 2017), and a global skip that adds the bicubic
+enlargement, so that the network learns only what bicubic lacks.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..arrays import array_module
+from ..autodiff import MatMul, Tensor
+from ..errors import ConfigError
+from ..imaging.resize import resize_matrix
+from ..nn import BatchNorm, Conv, Module, PReLU, Sequential, SubpixelConv
+
+START = 0.01  # of He's weights in the last layer, where a skip brings the image: the network starts as a whisper
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """channels and residual blocks of the trunk; side of the first and last kernel; scale: 2, 4 or 8."""
+
+    channels: int = 64
+    blocks: int = 16
+    edge_kernel: int = 9
+    batch_norm: bool = True
+    bicubic_skip: bool = False
+    scale: int = 4
+
+    def __post_init__(self):
+        if self.scale not in (2, 4, 8):
+            raise ConfigError(f"a generator's scale is 2, 4 or 8, not {self.scale}")
+        if self.edge_kernel < 1 or self.edge_kernel % 2 == 0:
+            raise ConfigError(f"a generator's edge kernel is odd, not {self.edge_kernel}")
+        if self.channels < 1 or self.blocks < 0:
+            raise ConfigError("a generator has at least one channel and no fewer than 0 blocks")
+
+
+class ResidualBlock(Module):
+    """x + BN(conv(PReLU(BN(conv(x)))))."""
+
+    def __init__(self, rng, channels, batch_norm):
+        self.conv1 = norm_conv(rng, channels, batch_norm)
+        self.prelu = PReLU(channels)
+        self.conv2 = norm_conv(rng, channels, batch_norm)
+
+    def forward(self, x):
+        return x + self.conv2(self.prelu(self.conv1(x)))
+
+
+def norm_conv(rng, channels, batch_norm):
+    conv = Conv(rng, channels, channels)
+    return Sequential(conv, BatchNorm(channels)) if batch_norm else conv
+
+
+class Generator(Module):
+    def __init__(self, config, rng):
+        c = config.channels
+        self.config = config
+        self.head = Sequential(Conv(rng, 3, c, kernel=config.edge_kernel), PReLU(c))
+        self.blocks = [ResidualBlock(rng, c, config.batch_norm) for _ in range(config.blocks)]
+        self.trunk = norm_conv(rng, c, config.batch_norm)
+        doublings = int(math.log2(config.scale))
+        self.upsample = [Sequential(SubpixelConv(rng, c), PReLU(c)) for _ in range(doublings)]
+        self.tail = Conv(rng, c, 3, kernel=config.edge_kernel)
+        if config.bicubic_skip:
+            self.tail.weight.data *= START
+
+    def forward(self, lr):
+        first = x = self.head(lr)
+        for block in self.blocks:
+            x = block(x)
+        x = self.trunk(x) + first
+        for enlarge in self.upsample:
+            x = enlarge(x)
+        sr = self.tail(x)
+        return sr + (enlarge_bicubic(lr, self.config.scale) * 2 - 1) if self.config.bicubic_skip else sr
+
+    def receptive_radius(self):
+        """How many LR pixels away, at most, an output pixel can see: the halo that makes tiles exact."""
+        edge = self.config.edge_kernel // 2
+        enlarging = sum(1 / 2**i for i in range(len(self.upsample)))  # a kernel of 3 on ever smaller pixels
+        return max(2, math.ceil(edge + 2 * self.config.blocks + 1 + enlarging + edge / self.config.scale))  # bicubic: 2
+
+
+def enlarge_bicubic(x, scale):
+    """(N, h, w, C) → (N, scale·h, scale·w, C) by bicubic interpolation, which is a matrix product over the rows
+    and then, the axes exchanged, over the columns."""
+    for _ in range(2):
+        n, h, w, c = x.shape
+        rows = MatMul(bicubic_matrix(h, scale, x), x.reshape((n, h, w * c)))
+        x = rows.reshape((n, h * scale, w, c)).transpose((0, 2, 1, 3))
+    return x
+
+
+def bicubic_matrix(size, scale, like):
+    return Tensor(array_module(like.data).asarray(cached_matrix(size, scale).astype(like.dtype)))
+
+
+@lru_cache(maxsize=16)
+def cached_matrix(size, scale):
+    return resize_matrix(size, size * scale, scale)

@@ -1,0 +1,68 @@
+"""Weights in files: safetensors, which hold arrays and text and can run nothing."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from ..errors import ConfigError, WeightsError
+from ..imaging.files import write_whole
+from .generator import Generator, GeneratorConfig
+
+DEFAULT = Path(__file__).parent.parent / "weights" / "tiny.safetensors"  # trained by us, in the package
+GENERATOR = "minisrgan generator"
+
+
+def write_arrays(path, arrays, **metadata):
+    """Write {name: NumPy array} with JSON-able metadata, whole or not at all."""
+    text = {key: json.dumps(value) for key, value in metadata.items()}
+    write_whole(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, text))
+
+
+def read_arrays(path):
+    """({name: array}, metadata) of a file that `write_arrays` wrote. Raises WeightsError for any other."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such file") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: not a safetensors file, or a damaged one ({error}); {what_to_do(path)}") from None
+
+
+def what_to_do(path):
+    try:
+        start = Path(path).read_bytes()[:64] if Path(path).is_file() else b""
+    except OSError:
+        start = b""
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer: run `git lfs pull` to get the file itself"
+    return "give a generator.safetensors of a run"
+
+
+def save_generator(path, generator):
+    """Write a generator and what is needed to build it again."""
+    write_arrays(path, generator.state(), kind=GENERATOR, config=asdict(generator.config))
+
+
+def load_generator(path):
+    """The generator in a file of `save_generator`, in evaluation mode. Raises WeightsError for another file."""
+    arrays, metadata = read_arrays(path)
+    if metadata.get("kind") != GENERATOR:
+        raise WeightsError(f"{path}: holds no minisrgan generator; give a generator.safetensors of a run")
+    try:
+        generator = Generator(GeneratorConfig(**metadata["config"]), np.random.default_rng(0))
+    except (KeyError, TypeError, ConfigError) as error:
+        raise WeightsError(f"{path}: its configuration makes no generator ({error})") from None
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise WeightsError(f"{path}: {name!r} holds NaN or infinity; the training that wrote it went wrong")
+    try:
+        generator.load_state(arrays)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    return generator.eval()

@@ -1,0 +1,224 @@
+"""Modules, layers and their initialisation."""
+
+import math
+from contextlib import contextmanager
+
+import numpy as np
+
+from . import autodiff as op
+from .arrays import array_module, to_device, to_numpy
+from .autodiff import Tensor
+from .autodiff.batch_norm import batch_statistics
+from .errors import WeightsError
+
+
+class Parameter(Tensor):
+    """A Tensor that is learned."""
+
+    __slots__ = ()
+
+    def __init__(self, data):
+        super().__init__(data, requires_grad=True)
+
+
+class Module:
+    """A function with Parameters and Modules as attributes, which it finds by itself, lists of Modules included.
+
+    Arrays named in the class attribute `buffers` are state too, but not learned.
+    """
+
+    buffers = ()
+    training = True
+
+    def __call__(self, *inputs):
+        return self.forward(*inputs)
+
+    def modules(self, prefix=""):
+        """(dotted prefix, module) for this module and all within it."""
+        yield prefix, self
+        for name, value in vars(self).items():
+            numbered = enumerate(value) if isinstance(value, list) else ()
+            for path, each in [(name, value), *((f"{name}.{i}", each) for i, each in numbered)]:
+                if isinstance(each, Module):
+                    yield from each.modules(f"{prefix}{path}.")
+
+    def named_parameters(self):
+        """{dotted name: Parameter}, in the order in which they were made."""
+        return {
+            prefix + name: value
+            for prefix, module in self.modules()
+            for name, value in vars(module).items()
+            if isinstance(value, Parameter)
+        }
+
+    def parameters(self):
+        return list(self.named_parameters().values())
+
+    def parameter_count(self):
+        return sum(parameter.size for parameter in self.parameters())
+
+    def train(self, on=True):
+        """Batch norm uses (and learns) the batch's statistics if `on`, its frozen running ones if not."""
+        for _, module in self.modules():
+            module.training = on
+        return self
+
+    def eval(self):
+        return self.train(False)
+
+    def to(self, device=None, dtype=None):
+        """Move the state to a device, or to another floating-point type, in place."""
+        for owner, attribute in self._state_slots().values():
+            array = getattr(owner, attribute)
+            array = array if dtype is None else array.astype(dtype)
+            setattr(owner, attribute, array if device is None else to_device(array, device))
+        return self
+
+    def state(self):
+        """{dotted name: NumPy array} of everything needed to make an equal module."""
+        return {name: to_numpy(getattr(*slot)) for name, slot in self._state_slots().items()}
+
+    def load_state(self, state):
+        """Take on what `state` returned. Raises WeightsError, and changes nothing, where names or shapes differ."""
+        slots = self._state_slots()
+        if differing := sorted(slots.keys() ^ state.keys()):
+            raise WeightsError(f"the weights are of another model: {differing[0]!r} is in only one of the two")
+        for name, slot in slots.items():
+            if state[name].shape != (shape := getattr(*slot).shape):
+                raise WeightsError(f"the weights are of another model: {name!r} is {state[name].shape}, not {shape}")
+        for name, slot in slots.items():
+            own = getattr(*slot)
+            setattr(*slot, array_module(own).array(state[name], own.dtype))
+
+    def _state_slots(self):
+        """{dotted name: (object, attribute) that holds the array} of parameters and buffers."""
+        return {
+            prefix + name: (value, "data") if isinstance(value, Parameter) else (module, name)
+            for prefix, module in self.modules()
+            for name, value in vars(module).items()
+            if isinstance(value, Parameter) or name in module.buffers
+        }
+
+
+def he_normal(rng, shape, fan_in, slope=0.0):
+    """Normal weights that keep the variance through a rectifier of that negative slope. He et al. 2015, equation 15."""
+    std = math.sqrt(2 / ((1 + slope**2) * fan_in))
+    return (rng.standard_normal(shape) * std).astype(np.float32)
+
+
+def icnr(rng, kernel, cin, cout, r):
+    """He weights for a convolution before PixelShuffle(r), the same for all r² offsets, so that the untrained
+    pair enlarges by nearest neighbour and starts without a checkerboard. Aitken et al. 2017."""
+    one = he_normal(rng, (kernel, kernel, cin, cout // (r * r)), kernel * kernel * cin)
+    return np.tile(one, r * r)  # channel (i·r + j)·C + c: the copies stand one after another
+
+
+class Conv(Module):
+    """k×k convolution and bias that keeps the size at stride 1, and halves it (rounded up) at stride 2."""
+
+    def __init__(self, rng, cin, cout, kernel=3, stride=1, slope=0.0):
+        self.weight = Parameter(he_normal(rng, (kernel, kernel, cin, cout), kernel * kernel * cin, slope))
+        self.bias = Parameter(np.zeros(cout, np.float32))
+        self.stride, self.padding = stride, kernel // 2
+
+    def forward(self, x):
+        return op.Conv2d(x, self.weight, stride=self.stride, padding=self.padding) + self.bias
+
+
+class SubpixelConv(Conv):
+    """Enlargement by r: a convolution to r² times the channels, dealt out by pixel shuffle."""
+
+    def __init__(self, rng, channels, r=2, kernel=3):
+        super().__init__(rng, channels, channels * r * r, kernel)
+        self.weight = Parameter(icnr(rng, kernel, channels, channels * r * r, r))
+        self.r = r
+
+    def forward(self, x):
+        return op.PixelShuffle(super().forward(x), r=self.r)
+
+
+class Dense(Module):
+    """x W + b on the last axis."""
+
+    def __init__(self, rng, cin, cout, slope=0.0):
+        self.weight = Parameter(he_normal(rng, (cin, cout), cin, slope))
+        self.bias = Parameter(np.zeros(cout, np.float32))
+
+    def forward(self, x):
+        return op.MatMul(x, self.weight) + self.bias
+
+
+class PReLU(Module):
+    """A rectifier with a learned negative slope for each channel, 0.25 at first."""
+
+    def __init__(self, channels):
+        self.slope = Parameter(np.full(channels, 0.25, np.float32))
+
+    def forward(self, x):
+        return op.PReLU(x, self.slope)
+
+
+class LeakyReLU(Module):
+    """A rectifier with a fixed negative slope."""
+
+    def __init__(self, slope=0.2):
+        self.slope = slope
+
+    def forward(self, x):
+        return op.LeakyReLU(x, slope=self.slope)
+
+
+class BatchNorm(Module):
+    """Batch normalisation: by the batch's own statistics in training, by frozen running averages after it.
+
+    running ← (1 - momentum)·running + momentum·batch, the variance with its M/(M - 1) correction.
+    """
+
+    buffers = ("running_mean", "running_var")
+
+    def __init__(self, channels, eps=1e-5, momentum=0.1):
+        self.gamma = Parameter(np.ones(channels, np.float32))
+        self.beta = Parameter(np.zeros(channels, np.float32))
+        self.running_mean = np.zeros(channels, np.float32)
+        self.running_var = np.ones(channels, np.float32)
+        self.eps, self.momentum = eps, momentum
+
+    def forward(self, x):
+        if not self.training:
+            scale = self.gamma * Tensor((self.running_var + self.eps) ** -0.5)
+            return x * scale + (self.beta - Tensor(self.running_mean) * scale)
+        statistics = batch_statistics(x.data)
+        self.remember(*statistics, count=x.size // x.shape[-1])
+        return op.BatchNorm(x, self.gamma, self.beta, statistics=statistics, eps=self.eps)
+
+    def remember(self, mean, var, count):
+        if self.momentum:
+            self.running_mean = self.running_mean + self.momentum * (mean - self.running_mean)
+            unbiased = var * (count / max(count - 1, 1))
+            self.running_var = self.running_var + self.momentum * (unbiased - self.running_var)
+
+
+@contextmanager
+def held(module):
+    """Within the block the module's forward leaves no trace in it: batch norm keeps its running averages as they are."""
+    norms = [each for _, each in module.modules() if isinstance(each, BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield module
+    finally:
+        for norm, momentum in zip(norms, momenta):
+            norm.momentum = momentum
+
+
+class Sequential(Module):
+    """Modules one after another."""
+
+    def __init__(self, *layers):
+        self.layers = list(layers)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x

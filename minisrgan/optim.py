@@ -1,0 +1,46 @@
+"""Adam, and the schedule of its learning rate."""
+
+from .arrays import array_module, to_numpy
+
+
+class Adam:
+    """Kingma and Ba 2015, algorithm 1. With g the gradient at step t:
+
+    m ← β₁m + (1 - β₁)g            m̂ = m/(1 - β₁ᵗ)
+    v ← β₂v + (1 - β₂)g²           v̂ = v/(1 - β₂ᵗ)
+    θ ← θ - α·m̂/(√v̂ + ε)
+    """
+
+    def __init__(self, named_parameters, beta1=0.9, beta2=0.999, eps=1e-8):
+        self.parameters = dict(named_parameters)
+        self.beta1, self.beta2, self.eps = beta1, beta2, eps
+        self.t = 0
+        self.m, self.v = (
+            {name: array_module(p.data).zeros_like(p.data) for name, p in self.parameters.items()} for _ in range(2)
+        )
+
+    def step(self, gradients, rate):
+        """Move every parameter, in place, by its gradient (a Tensor each, in order) at learning rate α = `rate`."""
+        self.t += 1
+        unbias1, unbias2 = 1 - self.beta1**self.t, 1 - self.beta2**self.t
+        for (name, parameter), gradient in zip(self.parameters.items(), gradients, strict=True):
+            m, v, g = self.m[name], self.v[name], gradient.data
+            m += (1 - self.beta1) * (g - m)
+            v += (1 - self.beta2) * (g * g - v)
+            parameter.data -= (rate / unbias1) * m / (array_module(v).sqrt(v / unbias2) + self.eps)
+
+    def state(self):
+        """{"m.name" or "v.name": NumPy array}; `t` is kept apart."""
+        moments = {"m": self.m, "v": self.v}
+        return {f"{k}.{name}": to_numpy(array) for k, moment in moments.items() for name, array in moment.items()}
+
+    def load_state(self, state, t):
+        self.t = t
+        for k, moment in {"m": self.m, "v": self.v}.items():
+            for name, array in moment.items():
+                array[...] = array_module(array).asarray(state[f"{k}.{name}"])
+
+
+def step_down(rate, step, at, factor=0.1):
+    """The learning rate at `step`: `rate`, and `factor` of it from step `at` on (None: never)."""
+    return rate if at is None or step < at else rate * factor

@@ -1,0 +1,228 @@
+"""The command `minisrgan`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from .. import __version__
+from ..errors import ConfigError, MinisrganError
+
+# Each command imports what it needs when it runs, so that --help and a mistyped option answer at once.
+
+
+def train_command(args):
+    from ..arrays import choose_device
+    from ..imaging.patches import PhotoSet
+    from ..models.weights import load_generator
+    from ..training.checkpoint import Run
+    from ..training.config import PRESETS
+    from ..training.trainer import STAGES, Trainer
+    from .photos import training_photos
+    from .train import read_all, train
+
+    device, why = choose_device(args.device)
+    stages = STAGES if args.stage == "both" else (args.stage,)
+    if args.resume:
+        run = Run(args.resume)
+        config, about = run.config()
+        stages = tuple(about["stages"])
+        data = about["data"]
+    else:
+        steps = args.steps or []
+        if steps and len(steps) != len(stages):
+            raise ConfigError(f"--steps takes a number for each stage ({', '.join(stages)}), not {len(steps)}")
+        config = PRESETS[args.preset].with_steps(**dict(zip(stages, steps, strict=False))).with_seed(args.seed)
+        data = args.data and str(Path(args.data).resolve())
+        if stages == ("gan",) and not args.weights:
+            raise ConfigError(
+                "the GAN stage starts from a trained generator: name one with --weights, or use --stage both"
+            )
+    training, held_out = training_photos(data)
+    photos = PhotoSet.from_files(training, config.generator.scale, config.discriminator.crop)
+    trainer = Trainer(config, photos, device)
+    if args.resume:
+        run.restore(trainer)
+    else:
+        if args.weights:
+            trainer.start_from(load_generator(args.weights))
+        run = Run.create(args.out, config, data=data, stages=stages, weights=args.weights)
+    small = f" ({len(photos.skipped)} smaller than {photos.crop} left out)" if photos.skipped else ""
+    print(f"device {device}: {why}")
+    print(f"{len(photos)} photos to train on{small}, {len(held_out)} held out to measure PSNR")
+    print(f"writing {run.folder}; stop with Ctrl-C, go on with: minisrgan train --resume {run.folder}")
+    train(run, trainer, read_all(held_out), stages)
+    print(f"generator: {run.generator}")
+    print(f"curves:    {run.folder / 'curves.png'}")
+
+
+def upscale_command(args):
+    from tqdm import tqdm
+
+    from ..arrays import choose_device
+    from ..imaging.files import read_photo, write_photo
+    from ..imaging.resize import upsample
+    from ..models.weights import DEFAULT, load_generator
+    from ..upscale import upscale
+
+    device, _ = choose_device(args.device)
+    generator = load_generator(args.weights or DEFAULT).to(device)
+    scale = generator.config.scale
+    photo = Path(args.photo)
+    rgb, alpha = read_photo(photo)
+    out = Path(args.output or photo.with_name(f"{photo.stem}-x{scale}.png"))
+    if out.exists() and out.samefile(photo):
+        raise ConfigError(f"{out} is the photo itself: name another file with -o")
+    sr = upscale(generator, rgb, device, progress=lambda tiles: tqdm(tiles, unit="tile", disable=len(tiles) < 2))
+    write_photo(out, sr, None if alpha is None else upsample(alpha, scale))
+    print(f"{out}: {rgb.shape[1]}×{rgb.shape[0]} to {sr.shape[1]}×{sr.shape[0]}")
+
+
+def evaluate_command(args):
+    from ..arrays import choose_device
+    from ..models.weights import DEFAULT, load_generator
+    from .evaluate import evaluate
+
+    device, _ = choose_device(args.device)
+    evaluate(load_generator(args.weights or DEFAULT).to(device), args.folder, device)
+
+
+def gradcheck_command(args):
+    from ..arrays import choose_device
+    from .gradcheck import gradcheck
+
+    return 0 if gradcheck(choose_device(args.device)[0], args.plant) else 1
+
+
+def demo_command(args):
+    from ..arrays import choose_device
+    from .demo import demo
+
+    demo(args.out, choose_device(args.device)[0])
+
+
+def doctor_command(args):
+    from .doctor import print_doctor
+
+    print_doctor(args.device)
+
+
+def whole_number(text):
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+whole_number.__name__ = "whole number"  # what argparse calls it in its message
+
+
+def build_parser():
+    parser = argparse.ArgumentParser(
+        prog="minisrgan",
+        description="Learn, check and train a super-resolution GAN, from scratch.",
+        epilog="`minisrgan COMMAND --help` shows a command's options and an example.",
+    )
+    parser.add_argument("--version", action="version", version=f"minisrgan {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name, run, summary, example):
+        added = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        added.set_defaults(run=run)
+        added.add_argument("--device", metavar="D", help="cuda or numpy; by default the first that works")
+        return added
+
+    train = command(
+        "train",
+        train_command,
+        "train a generator, and the discriminator against it",
+        "minisrgan train --data my-photos --preset tiny --steps 1000 150 --out runs/mine",
+    )
+    train.add_argument(
+        "--data", metavar="FOLDER", help="photos to learn from; by default those of scikit-image and matplotlib"
+    )
+    train.add_argument(
+        "--preset",
+        choices=("tiny", "small", "paper"),
+        default="tiny",
+        help="tiny: minutes on a CPU (default); small: hours; paper: the paper's G and D, for a GPU",
+    )
+    train.add_argument(
+        "--stage",
+        choices=("pretrain", "gan", "both"),
+        default="both",
+        help="pretrain: G alone, on the pixel MSE; gan: G against D, from --weights; by default both in turn",
+    )
+    train.add_argument(
+        "--steps", nargs="+", type=whole_number, metavar="N", help="steps of each stage; by default the preset's"
+    )
+    train.add_argument("--weights", metavar="FILE", help="a generator.safetensors to start from")
+    train.add_argument("--out", default="runs/train", metavar="RUN", help="the run's folder, new (runs/train)")
+    train.add_argument("--seed", type=whole_number, default=0, metavar="N", help="the same seed gives the same run (0)")
+    train.add_argument(
+        "--resume", metavar="RUN", help="go on with a run where it was last saved; other options do not count"
+    )
+
+    upscale = command(
+        "upscale",
+        upscale_command,
+        "enlarge a photo",
+        "minisrgan upscale photo.jpg -o large.png --weights runs/mine/generator.safetensors",
+    )
+    upscale.add_argument("photo", metavar="PHOTO", help="any photo, of any size")
+    upscale.add_argument("-o", "--output", metavar="OUT", help="where to; by default PHOTO-x4.png beside it")
+    upscale.add_argument("--weights", metavar="FILE", help="a generator.safetensors; by default the one in the package")
+
+    evaluate = command(
+        "evaluate",
+        evaluate_command,
+        "measure PSNR and SSIM of bicubic and a model on a folder of photos",
+        "minisrgan evaluate Set5 --weights runs/mine/generator.safetensors",
+    )
+    evaluate.add_argument(
+        "folder", metavar="FOLDER", help="photos in high resolution; they are shrunk and enlarged again"
+    )
+    evaluate.add_argument(
+        "--weights", metavar="FILE", help="a generator.safetensors; by default the one in the package"
+    )
+
+    gradcheck = command(
+        "gradcheck",
+        gradcheck_command,
+        "check every derivative against finite differences",
+        "minisrgan gradcheck --plant Conv2d",
+    )
+    gradcheck.add_argument("--plant", metavar="OP", help="first put a fault of 1 %% into one element of that op's vjp")
+
+    demo = command(
+        "demo", demo_command, "train the tiny preset and show what it does", "minisrgan demo --out runs/demo"
+    )
+    demo.add_argument(
+        "--out", default="runs/demo", metavar="RUN", help="the run's folder (runs/demo, or the next free number)"
+    )
+
+    command("doctor", doctor_command, "say what this machine has, and which device is used", "minisrgan doctor")
+    return parser
+
+
+def main(argv=None):
+    """Run a command; the exit status: 0 done, 1 a check failed, 2 a mistake in what was asked, 130 interrupted."""
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except MinisrganError as error:
+        problem = str(error)
+    except OSError as error:
+        problem = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    except MemoryError:
+        problem = "out of memory: try a smaller preset or photo"
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    print(f"minisrgan: {' '.join(problem.split())}", file=sys.stderr)
+    return 2

@@ -1,0 +1,54 @@
+"""The demonstration: the tiny model through both stages, then a photo that it never saw."""
+
+from pathlib import Path
+
+from ..imaging.metrics import score
+from ..imaging.patches import PhotoSet
+from ..models.weights import load_generator
+from ..training.checkpoint import Run
+from ..training.config import PRESETS
+from ..training.trainer import STAGES, Trainer
+from .evaluate import mean_score, row, try_photo
+from .photos import training_photos
+from .report import draw_comparison
+from .train import read_all, train
+
+NOTE = """The GAN stage gives up PSNR for sharpness, on purpose. PSNR rewards the mean of all plausible textures, which is
+blurred; D rejects blur. This is the trade-off between distortion and perception (Blau and Michaeli 2018)."""
+
+
+def free_folder(folder):
+    """`folder`, or the first of folder-2, folder-3, ... that is not there yet."""
+    folder, n = Path(folder), 1
+    while (candidate := folder if n == 1 else folder.with_name(f"{folder.name}-{n}")).exists():
+        n += 1
+    return candidate
+
+
+def demo(out, device, config=PRESETS["tiny"], bar=True):
+    """Train, compare, and say where the picture is; returns {name: mean Score} of what was compared."""
+    training, held_out = training_photos()
+    photos = read_all(held_out)
+    run = Run.create(free_folder(out), config, data=None)
+    trainer = Trainer(config, PhotoSet.from_files(training, config.generator.scale, config.discriminator.crop), device)
+    train(run, trainer, photos, STAGES, bar)
+
+    generators = {"stage 1": load_generator(run.pretrained), "GAN": load_generator(run.generator)}
+    scores = {"bicubic": [], **{name: [] for name in generators}}
+    for path, photo in zip(held_out, photos):
+        trials = {name: try_photo(generator.to(device), photo, device) for name, generator in generators.items()}
+        one = trials["GAN"]
+        enlarged = {"bicubic": one.bicubic, **{name: trial.sr for name, trial in trials.items()}}
+        draw_comparison(run.folder / f"{path.stem}.png", one.lr, one.hr, enlarged)
+        for name, image in enlarged.items():
+            scores[name].append(score(image, one.hr, config.generator.scale))
+
+    means = {name: mean_score(each) for name, each in scores.items()}
+    print(f"\nHeld-out photos ({', '.join(path.stem for path in held_out)}), enlarged {config.generator.scale} times:")
+    print(f"{'':24}{'PSNR Y':>10}{'PSNR RGB':>9}{'SSIM':>7}")
+    for name, mean in means.items():
+        print(row(name, mean))
+    print(f"\n{NOTE}\n")
+    print(f"picture: {run.folder / held_out[0].stem}.png")
+    print(f"curves:  {run.folder / 'curves.png'}")
+    return means

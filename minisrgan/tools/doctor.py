@@ -1,0 +1,113 @@
+"""`minisrgan doctor`: what this machine has, which device is used, and why not the others."""
+
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+from .. import __version__
+from ..arrays import DEVICES, choose_device, cuda_problem
+from .install import cupy_extra, nvidia_gpu
+
+# why a device cannot be used, or None; a device without an entry works everywhere
+PROBLEMS = {"cuda": cuda_problem}
+
+
+def print_doctor(device=None):
+    rows = doctor_report(device)
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:{width}}  {value}")
+
+
+def doctor_report(device=None):
+    """What there is, as (name, value) rows. Raises DeviceError for a device that cannot be had."""
+    chosen, reason = choose_device(device)
+    rows = [
+        ("minisrgan", __version__),
+        ("Python", f"{platform.python_version()} ({sys.executable})"),
+        ("NumPy", f"{np.__version__} with {blas()}"),
+        ("Pillow", PIL.__version__),
+        ("device", f"{chosen}: {reason}"),
+    ]
+    for other in DEVICES:
+        if other != chosen:
+            problem = PROBLEMS.get(other, lambda: None)()
+            rows.append((f"not {other}", problem or "it works too; --device chooses"))
+    rows += [("GPU", gpu()), ("C++ compiler", compiler()), ("CPUs", str(cpu_count()))]
+    memory = free_memory()
+    if memory:
+        rows.append(("free memory", memory))
+    return rows
+
+
+def blas():
+    """The library behind NumPy's matrix product, and the threads it may use."""
+    library = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "OMP_NUM_THREADS"):
+        if os.environ.get(variable):
+            threads = f"{os.environ[variable]} by {variable}"
+            break
+    else:
+        threads = str(cpu_count())
+    return f"{library['name']} {library.get('version', '')}, threads: {threads}"
+
+
+def gpu():
+    """The GPU as CuPy sees it, else as its driver does."""
+    if cuda_problem() is None:
+        import cupy
+
+        name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
+        free, total = cupy.cuda.runtime.memGetInfo()
+        driver = cuda_version(cupy.cuda.runtime.driverGetVersion())
+        return f"{name}, {gib(free)} of {gib(total)} free, driver for CUDA {driver}, CuPy {cupy.__version__}"
+    found = nvidia_gpu()
+    if not found:
+        return "none: no NVIDIA driver (libcuda.so.1) finds one"
+    driver, (major, minor) = found
+    advice = "`make setup` brings CuPy for it" if cupy_extra(*found) else "its driver is too old for CuPy"
+    return f"compute capability {major}.{minor}, driver for CUDA {cuda_version(driver)}; {advice}"
+
+
+def compiler():
+    """The C++ compiler's own version line: $CXX, else g++, else clang++."""
+    for words in (shlex.split(os.environ.get("CXX", "")), ["g++"], ["clang++"]):
+        if not words or not shutil.which(words[0]):
+            continue
+        try:
+            ran = subprocess.run([*words, "--version"], capture_output=True, text=True, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if ran.returncode == 0 and ran.stdout.strip():  # macOS has a g++ that only asks to be installed
+            return f"{shlex.join(words)}: {ran.stdout.splitlines()[0]}"
+    return "none: not needed; g++ or clang++ would run the CUDA kernels on the CPU"
+
+
+def cpu_count():
+    """The CPUs this process may use: in a container often fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def free_memory(meminfo=Path("/proc/meminfo")):
+    """Free and total memory as Linux tells it; None elsewhere."""
+    if not meminfo.exists():
+        return None
+    lines = (line.partition(":") for line in meminfo.read_text().splitlines())
+    kib = {name: int(rest.split()[0]) for name, _, rest in lines}
+    return f"{gib(1024 * kib['MemAvailable'])} of {gib(1024 * kib['MemTotal'])}"
+
+
+def cuda_version(number):
+    """12040 as 12.4."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def gib(size):
+    return f"{size / 2**30:.1f} GiB"

@@ -1,0 +1,276 @@
+"""Every derivative in the package, put to the three questions of `autodiff.check`."""
+
+from contextlib import contextmanager
+from typing import Callable, NamedTuple
+
+import numpy as np
+
+from .. import losses, nn
+from .. import autodiff as ad
+from ..arrays import to_device
+from ..autodiff import check
+from ..autodiff.batch_norm import batch_statistics
+from ..autodiff.elementwise import Abs, Add, Div, Exp, Log, Mul, Neg, Pow, Sub
+from ..autodiff.linear import Reshape, Slice, Transpose, Unslice
+from ..autodiff.pooling import Pick, Place
+from ..autodiff.reduce import BroadcastTo, Sum, SumTo
+from ..autodiff.tensor import Tensor
+from ..errors import ConfigError
+from ..models.discriminator import Discriminator, DiscriminatorConfig
+from ..models.generator import Generator, GeneratorConfig
+
+
+class Case(NamedTuple):
+    """A function of Tensors to check at float64 NumPy arrays. `linear` in each, or not."""
+
+    name: str
+    function: Callable
+    arrays: list
+    linear: bool = False
+
+
+class Result(NamedTuple):
+    """Errors of a case; the adjoint's is None where the function is not linear."""
+
+    name: str
+    shapes: str
+    adjoint: float | None
+    first: float
+    second: float
+
+    @property
+    def passed(self):
+        return (
+            (self.adjoint is None or self.adjoint <= check.ADJOINT_TOLERANCE)
+            and self.first <= check.FIRST_ORDER_TOLERANCE
+            and self.second <= check.SECOND_ORDER_TOLERANCE
+        )
+
+
+def op_cases(rng):
+    """A case or more for each Op, at odd shapes."""
+
+    def normal(*shape):
+        return rng.standard_normal(shape)
+
+    def positive(*shape):
+        return rng.uniform(0.5, 2, shape)
+
+    def case(op, *arrays, **params):
+        values = ", ".join(f"{k}={v}" for k, v in params.items() if k not in ("key", "chosen"))
+        return Case(f"{op.__name__} {values}".strip(), lambda *xs: op(*xs, **params), list(arrays), op.linear)
+
+    x, image = normal(3, 4), normal(2, 5, 7, 3)
+    chosen = rng.integers(4, size=(2, 2, 3, 3))
+    convolutions = [
+        # image, kernel, stride, padding: by im2col, with few outputs, strided, 1×1, uneven, beyond the image
+        ((2, 6, 7, 3), (3, 3, 3, 4), 1, 1),
+        ((2, 6, 5, 9), (3, 5, 9, 2), 1, (1, 2)),
+        ((2, 7, 8, 3), (3, 3, 3, 2), 2, 1),
+        ((1, 4, 5, 3), (1, 1, 3, 2), 1, 0),
+        ((1, 8, 7, 2), (4, 3, 2, 3), (3, 2), (0, 1)),
+        ((1, 3, 2, 2), (2, 2, 2, 3), 1, 3),
+    ]
+    cases = [
+        case(Add, x, normal(4)),
+        case(Sub, x, normal(3, 1)),
+        case(Mul, x, normal(4)),
+        case(Div, x, positive(4)),
+        case(Neg, x),
+        case(Pow, positive(3, 4), exponent=3),
+        case(Pow, positive(3, 4), exponent=-0.5),
+        case(Exp, x),
+        case(Log, positive(3, 4)),
+        case(ad.Sigmoid, x),
+        case(ad.Softplus, x),
+        case(Abs, x),
+        case(ad.Clip, x, low=-0.5, high=0.8),
+        case(ad.ReLU, image),
+        case(ad.LeakyReLU, image, slope=0.2),
+        case(ad.PReLU, image, normal(3)),
+        case(ad.WherePositive, x, normal(3, 4), normal(4)),
+        case(Sum, image, axis=(0, 2)),
+        case(Sum, image, axis=None, keepdims=True),
+        case(SumTo, image, shape=(3,)),
+        case(SumTo, image, shape=(5, 1, 3)),
+        case(BroadcastTo, normal(5, 1, 3), shape=(2, 5, 7, 3)),
+        case(ad.MatMul, normal(2, 3, 4), normal(4, 5)),
+        case(Reshape, x, shape=(2, 6)),
+        case(Transpose, image, axes=(2, 0, 3, 1)),
+        case(Slice, image, key=(slice(None), slice(1, -1), 2)),
+        case(Unslice, normal(2, 3), key=(slice(None), slice(1, 4)), shape=(2, 5)),
+        case(ad.Pad, x, widths=((1, 2), (0, 3))),
+        case(ad.Concatenate, x, normal(3, 2), axis=1),
+        case(ad.PixelShuffle, normal(2, 3, 2, 12), r=2),
+        case(ad.PixelUnshuffle, normal(1, 6, 9, 2), r=3),
+        case(ad.MaxPool, image, size=2),
+        case(Pick, image, chosen=chosen, size=2),
+        case(Place, normal(2, 2, 3, 3), chosen=chosen, size=2, shape=image.shape),
+        Case(
+            "BatchNorm",
+            lambda x, *affine: ad.BatchNorm(x, *affine, statistics=batch_statistics(x.data), eps=1e-5),
+            [normal(3, 4, 5, 2), normal(2), normal(2)],
+        ),
+        case(losses.PixelMSE, image, normal(*image.shape)),
+        case(losses.DiscriminatorLoss, normal(6), normal(5)),
+        case(losses.NonSaturatingLoss, normal(6)),
+        case(losses.MinimaxLoss, normal(6)),
+    ]
+    for image_shape, kernel, stride, padding in convolutions:
+        x, w = normal(*image_shape), normal(*kernel)
+        g = normal(*ad.Conv2d.forward(x, w, stride, padding).shape)
+        at = {"stride": stride, "padding": padding}
+        cases += [
+            case(ad.Conv2d, x, w, **at),
+            case(ad.InputGrad, g, w, size=image_shape[1:3], **at),
+            case(ad.WeightGrad, x, g, kernel=kernel[:2], **at),
+        ]
+    return cases
+
+
+def module_cases(rng):
+    """Each layer, and small whole models, as functions of their input and of all their parameters."""
+    image = rng.standard_normal((2, 5, 7, 3))
+    small_g = {"channels": 4, "blocks": 2, "scale": 4}
+    small_d = Discriminator(DiscriminatorConfig(channels=2, dense=5, crop=16), rng)
+    layers = {
+        "Conv": nn.Conv(rng, 3, 4),
+        "Conv stride=2": nn.Conv(rng, 3, 4, stride=2),
+        "SubpixelConv": nn.SubpixelConv(rng, 3),
+        "PReLU layer": nn.PReLU(3),
+        "LeakyReLU layer": nn.LeakyReLU(),
+        "BatchNorm layer": nn.BatchNorm(3),
+        "BatchNorm layer, eval": nn.BatchNorm(3).eval(),
+    }
+    photo = rng.uniform(0, 1, (2, 5, 6, 3))
+    generators = {
+        "G": Generator(GeneratorConfig(**small_g), rng),
+        "G, eval": Generator(GeneratorConfig(**small_g), rng).eval(),
+        "G, bicubic skip": Generator(
+            GeneratorConfig(**small_g, batch_norm=False, bicubic_skip=True, edge_kernel=3), rng
+        ),
+    }
+    return [
+        *(module_case(name, layer, image, rng) for name, layer in layers.items()),
+        module_case("Dense", nn.Dense(rng, 6, 4), rng.standard_normal((3, 6)), rng),
+        *(module_case(name, generator, photo, rng) for name, generator in generators.items()),
+        module_case("D", small_d, rng.uniform(-1, 1, (3, 16, 16, 3)), rng),
+    ]
+
+
+def module_case(name, module, x, rng):
+    """The module as a function of its input and of its parameters, which are moved off their regular start."""
+    module.to(dtype=np.float64)
+    parameters = module.parameters()
+
+    def function(x, *values):
+        with substituted(module, values):
+            return module(x)
+
+    start = [p.data + 0.1 * rng.standard_normal(p.shape) for p in parameters]
+    return Case(name, function, [x, *start])
+
+
+@contextmanager
+def substituted(module, values):
+    """Within the block the module computes with these Tensors in place of its Parameters."""
+    slots = [
+        (vars(each), name)
+        for _, each in module.modules()
+        for name, value in vars(each).items()
+        if isinstance(value, nn.Parameter)
+    ]
+    parameters = [attributes[name] for attributes, name in slots]
+    for (attributes, name), value in zip(slots, values, strict=True):
+        attributes[name] = value
+    try:
+        yield
+    finally:
+        for (attributes, name), parameter in zip(slots, parameters, strict=True):
+            attributes[name] = parameter
+
+
+def examine(case, device, rng):
+    """Put a case to the questions on a device."""
+    arrays = [to_device(array, device) for array in case.arrays]
+    shapes = ", ".join("×".join(map(str, array.shape)) for array in arrays[:2]) + (", …" if len(arrays) > 2 else "")
+    return Result(
+        case.name,
+        shapes,
+        check.adjoint_error(case.function, arrays, rng) if case.linear else None,
+        check.first_order_error(case.function, arrays, rng),
+        check.second_order_error(case.function, arrays, rng),
+    )
+
+
+def all_cases(seed=0):
+    rng = np.random.default_rng(seed)
+    return op_cases(rng) + module_cases(rng)
+
+
+def find_op(name):
+    """The Op of that name. Raises ConfigError for another name."""
+    ops = {op.__name__: op for op in all_ops()}
+    if name not in ops:
+        raise ConfigError(f"there is no op {name!r}: choose one of {', '.join(sorted(ops))}")
+    return ops[name]
+
+
+def all_ops(base=ad.Op):
+    """Every Op of the package that has a derivative."""
+    for op in base.__subclasses__():
+        if hasattr(op, "vjp"):
+            yield op
+        yield from all_ops(op)
+
+
+@contextmanager
+def planted(op, argument=0, fault=1.01):
+    """Within the block the op's vjp is wrong in one element, by 1 %: in the largest of one input's cotangent."""
+    sound = op.vjp
+
+    def faulty(g, *args, **params):
+        functions = sound(g, *args, **params)
+        functions = list(functions) if isinstance(functions, tuple) else [functions]
+        sound_one = functions[argument]
+        functions[argument] = lambda: spoil(sound_one(), fault)
+        return tuple(functions)
+
+    op.vjp = faulty
+    try:
+        yield
+    finally:
+        op.vjp = sound
+
+
+def spoil(gradient, fault):
+    """The gradient with its largest element times `fault`, still differentiable."""
+    factors = np.ones(gradient.shape)
+    factors.flat[int(abs(gradient.data).argmax())] = fault
+    return gradient * Tensor(to_device(factors, "numpy") if isinstance(gradient.data, np.ndarray) else factors)
+
+
+def gradcheck(device, plant=None, say=print):
+    """Say the table; True if every case passed. `plant` names an Op to make faulty first."""
+    if plant:
+        op = find_op(plant)
+        say(f"planted: a fault of 1 % in one element of the vjp of {plant}")
+        with planted(op):
+            return gradcheck(device, say=say)
+    say(f"{'what':44}{'shapes':28}{'device':8}{'adjoint':>9}{'first':>9}{'second':>9}")
+    rng = np.random.default_rng(1)
+    results = []
+    for case in all_cases():
+        result = examine(case, device, rng)
+        results.append(result)
+        adjoint = "-" if result.adjoint is None else f"{result.adjoint:.0e}"
+        verdict = "pass" if result.passed else "FAIL"
+        say(
+            f"{result.name[:43]:44}{result.shapes[:27]:28}{device:8}{adjoint:>9}{result.first:9.0e}{result.second:9.0e}  {verdict}"
+        )
+    failed = sum(not result.passed for result in results)
+    say(
+        f"{len(results) - failed} passed, {failed} failed (relative errors; allowed: adjoint "
+        f"{check.ADJOINT_TOLERANCE:.0e}, first and second order {check.FIRST_ORDER_TOLERANCE:.0e})"
+    )
+    return not failed

@@ -1,0 +1,81 @@
+"""Pictures of a training: what it measured, and what it makes of a photo."""
+
+from io import BytesIO
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from ..imaging.files import write_whole
+from ..imaging.metrics import score
+from ..imaging.pixels import luma
+
+DETAIL = 64  # HR pixels on a side of the zoomed detail
+
+
+def save_figure(figure, path):
+    FigureCanvasAgg(figure)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    write_whole(path, buffer.getvalue())
+
+
+def draw_comparison(path, lr, hr, enlarged, border=4):
+    """LR, what is `enlarged` from it ({name: image}) and HR side by side; below, the liveliest detail of each."""
+    scale = hr.shape[0] // lr.shape[0]
+    top, left = liveliest(hr, min(DETAIL, *hr.shape[:2]))
+    panels = {"LR": (lr.repeat(scale, 0).repeat(scale, 1), "")}
+    for name, image in enlarged.items():
+        figures = score(image, hr, border)
+        panels[name] = image, f"{figures.psnr_y:.2f} dB, SSIM {figures.ssim_y:.3f}"
+    panels["HR"] = hr, ""
+    height = 3 * hr.shape[0] / hr.shape[1]
+    figure = Figure(figsize=(3 * len(panels), height + 3.7), layout="constrained")
+    axes = figure.subplots(2, len(panels), squeeze=False, height_ratios=[height, 3])
+    for (name, (image, caption)), whole, detail in zip(panels.items(), *axes):
+        whole.imshow(image)
+        whole.set_title(name, fontsize=12)
+        whole.add_patch(Rectangle((left, top), DETAIL, DETAIL, fill=False, edgecolor="yellow", linewidth=1.2))
+        detail.imshow(image[top : top + DETAIL, left : left + DETAIL], interpolation="nearest")
+        detail.set_xlabel(caption, fontsize=10)
+        for each in (whole, detail):
+            each.set(xticks=[], yticks=[])
+    save_figure(figure, path)
+
+
+def liveliest(image, side):
+    """(top, left) of the side×side window with the most contrast between neighbours, on a grid of half-windows."""
+    y = luma(image)
+    contrast = np.abs(np.diff(y, axis=0))[:, :-1] + np.abs(np.diff(y, axis=1))[:-1]
+    places = [
+        (top, left)
+        for top in range(0, y.shape[0] - side + 1, side // 2)
+        for left in range(0, y.shape[1] - side + 1, side // 2)
+    ]
+    return max(places, key=lambda p: contrast[p[0] : p[0] + side, p[1] : p[1] + side].sum())
+
+
+def draw_curves(path, rows):
+    """The log as pictures: losses, D's opinion, gradient norms, PSNR, over the steps of both stages."""
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    panels = [
+        ("losses", ["loss_content", "loss_adversarial", "loss_d"], "log"),
+        ("D's probability for real", ["d_real", "d_fake"], "linear"),
+        ("gradient norms", ["grad_g", "grad_d"], "log"),
+        ("PSNR of held-out photos, dB on Y", ["psnr"], "linear"),
+    ]
+    gan = next((i for i, row in enumerate(rows) if row["stage"] == "gan"), None)
+    for axes, (title, columns, scale) in zip(figure.subplots(2, 2).flat, panels):
+        for column in columns:
+            points = [(i + 1, float(row[column])) for i, row in enumerate(rows) if row[column] != ""]
+            if points:
+                axes.plot(*zip(*points), label=column, linewidth=1, marker="o" if column == "psnr" else None, ms=3)
+        if axes.lines:
+            axes.set_yscale(scale)
+            axes.legend(fontsize=8)
+        if gan:
+            axes.axvline(gan + 0.5, color="grey", linestyle=":", linewidth=1)
+        axes.set_title(title, fontsize=11)
+        axes.set_xlabel("step (dotted: the GAN stage begins)" if gan else "step", fontsize=9)
+    save_figure(figure, path)

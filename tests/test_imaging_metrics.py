@@ -1,0 +1,103 @@
+"""PSNR and SSIM against scikit-image, and what they do at the edges of their domain."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from minisrgan.errors import ImageError, ShapeError
+from minisrgan.imaging.metrics import psnr, score, ssim
+from minisrgan.imaging.pixels import luma
+
+
+def pair(*shape, seed=0, spread=30):
+    """A smooth-ish image and a noisy copy of it, uint8."""
+    rng = np.random.default_rng(seed)
+    a = np.cumsum(rng.integers(-60, 61, shape), axis=0) + 128.0
+    b = a + rng.normal(0, spread, shape)
+    return a.clip(0, 255).astype(np.uint8), b.clip(0, 255).astype(np.uint8)
+
+
+def reference_ssim(a, b):
+    return structural_similarity(
+        a.astype(float),
+        b.astype(float),
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=255,
+        channel_axis=2 if a.ndim == 3 else None,
+    )
+
+
+sides = st.integers(11, 40)
+shapes = st.one_of(st.tuples(sides, sides), st.tuples(sides, sides, st.just(3)))
+
+
+@settings(deadline=None, max_examples=40)
+@given(shape=shapes, seed=st.integers(0, 999), spread=st.sampled_from([1, 30, 200]))
+def test_both_agree_with_scikit_image(shape, seed, spread):
+    a, b = pair(*shape, seed=seed, spread=spread)
+    assert psnr(a, b) == pytest.approx(peak_signal_noise_ratio(a, b, data_range=255), abs=1e-9)
+    assert ssim(a, b) == pytest.approx(reference_ssim(a, b), abs=1e-9)
+
+
+@settings(deadline=None, max_examples=20)
+@given(border=st.integers(0, 8), height=st.integers(27, 40), width=st.integers(27, 40))
+def test_the_border_is_cut_off_all_four_sides(border, height, width):
+    a, b = pair(height, width, 3)
+    inside = np.s_[border : height - border, border : width - border]
+    assert psnr(a, b, border) == psnr(a[inside], b[inside])
+    assert ssim(a, b, border) == ssim(a[inside], b[inside])
+
+
+def test_a_known_figure():
+    a = np.full((12, 12), 100, np.uint8)
+    assert psnr(a, a + 5) == pytest.approx(20 * math.log10(255 / 5))
+    assert psnr(a, a - 5) == psnr(a, a + 5)  # a difference of bytes must not wrap round
+
+
+def test_identical_images_are_infinitely_close():
+    a, _ = pair(20, 20, 3)
+    assert psnr(a, a.copy()) == math.inf
+    assert ssim(a, a.copy()) == pytest.approx(1, abs=1e-12)
+
+
+def test_a_score_is_of_y_and_of_rgb():
+    sr, hr = pair(30, 26, 3)
+    result = score(sr, hr, border=4)
+    inside = np.s_[4:-4, 4:-4]
+    y_sr, y_hr = (np.floor(luma(image) + 0.5)[inside] for image in (sr, hr))
+    assert result.psnr_y == pytest.approx(peak_signal_noise_ratio(y_hr, y_sr, data_range=255))
+    assert result.psnr_rgb == pytest.approx(peak_signal_noise_ratio(hr[inside], sr[inside], data_range=255))
+    assert result.ssim_y == pytest.approx(reference_ssim(y_hr, y_sr))
+
+
+def test_images_too_small_to_measure_are_refused_with_their_size():
+    a, b = pair(18, 25)
+    ssim(a, b, border=3)
+    with pytest.raises(ImageError, match="25 x 18.*11 x 11"):
+        ssim(a, b, border=4)
+    psnr(a, b, border=8)
+    with pytest.raises(ImageError, match="25 x 18"):
+        psnr(a, b, border=9)
+    with pytest.raises(ImageError):
+        psnr(a, b, border=-1)
+
+
+def test_images_that_do_not_belong_together_are_refused():
+    a, b = pair(20, 20, 3)
+    for measure in (psnr, ssim):
+        with pytest.raises(ShapeError):
+            measure(a, b[:, :19])
+        with pytest.raises(ShapeError):
+            measure(a, b[..., 0])  # would broadcast
+        with pytest.raises(ShapeError):
+            measure(a[0, 0], b[0, 0])
+    with pytest.raises(ShapeError):
+        score(a / 127.5 - 1, b / 127.5 - 1, border=0)
+    with pytest.raises(ShapeError):
+        score(a[..., 0], b[..., 0], border=0)
