@@ -200,7 +200,7 @@ class BatchNorm(Module):
 
 @contextmanager
 def held(module):
-    """Within the block the module's forward leaves no trace in it: batch norm keeps its running averages as they are."""
+    """Within the block the module's forward leaves no trace in it: batch norm's running averages stay as they are."""
     norms = [each for _, each in module.modules() if isinstance(each, BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

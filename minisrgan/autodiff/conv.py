@@ -16,8 +16,6 @@ output pixel's receptive field is a row, so that x ⋆ w = windows(x) @ w. A blo
 copied out of that view ("im2col"), few enough to be in the cache still when BLAS reads them.
 """
 
-import numpy as np
-
 from ..arrays import array_module, as_strided
 from ..errors import ShapeError
 from .tensor import Op
@@ -204,12 +202,15 @@ class Conv2d(Op):
 
 
 class InputGrad(Op):
-    """∂⟨g, x ⋆ w⟩/∂x for images of `size` (H, W): x[n, s·p + i - P, s·q + j - P, c] += Σ_o g[n, p, q, o] w[i, j, c, o]."""
+    """∂⟨g, x ⋆ w⟩/∂x for images of `size` (H, W).
+
+    x[n, s·p + i - P, s·q + j - P, c] += Σ_o g[n, p, q, o]·w[i, j, c, o] for every p, q, i, j.
+    """
 
     linear = True
 
     def forward(g, w, size, stride=1, padding=0):
-        (height, width), (kh, kw, cin, cout) = size, w.shape
+        (height, width), (_, _, cin, cout) = size, w.shape
         stride, (py, px), ho, wo = check_geometry((len(g), height, width, cin), w.shape, stride, padding)
         check_cotangent(g.shape, (len(g), ho, wo, cout))
         padded = input_gradient(g, w, height + 2 * py, width + 2 * px, stride)
@@ -223,7 +224,10 @@ class InputGrad(Op):
 
 
 class WeightGrad(Op):
-    """∂⟨g, x ⋆ w⟩/∂w for a `kernel` (kh, kw): w[i, j, c, o] = Σ_npq x[n, s·p + i - P, s·q + j - P, c] g[n, p, q, o]."""
+    """∂⟨g, x ⋆ w⟩/∂w for a `kernel` (kh, kw).
+
+    w[i, j, c, o] = Σ_npq x[n, s·p + i - P, s·q + j - P, c]·g[n, p, q, o].
+    """
 
     linear = True
 

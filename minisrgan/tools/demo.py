@@ -13,8 +13,8 @@ from .photos import training_photos
 from .report import draw_comparison
 from .train import read_all, train
 
-NOTE = """The GAN stage gives up PSNR for sharpness, on purpose. PSNR rewards the mean of all plausible textures, which is
-blurred; D rejects blur. This is the trade-off between distortion and perception (Blau and Michaeli 2018)."""
+NOTE = """The GAN stage gives up PSNR for sharpness, on purpose. PSNR rewards the mean of all plausible textures, which
+is blurred; D rejects blur. This is the trade-off of distortion and perception (Blau and Michaeli 2018)."""
 
 
 def free_folder(folder):

@@ -1,12 +1,13 @@
 """Every derivative in the package, put to the three questions of `autodiff.check`."""
 
+from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from .. import losses, nn
 from .. import autodiff as ad
+from .. import losses, nn
 from ..arrays import to_device
 from ..autodiff import check
 from ..autodiff.batch_norm import batch_statistics
@@ -265,9 +266,8 @@ def gradcheck(device, plant=None, say=print):
         results.append(result)
         adjoint = "-" if result.adjoint is None else f"{result.adjoint:.0e}"
         verdict = "pass" if result.passed else "FAIL"
-        say(
-            f"{result.name[:43]:44}{result.shapes[:27]:28}{device:8}{adjoint:>9}{result.first:9.0e}{result.second:9.0e}  {verdict}"
-        )
+        errors = f"{adjoint:>9}{result.first:9.0e}{result.second:9.0e}"
+        say(f"{result.name[:43]:44}{result.shapes[:27]:28}{device:8}{errors}  {verdict}")
     failed = sum(not result.passed for result in results)
     say(
         f"{len(results) - failed} passed, {failed} failed (relative errors; allowed: adjoint "
