@@ -72,7 +72,7 @@ class Pow(Elementwise):
         return x**exponent
 
     def vjp(g, out, x, exponent):
-        return lambda: g * exponent * x ** (exponent - 1)
+        return None if exponent == 0 else lambda: g * exponent * x ** (exponent - 1)
 
 
 class Exp(Elementwise):

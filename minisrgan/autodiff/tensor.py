@@ -120,15 +120,13 @@ def signature(op, inputs):
 def as_tensors(op, values):
     """The inputs of an op as Tensors of one dtype. Python numbers take on the dtype of the others."""
     dtypes = {value.dtype for value in values if not isinstance(value, Number)}
-    tensors = tuple(
-        value
-        if isinstance(value, Tensor)
-        else Tensor(min(dtypes, key=str).type(value) if isinstance(value, Number) else value)
+    if len(dtypes) != 1 or (dtype := dtypes.pop()).kind != "f":
+        kinds = ", ".join(str(getattr(value, "dtype", type(value).__name__)) for value in values)
+        raise ShapeError(f"{op.__name__}({kinds}): the inputs must be Tensors of one floating-point type")
+    return tuple(
+        value if isinstance(value, Tensor) else Tensor(dtype.type(value) if isinstance(value, Number) else value)
         for value in values
     )
-    if len(dtypes) != 1 or next(iter(dtypes)).kind != "f":
-        raise ShapeError(f"{signature(op, tensors)}: the inputs must be of one floating-point type")
-    return tensors
 
 
 def topological_order(outputs):

@@ -11,7 +11,7 @@ from ..imaging.files import write_whole
 from ..imaging.metrics import score
 from ..imaging.pixels import luma
 
-DETAIL = 64  # HR pixels on a side of the zoomed detail
+DETAIL = 96  # HR pixels on a side of the zoomed detail
 
 
 def save_figure(figure, path):
@@ -22,9 +22,9 @@ def save_figure(figure, path):
 
 
 def draw_comparison(path, lr, hr, enlarged, border=4):
-    """LR, what is `enlarged` from it ({name: image}) and HR side by side; below, the liveliest detail of each."""
+    """LR, what is `enlarged` from it ({name: image}) and HR side by side; below, their detail where LR is liveliest."""
     scale = hr.shape[0] // lr.shape[0]
-    top, left = liveliest(hr, min(DETAIL, *hr.shape[:2]))
+    top, left = (scale * place for place in liveliest(lr, min(DETAIL // scale, *lr.shape[:2])))
     panels = {"LR": (lr.repeat(scale, 0).repeat(scale, 1), "")}
     for name, image in enlarged.items():
         figures = score(image, hr, border)
@@ -45,13 +45,16 @@ def draw_comparison(path, lr, hr, enlarged, border=4):
 
 
 def liveliest(image, side):
-    """(top, left) of the side×side window with the most contrast between neighbours, on a grid of half-windows."""
+    """(top, left) of the side×side window with the most contrast between neighbours, on a grid of half-windows.
+
+    Asked of LR, that is where edges are left to restore, not where fine texture is lost for good.
+    """
     y = luma(image)
     contrast = np.abs(np.diff(y, axis=0))[:, :-1] + np.abs(np.diff(y, axis=1))[:-1]
     places = [
         (top, left)
-        for top in range(0, y.shape[0] - side + 1, side // 2)
-        for left in range(0, y.shape[1] - side + 1, side // 2)
+        for top in range(0, y.shape[0] - side + 1, max(side // 2, 1))
+        for left in range(0, y.shape[1] - side + 1, max(side // 2, 1))
     ]
     return max(places, key=lambda p: contrast[p[0] : p[0] + side, p[1] : p[1] + side].sum())
 

@@ -40,7 +40,7 @@ def train_stage(run, trainer, photos, bar):
     steps = getattr(trainer.config, trainer.stage).steps
     take_step = {"pretrain": trainer.pretrain_step, "gan": trainer.gan_step}[trainer.stage]
     every = max(min(steps // LOOKS, LONGEST), 1)
-    rows, started = [], time.perf_counter()
+    started = time.perf_counter()
     with tqdm(total=steps, initial=trainer.step, desc=trainer.stage, unit="step", disable=not bar) as progress:
         while trainer.step < steps:
             measured = dict(take_step())
@@ -49,11 +49,9 @@ def train_stage(run, trainer, photos, bar):
             if trainer.step % every == 0 or trainer.step == steps:
                 measured["psnr"] = look(run, trainer, photos)
             measured["seconds"] = round(time.perf_counter() - started, 3)
-            rows.append({"stage": trainer.stage, "step": trainer.step, **measured})
+            run.append([{"stage": trainer.stage, "step": trainer.step, **measured}])
             show(progress, measured)
             if "psnr" in measured:
-                run.append(rows)
-                rows = []
                 run.save(trainer)
                 draw_curves(run.folder / "curves.png", run.rows())
 

@@ -68,10 +68,10 @@ PRESETS = {
     # minutes on a laptop's CPU: no batch norm, and a bicubic skip to start from
     "tiny": TrainConfig(
         GeneratorConfig(channels=32, blocks=4, edge_kernel=3, batch_norm=False, bicubic_skip=True),
-        DiscriminatorConfig(channels=16, dense=128),
+        DiscriminatorConfig(channels=16, dense=128, crop=64),
         batch=8,
-        pretrain=Stage(1000, 5e-4, drop_at=0.7),
-        gan=Stage(150, 1e-4, drop_at=0.5),
+        pretrain=Stage(500, 5e-4, drop_at=0.7),
+        gan=Stage(400, 5e-4, drop_at=0.7),
     ),
     # hours on a CPU, minutes on a GPU
     "small": TrainConfig(
