@@ -43,7 +43,7 @@ class Module:
                     yield from each.modules(f"{prefix}{path}.")
 
     def named_parameters(self):
-        """{dotted name: Parameter}, in the order in which they were made."""
+        """{dotted name: Parameter}: a module's own first, then its modules', each in the order of their making."""
         return {
             prefix + name: value
             for prefix, module in self.modules()
@@ -76,16 +76,12 @@ class Module:
 
     def state(self):
         """{dotted name: NumPy array} of everything needed to make an equal module."""
-        return {name: to_numpy(getattr(*slot)) for name, slot in self._state_slots().items()}
+        return {name: to_numpy(getattr(*slot)).copy() for name, slot in self._state_slots().items()}
 
     def load_state(self, state):
         """Take on what `state` returned. Raises WeightsError, and changes nothing, where names or shapes differ."""
         slots = self._state_slots()
-        if differing := sorted(slots.keys() ^ state.keys()):
-            raise WeightsError(f"the weights are of another model: {differing[0]!r} is in only one of the two")
-        for name, slot in slots.items():
-            if state[name].shape != (shape := getattr(*slot).shape):
-                raise WeightsError(f"the weights are of another model: {name!r} is {state[name].shape}, not {shape}")
+        check_fit({name: getattr(*slot) for name, slot in slots.items()}, state)
         for name, slot in slots.items():
             own = getattr(*slot)
             setattr(*slot, array_module(own).array(state[name], own.dtype))
@@ -98,6 +94,15 @@ class Module:
             for name, value in vars(module).items()
             if isinstance(value, Parameter) or name in module.buffers
         }
+
+
+def check_fit(own, state):
+    """Raise WeightsError unless two {name: array} have the same names and shapes."""
+    if differing := sorted(own.keys() ^ state.keys()):
+        raise WeightsError(f"the weights are of another model: {differing[0]!r} is in only one of the two")
+    for name, array in own.items():
+        if state[name].shape != array.shape:
+            raise WeightsError(f"the weights are of another model: {name!r} is {state[name].shape}, not {array.shape}")
 
 
 def he_normal(rng, shape, fan_in, slope=0.0):

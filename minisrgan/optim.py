@@ -1,6 +1,7 @@
 """Adam, and the schedule of its learning rate."""
 
 from .arrays import array_module, to_numpy
+from .nn import check_fit
 
 
 class Adam:
@@ -31,14 +32,18 @@ class Adam:
 
     def state(self):
         """{"m.name" or "v.name": NumPy array}; `t` is kept apart."""
-        moments = {"m": self.m, "v": self.v}
-        return {f"{k}.{name}": to_numpy(array) for k, moment in moments.items() for name, array in moment.items()}
+        return {name: to_numpy(array).copy() for name, array in self._moments().items()}
 
-    def load_state(self, state, t):
-        self.t = t
-        for k, moment in {"m": self.m, "v": self.v}.items():
-            for name, array in moment.items():
-                array[...] = array_module(array).asarray(state[f"{k}.{name}"])
+    def load_state(self, state):
+        """Take on what `state` returned; `t` is the caller's to set. Raises WeightsError for another model's."""
+        moments = self._moments()
+        check_fit(moments, state)
+        for name, array in moments.items():
+            array[...] = array_module(array).asarray(state[name])
+
+    def _moments(self):
+        both = {"m": self.m, "v": self.v}
+        return {f"{k}.{name}": array for k, moment in both.items() for name, array in moment.items()}
 
 
 def step_down(rate, step, at, factor=0.1):

@@ -3,7 +3,15 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from minisrgan.models.discriminator import DiscriminatorConfig
+from minisrgan.models.generator import Generator, GeneratorConfig
+from minisrgan.models.weights import save_generator
+from minisrgan.tools import train
+from minisrgan.training.config import Stage, TrainConfig
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +22,61 @@ def measurement_data():
     if not (folder / "Set5").is_dir():
         pytest.skip(f"the measurement images are not at {folder}; MINISRGAN_DATA names another place")
     return folder
+
+
+@pytest.fixture
+def tiny_config():
+    """A function that gives the smallest training worth the name, changed as its arguments say."""
+
+    def build(steps=(6, 6), batch_norm=True, drop_at=None, **changes):
+        values = dict(
+            generator=GeneratorConfig(channels=4, blocks=1, edge_kernel=3, batch_norm=batch_norm),
+            discriminator=DiscriminatorConfig(channels=2, dense=4, crop=16),
+            batch=2,
+            pretrain=Stage(steps[0], 1e-3, drop_at),
+            gan=Stage(steps[1], 1e-3, drop_at),
+        )
+        return TrainConfig(**values | changes)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def smooth_photo():
+    """A function that gives a uint8 RGB photo of a size: smooth, with a few edges, so that something can be learned."""
+
+    def build(height, width, seed=0):
+        y, x = np.mgrid[:height, :width]
+        phases = np.random.default_rng(seed).uniform(0, 6, (2, 3))
+        waves = np.sin(y[..., None] / 5 + phases[0]) * np.cos(x[..., None] / 7 + phases[1])
+        edges = np.where((x // 9 + y // 11) % 2, 30, -30)[..., None]
+        return (128 + 70 * waves + edges).round().astype(np.uint8)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory, smooth_photo):
+    """A folder of three photos, two to train on and one (the first by name) held out."""
+    folder = tmp_path_factory.mktemp("photos")
+    for i, name in enumerate(["a.png", "b.png", "c.png"]):
+        Image.fromarray(smooth_photo(36, 40, seed=i)).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def generator_file(tmp_path):
+    """A file of a small generator, untrained: the bicubic enlargement and a whisper."""
+    generator = Generator(
+        GeneratorConfig(channels=2, blocks=1, edge_kernel=3, batch_norm=False, bicubic_skip=True),
+        np.random.default_rng(0),
+    )
+    save_generator(tmp_path / "weights" / "g.safetensors", generator)
+    return tmp_path / "weights" / "g.safetensors"
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Training without its pictures, which take longer than tiny steps do."""
+    monkeypatch.setattr(train, "draw_comparison", lambda *args: None)
+    monkeypatch.setattr(train, "draw_curves", lambda *args: None)

@@ -40,7 +40,7 @@ def variables(arrays):
 def relative(a, b, scale=0.0):
     """|a - b| relative to the largest of |a|, |b| and `scale`; 0 where both are 0."""
     size = max(abs(a), abs(b), scale)
-    return abs(a - b) / size if size else 0.0
+    return abs(a - b) / (size or 1)  # NaN stays NaN
 
 
 def gradients(f, arrays, v):

@@ -96,11 +96,11 @@ class Log(Elementwise):
 
 
 class Sigmoid(Elementwise):
-    """σ(x) = 1/(1 + e⁻ˣ) = (1 + tanh(x/2))/2, which cannot overflow;  σ(1 - σ)."""
+    """σ(x) = 1/(1 + e⁻ˣ) = e^min(x, 0)/(1 + e^-|x|), exact in both tails and without overflow;  σ(x)·σ(-x)."""
 
     def forward(x):
-        half = x.dtype.type(0.5)
-        return half * (1 + array_module(x).tanh(half * x))
+        xp = array_module(x)
+        return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-abs(x)))
 
     def vjp(g, out, x):
         return lambda: g * out * Sigmoid(-x)

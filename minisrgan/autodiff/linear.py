@@ -1,5 +1,7 @@
 """Matrix products, and the operations that only move numbers about. Each names its adjoint."""
 
+from numbers import Integral
+
 from ..arrays import array_module
 from ..errors import ShapeError
 from .tensor import Op, Tensor
@@ -56,6 +58,9 @@ class Slice(Op):
     linear = True
 
     def forward(x, key):
+        parts = key if isinstance(key, tuple) else (key,)
+        if not all(each is ... or isinstance(each, (Integral, slice)) for each in parts):
+            raise ShapeError("a key is of integers, slices and `...`; an array could name an element twice")
         return x[key]
 
     def vjp(g, out, x, key):
@@ -103,6 +108,8 @@ class Concatenate(Op):
 
 
 Tensor.__matmul__ = lambda x, y: MatMul(x, y)
+Tensor.__rmatmul__ = lambda x, y: MatMul(y, x)
+Tensor.__iter__ = None  # without it Python would try x[0], x[1], ... until something fails
 Tensor.__getitem__ = lambda x, key: Slice(x, key=key)
 Tensor.reshape = lambda x, shape: Reshape(x, shape=shape)
 Tensor.transpose = lambda x, axes: Transpose(x, axes=axes)

@@ -73,12 +73,12 @@ class Tensor:
         """The same data with no memory of how it was made: gradients stop here."""
         return Tensor(self.data)
 
-    def backward(self, cotangent=None):
-        """Add ∂self/∂leaf to the `grad` of every leaf that requires one. Releases the graph."""
+    def backward(self, cotangent=None, retain_graph=False):
+        """Add ∂self/∂leaf to the `grad` of every leaf that requires one. Releases the graph, unless to be retained."""
         order = topological_order([self])
         leaves = [tensor for tensor in order if tensor.op is None]
         del order
-        for leaf, gradient in zip(leaves, grad([self], leaves, cotangent and [cotangent])):
+        for leaf, gradient in zip(leaves, grad([self], leaves, cotangent, retain_graph=retain_graph)):
             leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
 
 
@@ -114,15 +114,15 @@ class Released(Op):
 
 def signature(op, inputs):
     """How the op was called, for error messages: `MatMul((2, 3) float32, (4, 5) float32)`."""
-    return f"{op.__name__}({', '.join(f'{t.shape} {t.dtype}' for t in inputs)})"
+    shown = (str(t) if isinstance(t, Number) else f"{t.shape} {t.dtype}" for t in inputs)
+    return f"{op.__name__}({', '.join(shown)})"
 
 
 def as_tensors(op, values):
     """The inputs of an op as Tensors of one dtype. Python numbers take on the dtype of the others."""
     dtypes = {value.dtype for value in values if not isinstance(value, Number)}
     if len(dtypes) != 1 or (dtype := dtypes.pop()).kind != "f":
-        kinds = ", ".join(str(getattr(value, "dtype", type(value).__name__)) for value in values)
-        raise ShapeError(f"{op.__name__}({kinds}): the inputs must be Tensors of one floating-point type")
+        raise ShapeError(f"{signature(op, values)}: the inputs must be Tensors of one floating-point type")
     return tuple(
         value if isinstance(value, Tensor) else Tensor(dtype.type(value) if isinstance(value, Number) else value)
         for value in values
@@ -160,7 +160,9 @@ def grad(outputs, inputs, cotangents=None, create_graph=False, retain_graph=None
     create_graph      record the walk itself, so that its results can be differentiated
     retain_graph      keep what was walked for another walk; by default only with create_graph
 
-    Raises GraphError where the outputs have no graph, or one that was released.
+    The results may share memory with each other: read them, but do not change them in place.
+    Raises GraphError where the outputs have no graph, or one that was released, and for an input without
+    requires_grad.
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -168,6 +170,8 @@ def grad(outputs, inputs, cotangents=None, create_graph=False, retain_graph=None
     order = topological_order(outputs)
     if not order:
         raise GraphError("nothing to differentiate: no output depends on a tensor that requires a gradient")
+    if not all(each.requires_grad for each in inputs):
+        raise GraphError("an input was not made with requires_grad=True, so what used it was not remembered")
     with record(create_graph):
         cotangent_of = {}
         for output, g in zip(outputs, cotangents or [None] * len(outputs), strict=True):

@@ -13,12 +13,13 @@ from ..imaging.files import write_whole
 from .generator import Generator, GeneratorConfig
 
 DEFAULT = Path(__file__).parent.parent / "weights" / "tiny.safetensors"  # trained by us, in the package
+KEY = "minisrgan"  # of our metadata in a file
 GENERATOR = "minisrgan generator"
 
 
 def write_arrays(path, arrays, **metadata):
     """Write {name: NumPy array} with JSON-able metadata, whole or not at all."""
-    text = {key: json.dumps(value) for key, value in metadata.items()}
+    text = {KEY: json.dumps(metadata)}  # under one key: of several, safetensors would mix up the order
     write_whole(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, text))
 
 
@@ -26,17 +27,23 @@ def read_arrays(path):
     """({name: array}, metadata) of a file that `write_arrays` wrote. Raises WeightsError for any other."""
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+            text = file.metadata() or {}
+            if "kind" in text and KEY not in text:  # how files were written before they had KEY
+                text = {KEY: json.dumps({key: json.loads(value) for key, value in text.items()})}
+            metadata = json.loads(text.get(KEY, "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, metadata
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file") from None
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last two: bfloat16
         raise WeightsError(f"{path}: not a safetensors file, or a damaged one ({error}); {what_to_do(path)}") from None
 
 
 def what_to_do(path):
+    if Path(path).is_dir():
+        return "it is a folder: name the file in it"
     try:
-        start = Path(path).read_bytes()[:64] if Path(path).is_file() else b""
+        with open(path, "rb") as file:
+            start = file.read(64)
     except OSError:
         start = b""
     if start.startswith(b"version https://git-lfs"):

@@ -18,15 +18,14 @@ def train_command(args):
     from ..training.config import PRESETS
     from ..training.trainer import STAGES, Trainer
     from .photos import training_photos
-    from .train import read_all, train
+    from .train import read_held_out, train
 
     device, why = choose_device(args.device)
     stages = STAGES if args.stage == "both" else (args.stage,)
     if args.resume:
         run = Run(args.resume)
         config, about = run.config()
-        stages = tuple(about["stages"])
-        data = about["data"]
+        stages, data = tuple(about.get("stages", STAGES)), about.get("data")
     else:
         steps = args.steps or []
         if steps and len(steps) != len(stages):
@@ -39,6 +38,7 @@ def train_command(args):
             )
     training, held_out = training_photos(data)
     photos = PhotoSet.from_files(training, config.generator.scale, config.discriminator.crop)
+    held_out = read_held_out(held_out, config.discriminator.crop)
     trainer = Trainer(config, photos, device)
     if args.resume:
         run.restore(trainer)
@@ -50,7 +50,7 @@ def train_command(args):
     print(f"device {device}: {why}")
     print(f"{len(photos)} photos to train on{small}, {len(held_out)} held out to measure PSNR")
     print(f"writing {run.folder}; stop with Ctrl-C, go on with: minisrgan train --resume {run.folder}")
-    train(run, trainer, read_all(held_out), stages)
+    train(run, trainer, held_out, stages)
     print(f"generator: {run.generator}")
     print(f"curves:    {run.folder / 'curves.png'}")
 
@@ -59,7 +59,7 @@ def upscale_command(args):
     from tqdm import tqdm
 
     from ..arrays import choose_device
-    from ..imaging.files import read_photo, write_photo
+    from ..imaging.files import FORMATS, read_photo, write_photo
     from ..imaging.resize import upsample
     from ..models.weights import DEFAULT, load_generator
     from ..upscale import upscale
@@ -70,6 +70,8 @@ def upscale_command(args):
     photo = Path(args.photo)
     rgb, alpha = read_photo(photo)
     out = Path(args.output or photo.with_name(f"{photo.stem}-x{scale}.png"))
+    if out.suffix.lower() not in FORMATS:
+        raise ConfigError(f"{out}: no photo format ends in {out.suffix!r}: use one of {', '.join(FORMATS)}")
     if out.exists() and out.samefile(photo):
         raise ConfigError(f"{out} is the photo itself: name another file with -o")
     sr = upscale(generator, rgb, device, progress=lambda tiles: tqdm(tiles, unit="tile", disable=len(tiles) < 2))

@@ -11,7 +11,7 @@ from ..training.trainer import STAGES, Trainer
 from .evaluate import mean_score, row, try_photo
 from .photos import training_photos
 from .report import draw_comparison
-from .train import read_all, train
+from .train import read_held_out, train
 
 NOTE = """The GAN stage gives up PSNR for sharpness, on purpose. PSNR rewards the mean of all plausible textures, which
 is blurred; D rejects blur. This is the trade-off of distortion and perception (Blau and Michaeli 2018)."""
@@ -28,7 +28,7 @@ def free_folder(folder):
 def demo(out, device, config=PRESETS["tiny"], bar=True):
     """Train, compare, and say where the picture is; returns {name: mean Score} of what was compared."""
     training, held_out = training_photos()
-    photos = read_all(held_out)
+    photos = read_held_out(held_out, config.discriminator.crop)
     run = Run.create(free_folder(out), config, data=None)
     trainer = Trainer(config, PhotoSet.from_files(training, config.generator.scale, config.discriminator.crop), device)
     train(run, trainer, photos, STAGES, bar)

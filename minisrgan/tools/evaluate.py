@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import ImageError
 from ..imaging.files import find_photos, read_photo
 from ..imaging.metrics import Score, score
 from ..imaging.resize import crop_to_multiple, downsample, upsample
@@ -45,8 +46,12 @@ def evaluate(generator, folder, device, say=print):
     say(HEADER)
     results = []
     for path in find_photos(folder):
-        trial = try_photo(generator, read_photo(path)[0], device)
-        results.append([score(enlarged, trial.hr, border) for enlarged in (trial.bicubic, trial.sr)])
+        rgb = read_photo(path)[0]
+        try:
+            trial = try_photo(generator, rgb, device)
+            results.append([score(enlarged, trial.hr, border) for enlarged in (trial.bicubic, trial.sr)])
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from None
         say(row(path.name, *results[-1]))
     means = [mean_score(scores) for scores in zip(*results)]
     say(row(f"mean of {len(results)}", *means))

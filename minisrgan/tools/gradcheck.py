@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import autodiff as ad
 from .. import losses, nn
-from ..arrays import to_device
+from ..arrays import array_module, to_device
 from ..autodiff import check
 from ..autodiff.batch_norm import batch_statistics
 from ..autodiff.elementwise import Abs, Add, Div, Exp, Log, Mul, Neg, Pow, Sub
@@ -227,14 +227,20 @@ def all_ops(base=ad.Op):
 
 @contextmanager
 def planted(op, argument=0, fault=1.01):
-    """Within the block the op's vjp is wrong in one element, by 1 %: in the largest of one input's cotangent."""
+    """Within the block the op's vjp is wrong in one element, by 1 %: in the largest of one input's cotangent.
+
+    `argument` counts those inputs alone in which the op has a derivative.
+    """
     sound = op.vjp
 
     def faulty(g, *args, **params):
         functions = sound(g, *args, **params)
         functions = list(functions) if isinstance(functions, tuple) else [functions]
-        sound_one = functions[argument]
-        functions[argument] = lambda: spoil(sound_one(), fault)
+        differentiable = [i for i, function in enumerate(functions) if function]
+        if argument < len(differentiable):
+            spoiled = differentiable[argument]
+            sound_one = functions[spoiled]
+            functions[spoiled] = lambda: spoil(sound_one(), fault)
         return tuple(functions)
 
     op.vjp = faulty
@@ -246,9 +252,9 @@ def planted(op, argument=0, fault=1.01):
 
 def spoil(gradient, fault):
     """The gradient with its largest element times `fault`, still differentiable."""
-    factors = np.ones(gradient.shape)
-    factors.flat[int(abs(gradient.data).argmax())] = fault
-    return gradient * Tensor(to_device(factors, "numpy") if isinstance(gradient.data, np.ndarray) else factors)
+    factors = array_module(gradient.data).ones(gradient.shape, gradient.dtype)
+    factors.reshape(-1)[int(abs(gradient.data).argmax())] = fault
+    return gradient * Tensor(factors)
 
 
 def gradcheck(device, plant=None, say=print):

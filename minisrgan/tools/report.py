@@ -72,6 +72,7 @@ def draw_curves(path, rows):
     for axes, (title, columns, scale) in zip(figure.subplots(2, 2).flat, panels):
         for column in columns:
             points = [(i + 1, float(row[column])) for i, row in enumerate(rows) if row[column] != ""]
+            points = [(step, value) for step, value in points if value > 0 or scale == "linear"]
             if points:
                 axes.plot(*zip(*points), label=column, linewidth=1, marker="o" if column == "psnr" else None, ms=3)
         if axes.lines:

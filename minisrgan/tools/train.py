@@ -6,10 +6,9 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from ..errors import DivergedError
+from ..errors import DivergedError, ImageError
 from ..imaging.files import read_photo
 from ..imaging.metrics import score
-from ..models.weights import save_generator
 from ..training.trainer import STAGES
 from .evaluate import try_photo
 from .report import draw_comparison, draw_curves
@@ -26,14 +25,14 @@ def train(run, trainer, held_out, stages, bar=True):
     Raises DivergedError where numbers cease to be finite; the last saved state stays.
     """
     photos = [middle(photo) for photo in held_out]
+    if not run.checkpoint.exists():
+        run.save(trainer)  # from now on the run can go on, wherever it is stopped
     for stage in stages:
         if STAGES.index(stage) < STAGES.index(trainer.stage):
             continue  # a resumed run is past it
         if trainer.stage != stage:
             trainer.start_stage(stage)
         train_stage(run, trainer, photos, bar)
-        if stage == "pretrain":
-            save_generator(run.pretrained, trainer.generator)
 
 
 def train_stage(run, trainer, photos, bar):
@@ -43,7 +42,8 @@ def train_stage(run, trainer, photos, bar):
     started = time.perf_counter()
     with tqdm(total=steps, initial=trainer.step, desc=trainer.stage, unit="step", disable=not bar) as progress:
         while trainer.step < steps:
-            measured = dict(take_step())
+            with np.errstate(over="ignore", invalid="ignore"):  # what is no longer finite is found and named
+                measured = dict(take_step())
             if not math.isfinite(measured["loss_g"]):
                 raise DivergedError(f"step {trainer.step} of stage {trainer.stage}: the loss is no longer finite")
             if trainer.step % every == 0 or trainer.step == steps:
@@ -81,5 +81,12 @@ def middle(photo):
     return photo[top : top + SHOWN, left : left + SHOWN]
 
 
-def read_all(paths):
-    return [read_photo(path)[0] for path in paths]
+def read_held_out(paths, least):
+    """The photos with at least `least` pixels a side. Raises ImageError if that is none of them."""
+    photos = [photo for photo, _ in map(read_photo, paths) if min(photo.shape[:2]) >= least]
+    if not photos:
+        names = ", ".join(path.name for path in paths)
+        raise ImageError(
+            f"held out to measure PSNR, but smaller than {least} x {least}: {names}; leave such photos out"
+        )
+    return photos

@@ -47,7 +47,7 @@ class Run:
         try:
             about = json.loads(path.read_text())
             return TrainConfig.from_dict(about.pop("training")), about
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigError(f"{self.folder} is not the folder of a run: config.json: {error}") from None
 
     def append(self, rows):
@@ -61,7 +61,10 @@ class Run:
             return list(csv.DictReader(file))
 
     def save(self, trainer):
-        """Write the trainer's state, and G by itself."""
+        """Write G by itself, and last the trainer's state: until then, a resumed run makes all of this again."""
+        if trainer.stage == "pretrain":
+            save_generator(self.pretrained, trainer.generator)
+        save_generator(self.generator, trainer.generator)
         arrays = {
             f"{part}.{name}": array for part, owner in parts(trainer).items() for name, array in owner.state().items()
         }
@@ -74,9 +77,6 @@ class Run:
             adam={"g": trainer.adam_g.t, "d": trainer.adam_d.t},
             crops=trainer.crop_rng.bit_generator.state,
         )
-        save_generator(self.generator, trainer.generator)
-        if trainer.stage == "pretrain":
-            save_generator(self.pretrained, trainer.generator)
 
     def restore(self, trainer):
         """Set the trainer, of the same configuration, to the state last saved, and cut the log back to it."""
@@ -92,16 +92,15 @@ class Run:
                     {name[len(part) + 1 :]: a for name, a in arrays.items() if name.startswith(part + ".")}
                 )
             trainer.adam_g.t, trainer.adam_d.t = about["adam"]["g"], about["adam"]["d"]
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, WeightsError) as error:
             raise WeightsError(f"{self.checkpoint} does not fit its config.json ({error})") from None
         self._cut_log(trainer.stage, trainer.step)
 
-    def _cut_log(self, *last):
-        """Forget the rows of steps after `last`, (stage, step): they will be made again."""
-        rows = self.rows()
-        seen = [(row["stage"], int(row["step"])) for row in rows]
-        write_whole(self.log, (",".join(COLUMNS) + "\n").encode())
-        self.append(rows[: seen.index(last) + 1 if last in seen else 0])
+    def _cut_log(self, stage, step):
+        """Forget the rows of the steps after this one: they will be made again."""
+        lines = self.log.read_text().splitlines(keepends=True)
+        last = next((i for i, line in enumerate(lines) if line.startswith(f"{stage},{step},")), 0)  # 0: the header
+        write_whole(self.log, "".join(lines[: last + 1]).encode())
 
 
 def parts(trainer):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..arrays import to_device
 from ..autodiff import Sigmoid, Tensor, grad
-from ..errors import DivergedError
+from ..errors import DivergedError, WeightsError
 from ..imaging.pixels import hr_from_uint8, lr_from_uint8
 from ..losses import DiscriminatorLoss, NonSaturatingLoss, PixelMSE
 from ..models.discriminator import Discriminator
@@ -67,7 +67,9 @@ class Trainer:
         self.adam_g = Adam(self.generator.named_parameters())
 
     def start_from(self, generator):
-        """Take on a trained generator's weights. Raises WeightsError for one of another shape."""
+        """Take on a trained generator's weights. Raises WeightsError for one of another configuration."""
+        if generator.config != self.generator.config:
+            raise WeightsError(f"the weights are of {generator.config}; this training is of {self.generator.config}")
         self.generator.load_state(generator.state())
 
     def sample_hr(self):

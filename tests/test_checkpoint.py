@@ -1,0 +1,309 @@
+"""The run's folder: what is in it, and that a run stopped anywhere goes on as if it never had been."""
+
+import csv
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minisrgan.errors import ConfigError, DivergedError, WeightsError
+from minisrgan.imaging.patches import PhotoSet
+from minisrgan.models.weights import load_generator, read_arrays, write_arrays
+from minisrgan.tools import train as training
+from minisrgan.training.checkpoint import COLUMNS, Run
+from minisrgan.training.config import PRESETS, TrainConfig
+from minisrgan.training.trainer import STAGES, Trainer
+
+
+class PowerCut(Exception):
+    """What stops a run in these tests."""
+
+
+@pytest.fixture
+def photos(smooth_photo):
+    return [(str(i), smooth_photo(36, 40, seed=i)) for i in range(3)]
+
+
+@pytest.fixture
+def start(tmp_path, photos, tiny_config):
+    """A function that starts a run, or goes on with it, and gives (run, trainer)."""
+
+    def begin(name="run", resume=False, stages=STAGES, **changes):
+        config = tiny_config(**changes)
+        run = Run(tmp_path / name) if resume else Run.create(tmp_path / name, config, stages=stages)
+        trainer = Trainer(config, PhotoSet(photos[:2], 4, 16), "numpy")
+        if resume:
+            run.restore(trainer)
+        training.train(run, trainer, [photos[2][1]], stages, bar=False)
+        return run, trainer
+
+    return begin
+
+
+def stop_at(monkeypatch, stage, step, error=PowerCut):
+    """Make the training fail in the middle of the step that follows `step`."""
+    update = Trainer.update_generator
+
+    def failing(trainer, loss):
+        if (trainer.stage, trainer.step) == (stage, step):
+            raise error
+        update(trainer, loss)
+
+    monkeypatch.setattr(Trainer, "update_generator", failing)
+
+
+def saved(run):
+    arrays, about = read_arrays(run.checkpoint)
+    return arrays, about
+
+
+def same_state(run, other):
+    (arrays, about), (others, about_other) = saved(run), saved(other)
+    assert about == about_other
+    assert arrays.keys() == others.keys()
+    differing = [name for name in arrays if not np.array_equal(arrays[name], others[name])]
+    assert not differing
+    for name in ("checkpoint", "generator", "pretrained"):
+        assert getattr(run, name).read_bytes() == getattr(other, name).read_bytes()
+
+
+def measured(run):
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in run.rows()]
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    "stage, step",
+    [
+        ("pretrain", 0),  # before anything was saved
+        ("pretrain", 3),  # the last state is of step 2
+        ("pretrain", 4),  # just after a state was saved
+        ("gan", 0),  # the last state is of the end of stage 1
+        ("gan", 1),
+        ("gan", 5),
+    ],
+)
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_a_run_that_was_stopped_goes_on_as_if_it_never_had_been(monkeypatch, start, stage, step, batch_norm):
+    monkeypatch.setattr(training, "LOOKS", 3)  # of 6 steps: a state is saved at 2, 4 and 6
+    changes = dict(batch_norm=batch_norm, drop_at=0.5)
+    whole, _ = start("whole", **changes)
+    with monkeypatch.context() as patch:
+        stop_at(patch, stage, step)
+        with pytest.raises(PowerCut):
+            start("stopped", **changes)
+    stopped, _ = start("stopped", resume=True, **changes)
+    same_state(whole, stopped)
+    assert measured(whole) == measured(stopped)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_may_be_stopped_twice_and_its_last_row_torn(monkeypatch, start):
+    whole, _ = start("whole")
+    for resume, at in [(False, ("pretrain", 2)), (True, ("gan", 4))]:
+        with monkeypatch.context() as patch:
+            stop_at(patch, *at)
+            with pytest.raises(PowerCut):
+                start("stopped", resume=resume)
+        with open(Run(whole.folder.with_name("stopped")).log, "a") as log:
+            log.write("pretra")
+    stopped, _ = start("stopped", resume=True)
+    same_state(whole, stopped)
+    assert measured(whole) == measured(stopped)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_going_on_with_a_finished_run_changes_nothing(start):
+    run, _ = start()
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}
+    start(resume=True)
+    assert before == {path.name: path.read_bytes() for path in run.folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_gan_stage_alone_can_be_stopped_too(monkeypatch, start):
+    whole, _ = start("whole", stages=("gan",))
+    with monkeypatch.context() as patch:
+        stop_at(patch, "gan", 3)
+        with pytest.raises(PowerCut):
+            start("stopped", stages=("gan",))
+    stopped, _ = start("stopped", resume=True, stages=("gan",))
+    same_state(whole, stopped)
+    assert [row["stage"] for row in stopped.rows()] == ["gan"] * 6
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_generators_are_those_of_the_ends_of_the_stages(start):
+    run, trainer = start()
+    trained, read = trainer.generator.state(), load_generator(run.generator).state()
+    assert all(np.array_equal(trained[name], array) for name, array in read.items())
+    alone, _ = start("alone", stages=("pretrain",))
+    assert run.pretrained.read_bytes() == alone.generator.read_bytes() == alone.pretrained.read_bytes()
+    assert run.generator.read_bytes() != run.pretrained.read_bytes()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_log_has_a_row_for_each_step(monkeypatch, start):
+    monkeypatch.setattr(training, "LOOKS", 2)
+    run, _ = start()
+    with open(run.log, newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == COLUMNS and all(len(row) == len(COLUMNS) for row in rows)
+    assert [(row[0], row[1]) for row in rows] == [(stage, str(step)) for stage in STAGES for step in range(1, 7)]
+    for row in run.rows():
+        filled = {name for name in COLUMNS if row[name] != ""}
+        expected = set(COLUMNS) - {"psnr"} | ({"psnr"} if int(row["step"]) % 3 == 0 else set())
+        if row["stage"] == "pretrain":
+            expected -= {"loss_adversarial", "loss_d", "d_real", "d_fake", "grad_d"}
+        assert filled == expected
+        assert all(np.isfinite(float(row[name])) for name in filled - {"stage"})
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_row_is_in_the_log_as_soon_as_its_step_ends(monkeypatch, start, tmp_path):
+    monkeypatch.setattr(training, "LOOKS", 1)
+    stop_at(monkeypatch, "pretrain", 4)
+    with pytest.raises(PowerCut):
+        start()
+    assert [row["step"] for row in Run(tmp_path / "run").rows()] == ["1", "2", "3", "4"]
+
+
+def test_looking_on_changes_nothing_in_the_training(monkeypatch, start, no_pictures):
+    monkeypatch.setattr(training, "LOOKS", 1)
+    seldom, _ = start("seldom")
+    monkeypatch.setattr(training, "LOOKS", 6)
+    often, _ = start("often")
+    same_state(seldom, often)
+
+
+def test_the_configuration_comes_back(tmp_path, tiny_config):
+    for config in (tiny_config(drop_at=0.3, seed=7), *PRESETS.values()):
+        folder = Run.create(tmp_path / str(hash(config)), config, data="/photos", stages=("gan",)).folder
+        assert Run(folder).config() == (config, {"data": "/photos", "stages": ["gan"]})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "{}", '{"training": {}}', '{"training": 3}'])
+def test_a_folder_without_a_configuration_is_no_run(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match="not the folder of a run") as caught:
+        Run(tmp_path).config()
+    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("setting, value", [("batch", "eight"), ("batch", None), ("pretrain", [1, 2]), ("gan", None)])
+def test_a_configuration_of_odd_values_is_refused(tiny_config, setting, value):
+    with pytest.raises(ConfigError):
+        TrainConfig.from_dict(tiny_config().to_dict() | {setting: value})
+
+
+def test_nothing_is_overwritten(tmp_path, tiny_config):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for name in ("run", "file"):
+        with pytest.raises(ConfigError, match="there already"):
+            Run.create(tmp_path / name, tiny_config())
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+    assert (tmp_path / "file").read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    assert Run.create(tmp_path / "empty", tiny_config()).rows() == []
+
+
+def test_pictures_are_drawn_as_it_goes(monkeypatch, start):
+    monkeypatch.setattr(training, "LOOKS", 1)
+    run, _ = start(steps=(2, 2))
+    pictures = [run.folder / "curves.png", *sorted((run.folder / "samples").iterdir())]
+    assert [path.name for path in pictures] == ["curves.png", "gan-000002.png", "pretrain-000002.png"]
+    for path in pictures:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("L"))
+        assert min(pixels.shape) > 300 and pixels.std() > 5 and len(np.unique(pixels)) > 50
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_training_that_diverges_keeps_its_last_good_state(monkeypatch, start, tmp_path, stage):
+    monkeypatch.setattr(training, "LOOKS", 3)
+    generate = Trainer.generate
+
+    def spoiled(trainer, lr):
+        sr = generate(trainer, lr)
+        return sr * float("nan") if (trainer.stage, trainer.step) == (stage, 3) else sr
+
+    monkeypatch.setattr(Trainer, "generate", spoiled)
+    with pytest.raises(DivergedError, match=f"step 4 of stage {stage}"):
+        start()
+    arrays, about = saved(Run(tmp_path / "run"))
+    assert (about["stage"], about["step"]) == (stage, 2)
+    assert all(np.isfinite(array).all() for array in arrays.values())
+    load_generator(Run(tmp_path / "run").generator)  # which refuses NaN
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_state_that_cannot_be_written_leaves_the_one_before(monkeypatch, start, tmp_path):
+    run, trainer = start(steps=(2, 0))
+    before = {path: path.read_bytes() for path in run.folder.iterdir()}
+    trainer.pretrain_step()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError):
+        run.save(trainer)
+    assert before == {path: path.read_bytes() for path in run.folder.iterdir()}  # and no temporary file
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("written", [1, 2])
+def test_a_run_cut_off_between_two_files_goes_on_as_if_it_never_had_been(monkeypatch, start, written):
+    """Of the files that a state is, `written` are new and the others old."""
+    monkeypatch.setattr(training, "LOOKS", 1)
+    whole, _ = start("whole", steps=(4, 0))
+    replace, count = os.replace, iter(range(99))
+
+    def cut(source, target):
+        if ".safetensors" in str(target) and trainer_is_at_the_end() and next(count) >= written:
+            raise PowerCut
+        replace(source, target)
+
+    def trainer_is_at_the_end():
+        return len(Run(whole.folder.with_name("stopped")).rows()) == 4
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", cut)
+        with pytest.raises(PowerCut):
+            start("stopped", steps=(4, 0))
+    stopped, _ = start("stopped", steps=(4, 0), resume=True)
+    same_state(whole, stopped)
+    assert measured(whole) == measured(stopped)
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("damage", ["generator", "truncated", "other model", "no adam", "missing"])
+def test_a_checkpoint_that_does_not_fit_gets_one_line(start, damage):
+    run, _ = start(steps=(1, 0))
+    arrays, about = saved(run)
+    if damage == "generator":
+        run.checkpoint.write_bytes(run.generator.read_bytes())
+    elif damage == "truncated":
+        run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:-9])
+    elif damage == "other model":
+        arrays["generator.tail.bias"] = np.zeros(4, np.float32)
+        write_arrays(run.checkpoint, arrays, **about)
+    elif damage == "no adam":
+        kept = {name: array for name, array in arrays.items() if not name.startswith("adam_g.m.")}
+        write_arrays(run.checkpoint, kept, **about)
+    else:
+        run.checkpoint.unlink()
+    with pytest.raises(WeightsError) as caught:
+        start(resume=True, steps=(1, 0))
+    assert str(run.checkpoint) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_config_json_is_for_people_too(tmp_path, tiny_config):
+    run = Run.create(tmp_path / "run", tiny_config(seed=3), data=None)
+    text = (run.folder / "config.json").read_text()
+    assert json.loads(text)["training"]["seed"] == 3 and text.count("\n") > 10

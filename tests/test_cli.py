@@ -1,0 +1,397 @@
+"""The commands as a user meets them: what they make, and the one line for every mistake."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minisrgan.arrays import cuda_problem
+from minisrgan.imaging.files import read_photo
+from minisrgan.imaging.resize import upsample
+from minisrgan.models.generator import Generator, GeneratorConfig
+from minisrgan.models.weights import DEFAULT, load_generator, save_generator
+from minisrgan.tools import cli, train
+from minisrgan.training.checkpoint import Run
+from minisrgan.training.config import PRESETS
+from minisrgan.training.trainer import Trainer
+from minisrgan.upscale import upscale
+
+COMMANDS = ["train", "upscale", "evaluate", "gradcheck", "demo", "doctor"]
+
+
+@pytest.fixture(autouse=True)
+def on_the_processor(monkeypatch):
+    monkeypatch.setenv("MINISRGAN_DEVICE", "numpy")
+
+
+@pytest.fixture
+def tiny(monkeypatch, tiny_config):
+    """The tiny preset, tinier: two steps in each stage."""
+    monkeypatch.setattr(train, "LOOKS", 1)
+    monkeypatch.setitem(PRESETS, "tiny", tiny_config(steps=(2, 2)))
+    return PRESETS["tiny"]
+
+
+@pytest.fixture
+def minisrgan(capfd):
+    """Run a command that succeeds; gives what it printed."""
+
+    def call(*words):
+        status = cli.main([str(word) for word in words])
+        out, err = capfd.readouterr()
+        assert status == 0, err
+        return out
+
+    return call
+
+
+@pytest.fixture
+def refused(capfd):
+    """Run a command that is a mistake; gives the one line that says so."""
+
+    def call(*words):
+        assert cli.main([str(word) for word in words]) == 2
+        err = capfd.readouterr().err
+        *bar, line = err.splitlines()
+        assert line.startswith("minisrgan: ") and err.endswith("\n")
+        assert not any("Traceback" in each or "Warning" in each or "minisrgan:" in each for each in bar)
+        assert all("step" in each for each in bar if each)  # the progress of a training, and nothing else
+        if words[0] != "train":
+            assert bar == []
+        return line
+
+    return call
+
+
+def command_line(*words, **environment):
+    """The command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "minisrgan", *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=Path(cli.__file__).parents[2],
+        env=os.environ | environment,
+        timeout=60,
+    )
+
+
+def picture(path, pixels):
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+# help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_shows_an_example(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([command, "--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0
+    _, _, example = text.partition("example:\n")
+    words = example.split()
+    assert words[:2] == ["minisrgan", command]
+    args = cli.build_parser().parse_args(words[1:])  # an example that the command itself would take
+    assert callable(args.run) and "--device" in text
+
+
+def test_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0
+    assert [line.split()[0] for line in text.splitlines() if line.startswith("    ") and line[4] != " "] == COMMANDS
+
+
+def test_the_presets_are_those_of_the_help():
+    parser = cli.build_parser()
+    for name in PRESETS:
+        assert parser.parse_args(["train", "--preset", name]).preset == name
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["fly"],
+        ["upscale"],
+        ["train", "--preset", "huge"],
+        ["train", "--stage", "third"],
+        ["train", "--steps", "-3"],
+        ["train", "--steps", "many"],
+        ["train", "--seed", "-1"],
+    ],
+)
+def test_words_that_are_no_command_exit_with_2(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("minisrgan")
+
+
+# train
+
+
+def test_training_end_to_end(tiny, minisrgan, photo_folder, tmp_path):
+    out = minisrgan("train", "--data", photo_folder, "--out", tmp_path / "run", "--seed", 3, "--steps", 3, 1)
+    run = Run(tmp_path / "run")
+    assert "2 photos to train on, 1 held out" in out and str(run.generator) in out and f"--resume {run.folder}" in out
+    assert run.config()[0] == tiny.with_steps(pretrain=3, gan=1).with_seed(3)
+    assert [(row["stage"], row["step"]) for row in run.rows()] == [
+        ("pretrain", "1"),
+        ("pretrain", "2"),
+        ("pretrain", "3"),
+        ("gan", "1"),
+    ]
+    for name in ("checkpoint.safetensors", "generator-pretrain.safetensors", "curves.png", "samples/gan-000001.png"):
+        assert (run.folder / name).stat().st_size > 500
+    assert load_generator(run.generator).config == tiny.generator
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_stages_one_by_one(tiny, minisrgan, photo_folder, tmp_path):
+    data = ("--data", photo_folder)
+    minisrgan("train", *data, "--stage", "pretrain", "--out", tmp_path / "one")
+    first = Run(tmp_path / "one")
+    minisrgan("train", *data, "--stage", "gan", "--steps", 1, "--weights", first.generator, "--out", tmp_path / "two")
+    second = Run(tmp_path / "two")
+    assert [row["stage"] for row in first.rows()] == ["pretrain"] * 2
+    assert [row["stage"] for row in second.rows()] == ["gan"]
+    start, end = (load_generator(run.generator).state() for run in (first, second))
+    moved = np.abs(start["tail.weight"] - end["tail.weight"]).max()
+    assert 0 < moved < 2.1e-3  # one step of Adam at 1e-3 from where stage 1 ended
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_stopped_training_goes_on(tiny, minisrgan, monkeypatch, capfd, photo_folder, tmp_path):
+    minisrgan("train", "--data", photo_folder, "--out", tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "generator_loss", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert cli.main(["train", "--data", str(photo_folder), "--out", str(tmp_path / "stopped")]) == 130
+    assert capfd.readouterr().err.endswith("\ninterrupted\n")
+    minisrgan("train", "--resume", tmp_path / "stopped")
+    whole, stopped = Run(tmp_path / "whole"), Run(tmp_path / "stopped")
+    assert whole.checkpoint.read_bytes() == stopped.checkpoint.read_bytes()
+    assert len(stopped.rows()) == 4
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_small_photos_are_left_out_and_counted(tiny, minisrgan, photo_folder, smooth_photo, tmp_path):
+    for i in range(2):
+        picture(tmp_path / f"{i}.png", smooth_photo(40, 40))
+    picture(tmp_path / "small.png", smooth_photo(15, 90))
+    out = minisrgan("train", "--data", tmp_path, "--out", tmp_path / "run", "--steps", 1, 0)
+    assert "1 photos to train on (1 smaller than 16 left out), 1 held out" in out
+
+
+def test_mistakes_in_what_is_asked(tiny, refused, generator_file, photo_folder, tmp_path):
+    data = ("train", "--data", photo_folder, "--out", tmp_path / "run")
+    assert "--weights" in refused(*data, "--stage", "gan")
+    assert "a number for each stage (pretrain, gan), not 1" in refused(*data, "--steps", 5)
+    assert "not 2" in refused(*data, "--stage", "pretrain", "--steps", 5, 5)
+    assert "no such file" in refused(*data, "--weights", tmp_path / "none.safetensors")
+    assert "GeneratorConfig(channels=2" in refused(*data, "--weights", generator_file)
+    assert not (tmp_path / "run").exists()
+    assert "not the folder of a run" in refused("train", "--resume", tmp_path)
+
+
+def test_a_folder_in_use_is_not_overwritten(tiny, refused, photo_folder, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    line = refused("train", "--data", photo_folder, "--out", tmp_path / "run")
+    assert str(tmp_path / "run") in line and "there already" in line
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+def test_mistakes_in_the_photos(tiny, refused, photo_folder, smooth_photo, tmp_path):
+    def training(folder):
+        return refused("train", "--data", folder, "--out", tmp_path / "run")
+
+    assert str(tmp_path / "none") in training(tmp_path / "none")
+    empty, small, held, cut = (tmp_path / name for name in ("empty", "small", "held", "cut"))
+    for folder in (empty, small, held, cut):
+        folder.mkdir()
+    (empty / "notes.txt").write_text("no photo")
+    assert "no photos" in training(empty)
+    picture(small / "a.png", smooth_photo(12, 12))
+    picture(small / "b.png", smooth_photo(12, 12))
+    assert "at least 16 x 16" in training(small)
+    picture(held / "a.png", smooth_photo(12, 12))
+    picture(held / "b.png", smooth_photo(40, 40))
+    assert "held out" in training(held) and "a.png" in training(held)
+    for name in ("a.png", "b.png"):
+        whole = (photo_folder / name).read_bytes()
+        (cut / name).write_bytes(whole[: len(whole) // 2])
+    assert "b.png" in training(cut)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_training_that_diverges_is_one_line(tiny, refused, monkeypatch, photo_folder, tmp_path):
+    generate = Trainer.generate
+    monkeypatch.setattr(
+        Trainer, "generate", lambda t, lr: generate(t, lr) * (1e30 if (t.stage, t.step) == ("gan", 1) else 1)
+    )
+    assert "step 2 of stage gan" in refused("train", "--data", photo_folder, "--out", tmp_path / "run")
+    load_generator(Run(tmp_path / "run").generator)
+
+
+# upscale
+
+
+KINDS = {
+    "rgb.png": lambda rgb: Image.fromarray(rgb),
+    "rgb.jpg": lambda rgb: Image.fromarray(rgb),
+    "grey.png": lambda rgb: Image.fromarray(rgb[..., 0]),
+    "grey16.png": lambda rgb: Image.fromarray(rgb[..., 0].astype(np.uint16) * 257),
+    "palette.gif": lambda rgb: Image.fromarray(rgb).quantize(16),
+    "one.png": lambda rgb: Image.fromarray(rgb[:1, :1]),
+    "row.bmp": lambda rgb: Image.fromarray(rgb[:1]),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_any_photo_is_enlarged(minisrgan, generator_file, smooth_photo, tmp_path, name):
+    KINDS[name](smooth_photo(7, 10)).save(tmp_path / name)
+    out = minisrgan("upscale", tmp_path / name, "--weights", generator_file)
+    made = tmp_path / f"{Path(name).stem}-x4.png"
+    rgb, alpha = read_photo(tmp_path / name)
+    assert alpha is None and f"{made}: {rgb.shape[1]}×{rgb.shape[0]} to {4 * rgb.shape[1]}×{4 * rgb.shape[0]}" in out
+    large, alpha = read_photo(made)
+    np.testing.assert_array_equal(large, upscale(load_generator(generator_file), rgb, "numpy"))
+    assert alpha is None and large.shape == (4 * rgb.shape[0], 4 * rgb.shape[1], 3)
+
+
+def test_transparency_is_enlarged_with_the_photo(minisrgan, generator_file, smooth_photo, tmp_path):
+    alpha = np.tile(np.linspace(0, 255, 10).astype(np.uint8), (7, 1))
+    picture(tmp_path / "p.png", np.dstack([smooth_photo(7, 10), alpha]))
+    minisrgan("upscale", tmp_path / "p.png", "-o", tmp_path / "out.png", "--weights", generator_file)
+    large, large_alpha = read_photo(tmp_path / "out.png")
+    np.testing.assert_array_equal(large_alpha, upsample(alpha, 4))
+    assert large.shape == (28, 40, 3)
+
+
+def test_a_photo_on_its_side_comes_out_upright(minisrgan, generator_file, smooth_photo, tmp_path):
+    upright = smooth_photo(7, 10)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "p.png", exif=exif)
+    minisrgan("upscale", tmp_path / "p.png", "--weights", generator_file)
+    expected = upscale(load_generator(generator_file), upright, "numpy")
+    np.testing.assert_array_equal(read_photo(tmp_path / "p-x4.png")[0], expected)
+
+
+def test_the_output_goes_where_it_is_told(minisrgan, generator_file, smooth_photo, tmp_path):
+    photo = picture(tmp_path / "p.png", smooth_photo(5, 5))
+    out = tmp_path / "new" / "folder" / "large.webp"
+    minisrgan("upscale", photo, "-o", out, "--weights", generator_file)
+    assert read_photo(out)[0].shape == (20, 20, 3) and not (tmp_path / "p-x4.png").exists()
+
+
+def test_the_default_name_tells_the_scale(minisrgan, smooth_photo, tmp_path):
+    doubling = Generator(GeneratorConfig(channels=2, blocks=0, edge_kernel=3, scale=2), np.random.default_rng(0))
+    save_generator(tmp_path / "g.safetensors", doubling)
+    minisrgan("upscale", picture(tmp_path / "p.q.png", smooth_photo(5, 6)), "--weights", tmp_path / "g.safetensors")
+    assert read_photo(tmp_path / "p.q-x2.png")[0].shape == (10, 12, 3)
+
+
+def test_mistakes_in_upscaling(refused, generator_file, smooth_photo, tmp_path):
+    photo = picture(tmp_path / "p.png", smooth_photo(5, 5))
+    before = photo.read_bytes()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "file").write_text("not a folder")
+
+    def upscaling(*words):
+        return refused("upscale", *words, "--weights", generator_file)
+
+    assert "is the photo itself" in upscaling(photo, "-o", photo)
+    assert "is the photo itself" in upscaling(photo, "-o", tmp_path / "sub" / ".." / "p.png")
+    assert "'.xyz'" in upscaling(photo, "-o", tmp_path / "out.xyz")
+    assert "''" in upscaling(photo, "-o", tmp_path / "sub")
+    assert "out.png" in upscaling(photo, "-o", tmp_path / "file" / "out.png")
+    assert "no such file" in upscaling(tmp_path / "none.png")
+    assert "is empty" in upscaling(tmp_path / "empty.png")
+    assert "folder" in upscaling(tmp_path)
+    assert "no such file" in refused("upscale", photo, "--weights", tmp_path / "none.safetensors")
+    assert photo.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.png", "file", "p.png", "sub", "weights"]
+
+
+def test_a_mistaken_suffix_is_told_before_the_work(refused, generator_file, smooth_photo, tmp_path, monkeypatch):
+    monkeypatch.setattr("minisrgan.upscale.upscale", lambda *args, **options: pytest.fail("the work has begun"))
+    photo = picture(tmp_path / "p.png", smooth_photo(5, 5))
+    assert "'.pgn'" in refused("upscale", photo, "-o", tmp_path / "out.pgn", "--weights", generator_file)
+
+
+def test_too_little_memory_is_one_line(refused, generator_file, smooth_photo, tmp_path, monkeypatch):
+    monkeypatch.setattr(Generator, "forward", lambda *args: np.empty(2**62))
+    photo = picture(tmp_path / "p.png", smooth_photo(5, 5))
+    assert "out of memory" in refused("upscale", photo, "--weights", generator_file)
+
+
+def test_the_weights_in_the_package_are_the_default(minisrgan, smooth_photo, tmp_path):
+    if not DEFAULT.is_file():
+        pytest.skip("the package has no weights yet")
+    minisrgan("upscale", picture(tmp_path / "p.png", smooth_photo(9, 8)))
+    assert read_photo(tmp_path / "p-x4.png")[0].shape == (36, 32, 3)
+
+
+# evaluate
+
+
+def test_evaluating_prints_a_row_a_photo_and_then_the_mean(minisrgan, generator_file, photo_folder):
+    lines = minisrgan("evaluate", photo_folder, "--weights", generator_file).splitlines()
+    rows = [line.split() for line in lines if line.split()[0].endswith(".png")]
+    mean = next(line.split() for line in lines if line.startswith("mean of 3"))
+    assert [words[0] for words in rows] == ["a.png", "b.png", "c.png"]
+    figures = np.array([words[1:] for words in rows], float)
+    assert figures.shape == (3, 6)
+    np.testing.assert_allclose(np.array(mean[3:], float), figures.mean(axis=0), atol=0.0101)
+    np.testing.assert_allclose(figures[:, 2], figures[:, 5], atol=0.05)  # the model is the bicubic and a whisper
+
+
+def test_mistakes_in_evaluating(refused, generator_file, smooth_photo, tmp_path):
+    def evaluating(folder):
+        return refused("evaluate", folder, "--weights", generator_file)
+
+    assert "no photos" in evaluating(tmp_path)
+    assert "no such folder" in evaluating(tmp_path / "none")
+    picture(tmp_path / "tiny.png", smooth_photo(12, 12))
+    assert "tiny.png" in evaluating(tmp_path)
+    assert "safetensors" in refused("evaluate", tmp_path, "--weights", tmp_path / "tiny.png")
+
+
+# devices, and the command in a process of its own
+
+
+@pytest.mark.parametrize("command", [["upscale", "p.png"], ["evaluate", "."], ["train"], ["doctor"], ["gradcheck"]])
+def test_an_unknown_device_is_refused(refused, command):
+    assert "unknown device 'abacus'" in refused(*command, "--device", "abacus")
+
+
+def test_cuda_without_a_gpu_is_refused(refused):
+    if cuda_problem() is None:
+        pytest.skip("this machine has a GPU")
+    assert "'numpy' works everywhere" in refused("doctor", "--device", "cuda")
+
+
+def test_the_command_in_a_process_of_its_own(generator_file, smooth_photo, tmp_path):
+    photo = picture(tmp_path / "p.png", smooth_photo(110, 20))  # of two tiles, so with a progress bar
+    done = command_line("upscale", photo, "--weights", generator_file)
+    assert done.returncode == 0 and "p-x4.png: 20×110 to 80×440" in done.stdout
+    failed = command_line("upscale", tmp_path / "none.png", "--weights", generator_file)
+    assert failed.returncode == 2 and failed.stdout == ""
+    assert failed.stderr.count("\n") == 1 and failed.stderr.startswith("minisrgan: ")
+
+
+def test_the_version_and_the_environments_device():
+    done = command_line("--version")
+    assert done.returncode == 0 and done.stdout.startswith("minisrgan ")
+    failed = command_line("doctor", MINISRGAN_DEVICE="abacus")
+    assert failed.returncode == 2 and "MINISRGAN_DEVICE" in failed.stderr and failed.stderr.count("\n") == 1

@@ -1,0 +1,102 @@
+"""Adam against the paper's algorithm, one number at a time."""
+
+from math import sqrt
+
+import numpy as np
+import pytest
+
+from minisrgan.autodiff import Tensor
+from minisrgan.nn import Parameter
+from minisrgan.optim import Adam, step_down
+
+RATES = [1e-2, 3e-3, 1e-1]
+
+
+def parameters(dtype=np.float64):
+    rng = np.random.default_rng(1)
+    return {"w": Parameter(rng.standard_normal((2, 3)).astype(dtype)), "b": Parameter(np.ones(1, dtype))}
+
+
+def gradients(step, dtype=np.float64):
+    rng = np.random.default_rng([2, step])
+    return [Tensor((rng.standard_normal(shape) * 10.0**scale).astype(dtype)) for shape, scale in (((2, 3), -4), (1, 3))]
+
+
+def algorithm_1(theta, gs, rates, beta1, beta2, eps):
+    """Kingma and Ba 2015, for one number."""
+    m = v = 0.0
+    for t, (g, alpha) in enumerate(zip(gs, rates), start=1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        theta -= alpha * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + eps)
+    return theta
+
+
+@pytest.mark.parametrize("options", [{}, {"beta1": 0.5, "beta2": 0.99, "eps": 1e-3}])
+def test_three_steps_are_the_papers(options):
+    moved, start = parameters(), parameters()
+    adam = Adam(moved, **options)
+    for step, rate in enumerate(RATES):
+        adam.step(gradients(step), rate)
+    settings = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8} | options
+    for i, name in enumerate(moved):
+        for index, theta in np.ndenumerate(start[name].data):
+            gs = [float(gradients(step)[i].data[index]) for step in range(3)]
+            np.testing.assert_allclose(moved[name].data[index], algorithm_1(theta, gs, RATES, **settings), rtol=1e-13)
+
+
+def test_the_first_step_is_the_rate_against_the_sign_whatever_the_size_of_the_gradient():
+    moved, start = parameters(), parameters()
+    Adam(moved).step(gradients(0), 1e-2)
+    for name, g in zip(moved, gradients(0)):
+        np.testing.assert_allclose(moved[name].data - start[name].data, -1e-2 * np.sign(g.data), rtol=1e-2)
+
+
+def test_the_parameters_move_in_place_and_stay_float32():
+    moved = parameters(np.float32)
+    arrays = [parameter.data for parameter in moved.values()]
+    adam = Adam(moved)
+    adam.step(gradients(0, np.float32), 1e-3)
+    for parameter, array in zip(moved.values(), arrays):
+        assert parameter.data is array and array.dtype == np.float32
+    assert {array.dtype for array in adam.state().values()} == {np.dtype(np.float32)}
+
+
+def test_a_missing_gradient_is_not_passed_over():
+    with pytest.raises(ValueError):
+        Adam(parameters()).step(gradients(0)[:1], 1e-3)
+
+
+def test_a_state_taken_over_goes_on_bit_for_bit():
+    one, other = parameters(), parameters()
+    adam = Adam(one)
+    for step in range(3):
+        adam.step(gradients(step), 1e-2)
+    again = Adam(other)
+    again.load_state(adam.state())
+    again.t = adam.t
+    for name in one:
+        other[name].data[...] = one[name].data
+    for step in range(3, 5):
+        adam.step(gradients(step), 1e-2)
+        again.step(gradients(step), 1e-2)
+    for name in one:
+        np.testing.assert_array_equal(one[name].data, other[name].data)
+    for name, array in adam.state().items():
+        np.testing.assert_array_equal(again.state()[name], array)
+
+
+def test_a_state_has_both_moments_of_every_parameter():
+    adam = Adam(parameters())
+    adam.step(gradients(0), 1e-2)
+    state = adam.state()
+    assert sorted(state) == ["m.b", "m.w", "v.b", "v.w"]
+    np.testing.assert_allclose(state["m.w"], 0.1 * gradients(0)[0].data, rtol=1e-13)
+    np.testing.assert_allclose(state["v.w"], 0.001 * gradients(0)[0].data ** 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("step, rate", [(0, 1.0), (9, 1.0), (10, 0.1), (11, 0.1)])
+def test_the_rate_steps_down_once(step, rate):
+    assert step_down(1.0, step, 10) == rate
+    assert step_down(1.0, step, None) == 1.0
+    assert step_down(1.0, step, 10, factor=0.5) == (rate if rate == 1 else 0.5)

@@ -1,0 +1,228 @@
+"""What the commands are made of: choosing photos, measuring, drawing, the demonstration."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minisrgan.errors import ImageError
+from minisrgan.imaging.files import read_photo
+from minisrgan.imaging.metrics import score
+from minisrgan.imaging.resize import downsample, upsample
+from minisrgan.models.discriminator import DiscriminatorConfig
+from minisrgan.models.weights import load_generator
+from minisrgan.tools import demo, photos, report, train
+from minisrgan.tools.evaluate import evaluate, mean_score, row, try_photo
+from minisrgan.training.checkpoint import COLUMNS
+from minisrgan.upscale import upscale
+
+# photos
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).write_bytes(b"x")
+
+
+def test_the_packaged_photos_are_photos_and_none_is_both():
+    training, held_out = photos.training_photos()
+    assert len(training) == 9 and [path.stem for path in held_out] == ["chelsea", "coffee"]
+    assert not set(training) & set(held_out)
+    for path in training + held_out:
+        assert min(read_photo(path)[0].shape[:2]) >= 96
+
+
+def test_every_tenth_photo_is_held_out(tmp_path):
+    touch(tmp_path, *(f"{i:02}.png" for i in range(21)), "notes.txt")
+    training, held_out = photos.training_photos(tmp_path)
+    assert [path.name for path in held_out] == ["00.png", "10.png", "20.png"]
+    assert len(training) == 18 and not set(training) & set(held_out)
+
+
+def test_a_single_photo_is_both(tmp_path):
+    touch(tmp_path, "one.jpg")
+    assert photos.training_photos(tmp_path) == ([tmp_path / "one.jpg"], [tmp_path / "one.jpg"])
+
+
+def test_a_package_without_its_photos_gets_one_line():
+    with pytest.raises(ImageError, match="mona_lisa.*--data"):
+        photos.packaged({"skimage": "mona_lisa.png"})
+
+
+def test_photos_too_small_to_measure_are_left_out(photo_folder, tmp_path, smooth_photo):
+    Image.fromarray(smooth_photo(8, 99)).save(tmp_path / "thin.png")
+    (kept,) = train.read_held_out([tmp_path / "thin.png", photo_folder / "a.png"], 16)
+    np.testing.assert_array_equal(kept, read_photo(photo_folder / "a.png")[0])
+    with pytest.raises(ImageError, match="smaller than 16 x 16: thin.png"):
+        train.read_held_out([tmp_path / "thin.png"], 16)
+
+
+@pytest.mark.parametrize("size", [(300, 700), (256, 256), (257, 100), (20, 20)])
+def test_the_middle_is_the_middle(size):
+    photo = np.arange(size[0] * size[1] * 3, dtype=np.uint32).reshape(*size, 3)
+    cut = train.middle(photo)
+    assert cut.shape == (min(size[0], 256), min(size[1], 256), 3)
+    top, left = (size[0] - cut.shape[0]) // 2, (size[1] - cut.shape[1]) // 2
+    assert (
+        cut[0, 0, 0] == photo[top, left, 0]
+        and cut[-1, -1, 2] == photo[top + cut.shape[0] - 1, left + cut.shape[1] - 1, 2]
+    )
+
+
+# measuring
+
+
+def test_a_trial_is_the_photo_shrunk_and_enlarged(generator_file, smooth_photo):
+    g, photo = load_generator(generator_file), smooth_photo(30, 41)
+    trial = try_photo(g, photo, "numpy")
+    np.testing.assert_array_equal(trial.hr, photo[:28, :40])
+    np.testing.assert_array_equal(trial.lr, downsample(photo[:28, :40], 4))
+    np.testing.assert_array_equal(trial.bicubic, upsample(trial.lr, 4))
+    np.testing.assert_array_equal(trial.sr, upscale(g, trial.lr, "numpy"))
+    assert not np.array_equal(trial.sr, trial.bicubic)
+
+
+def test_the_table_has_a_row_a_photo_and_then_the_mean(generator_file, photo_folder):
+    g, lines = load_generator(generator_file), []
+    means = evaluate(g, photo_folder, "numpy", say=lines.append)
+    scores = []
+    for name in ("a.png", "b.png", "c.png"):
+        trial = try_photo(g, read_photo(photo_folder / name)[0], "numpy")
+        scores.append([score(image, trial.hr, 4) for image in (trial.bicubic, trial.sr)])
+    rows = [line.split() for line in "\n".join(lines).splitlines()]
+    table = [words for words in rows if words[0].endswith(".png")]
+    assert [words[0] for words in table] == ["a.png", "b.png", "c.png"]
+    for words, (bicubic, model) in zip(table, scores):
+        printed = [float(word) for word in words[1:]]
+        assert printed == pytest.approx([*bicubic, *model], abs=0.0051)
+    np.testing.assert_allclose(means, np.mean(scores, axis=0), rtol=1e-12)
+    (mean,) = [words for words in rows if words[:2] == ["mean", "of"]]
+    assert mean[2] == "3" and [float(word) for word in mean[3:]] == pytest.approx(np.ravel(means).tolist(), abs=0.0051)
+
+
+def test_columns_stand_under_their_names(smooth_photo):
+    one = score(smooth_photo(40, 40), smooth_photo(40, 40, seed=1), 4)
+    line = row("a name that is much longer than its column", one, mean_score([one, one]))
+    assert len(line) == 24 + 2 * 26 and line[23] == " "
+
+
+def test_a_photo_too_small_to_measure_is_named(generator_file, tmp_path, smooth_photo):
+    for side in (3, 12):
+        Image.fromarray(smooth_photo(side, side)).save(tmp_path / "small.png")
+        with pytest.raises(ImageError, match="small.png: ") as caught:
+            evaluate(load_generator(generator_file), tmp_path, "numpy", say=lambda line: None)
+        assert "\n" not in str(caught.value)
+
+
+# drawing
+
+
+def shades(path):
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_the_comparison_shows_what_it_was_given(tmp_path, smooth_photo):
+    hr = smooth_photo(80, 120)
+    lr = downsample(hr, 4)
+    red = np.zeros_like(hr)
+    red[..., 0] = 255
+    report.draw_comparison(tmp_path / "a.png", lr, hr, {"red": red})
+    report.draw_comparison(tmp_path / "b.png", lr, hr, {"bicubic": upsample(lr, 4)})
+    a, b = shades(tmp_path / "a.png"), shades(tmp_path / "b.png")
+
+    def reds(picture):
+        return (picture == [255, 0, 0]).all(axis=2).mean()
+
+    assert reds(a) > 0.1 and reds(b) < 0.01
+
+
+@pytest.mark.parametrize("size", [(20, 20), (20, 300), (64, 64), (500, 24)])
+def test_the_comparison_takes_photos_of_any_shape(tmp_path, smooth_photo, size):
+    hr = smooth_photo(*size)
+    lr = downsample(hr, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report.draw_comparison(tmp_path / "p.png", lr, hr, {"bicubic": upsample(lr, 4)})
+    assert shades(tmp_path / "p.png").std() > 20
+
+
+def test_the_detail_is_where_the_picture_is_liveliest():
+    image = np.full((96, 128, 3), 90, np.uint8)
+    image[40:60:2, 70:90] = 250
+    top, left = report.liveliest(image, 32)
+    assert top <= 40 and top + 32 >= 60 and left <= 70 and left + 32 >= 90
+
+
+def log_row(stage, step, **measured):
+    return dict.fromkeys(COLUMNS, "") | {"stage": stage, "step": str(step)} | measured
+
+
+def test_the_curves_are_those_of_the_log(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        report,
+        "save_figure",
+        lambda figure, path: drawn.update(
+            {line.get_label(): line.get_xydata().tolist() for axes in figure.axes for line in axes.lines}
+        ),
+    )
+    report.draw_curves(
+        tmp_path / "c.png",
+        [
+            log_row("pretrain", 1, loss_content="0.5", grad_g="3"),
+            log_row("pretrain", 2, loss_content="0.25", grad_g="2", psnr="21.5"),
+            log_row("gan", 1, loss_content="0.3", grad_g="1", d_real="0.6", d_fake="0.4", loss_d="1.2"),
+        ],
+    )
+    assert drawn["loss_content"] == [[1, 0.5], [2, 0.25], [3, 0.3]]
+    assert drawn["psnr"] == [[2, 21.5]] and drawn["d_fake"] == [[3, 0.4]]
+    assert "loss_adversarial" not in drawn
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [log_row("pretrain", 1, loss_content="0.0", grad_g="0.0", psnr="inf")],  # a photo of one colour
+        [log_row("gan", 1, loss_content="0.1", d_real="0.5", d_fake="0.5", psnr="20")],
+    ],
+)
+def test_curves_of_odd_logs_are_drawn_without_a_warning(tmp_path, rows):
+    report.draw_curves(tmp_path / "c.png", rows)
+    assert shades(tmp_path / "c.png").std() > 5
+
+
+# the demonstration
+
+
+def test_the_demonstration_trains_compares_and_says_where_the_picture_is(
+    tmp_path, tiny_config, monkeypatch, capsys, photo_folder
+):
+    monkeypatch.setattr(train, "LOOKS", 1)
+    paths = sorted(photo_folder.iterdir())
+    monkeypatch.setattr(demo, "training_photos", lambda: (paths[1:], paths[:1]))
+    config = tiny_config(steps=(2, 1), discriminator=DiscriminatorConfig(channels=2, dense=4, crop=16))
+    (tmp_path / "demo").mkdir()
+    means = demo.demo(tmp_path / "demo", "numpy", config, bar=False)
+    said = capsys.readouterr().out
+    assert list(means) == ["bicubic", "stage 1", "GAN"] and all(math.isfinite(m.psnr_y) for m in means.values())
+    picture = tmp_path / "demo-2" / "a.png"
+    assert f"picture: {picture}\n" in said and shades(picture).std() > 20
+    hr = read_photo(paths[0])[0]
+    for name, file in [("stage 1", "generator-pretrain"), ("GAN", "generator")]:
+        g = load_generator(tmp_path / "demo-2" / f"{file}.safetensors")
+        expected = score(try_photo(g, hr, "numpy").sr, hr, 4)
+        assert means[name] == pytest.approx(expected)
+        (line,) = [line for line in said.splitlines() if line.startswith(name)]
+        assert f"{expected.psnr_y:.2f}" in line
+    assert list((tmp_path / "demo").iterdir()) == []
+
+
+def test_a_free_folder_is_found(tmp_path):
+    assert demo.free_folder(tmp_path / "run") == tmp_path / "run"
+    for name in ("run", "run-2"):
+        (tmp_path / name).mkdir()
+    assert demo.free_folder(tmp_path / "run") == tmp_path / "run-3"

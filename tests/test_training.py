@@ -1,0 +1,291 @@
+"""The seven steps: their order, who learns from what, and that the same seed is the same run."""
+
+import numpy as np
+import pytest
+
+from minisrgan.autodiff import Tensor, grad
+from minisrgan.errors import DivergedError, WeightsError
+from minisrgan.imaging.patches import PhotoSet
+from minisrgan.imaging.resize import downsample
+from minisrgan.models.discriminator import DiscriminatorConfig
+from minisrgan.models.generator import Generator, GeneratorConfig
+from minisrgan.training.config import Stage
+from minisrgan.training.trainer import Trainer
+
+SEVEN = [
+    "sample_hr",
+    "downsample",
+    "generate",
+    "discriminator_loss",
+    "update_discriminator",
+    "generator_loss",
+    "update_generator",
+]
+
+
+@pytest.fixture
+def trainer(tiny_config, smooth_photo):
+    """A function that gives a trainer of `tiny_config` with changes, on two photos."""
+
+    def build(photos=2, stage="pretrain", **changes):
+        config = tiny_config(**changes)
+        pictures = [(str(i), smooth_photo(36 + 4 * i, 40, seed=i)) for i in range(photos)]
+        made = Trainer(config, PhotoSet(pictures, config.generator.scale, config.discriminator.crop), "numpy")
+        made.start_stage(stage)
+        return made
+
+    return build
+
+
+def frozen(module):
+    return {name: array.copy() for name, array in module.state().items()}
+
+
+def unchanged(module, before):
+    return all(np.array_equal(array, before[name]) for name, array in module.state().items())
+
+
+def record_calls(monkeypatch, trainer, names=SEVEN):
+    calls = []
+
+    def recorded(name, method):
+        def call(*args):
+            calls.append(name)
+            return method(*args)
+
+        return call
+
+    for name in names:
+        monkeypatch.setattr(trainer, name, recorded(name, getattr(trainer, name)))
+    return calls
+
+
+def batch_of(trainer):
+    """(HR, SR), as a step has them."""
+    hr = trainer.sample_hr()
+    return hr, trainer.generate(trainer.downsample())
+
+
+def test_a_gan_step_is_the_seven_steps_in_order(monkeypatch, trainer):
+    t = trainer(stage="gan")
+    calls = record_calls(monkeypatch, t)
+    t.gan_step()
+    assert calls == SEVEN
+
+
+def test_a_pretraining_step_leaves_d_out(monkeypatch, trainer):
+    t = trainer()
+    d = frozen(t.discriminator)
+    calls = record_calls(monkeypatch, t)
+    t.pretrain_step()
+    assert calls == ["sample_hr", "downsample", "generate", "update_generator"]
+    assert unchanged(t.discriminator, d)
+
+
+def test_the_steps_hand_on_the_same_hr_and_the_same_sr(monkeypatch, trainer):
+    t = trainer(stage="gan")
+    seen = []
+    for name in ("discriminator_loss", "generator_loss"):
+        method = getattr(t, name)
+        monkeypatch.setattr(t, name, lambda hr, sr, method=method: seen.append((hr, sr)) or method(hr, sr))
+    t.gan_step()
+    assert seen[0][0] is seen[1][0] and seen[0][1] is seen[1][1]
+
+
+@pytest.mark.parametrize("stage, in_d", [("pretrain", 0), ("gan", 3)])
+def test_sr_is_generated_once_a_step(monkeypatch, trainer, stage, in_d):
+    t = trainer(stage=stage)
+    forwards = [record_calls(monkeypatch, model, ["forward"]) for model in (t.generator, t.discriminator)]
+    {"pretrain": t.pretrain_step, "gan": t.gan_step}[stage]()
+    assert [len(calls) for calls in forwards] == [1, in_d]  # D judges HR, SR, and for G's loss SR again
+
+
+def test_a_step_of_d_leaves_g_as_it_was(trainer):
+    t = trainer(stage="gan")
+    hr, sr = batch_of(t)
+    g, d, adam = frozen(t.generator), frozen(t.discriminator), frozen(t.adam_g)
+    t.update_discriminator(t.discriminator_loss(hr, sr))
+    assert unchanged(t.generator, g) and unchanged(t.adam_g, adam) and t.adam_g.t == 0
+    after = t.discriminator.state()
+    assert all(not np.array_equal(after[name], d[name]) for name in d)  # statistics too
+
+
+def test_a_step_of_g_leaves_d_as_it_was(trainer):
+    t = trainer(stage="gan")
+    hr, sr = batch_of(t)
+    t.update_discriminator(t.discriminator_loss(hr, sr))
+    g, d, adam = frozen(t.generator), frozen(t.discriminator), frozen(t.adam_d)
+    t.update_generator(t.generator_loss(hr, sr))
+    assert unchanged(t.discriminator, d) and unchanged(t.adam_d, adam) and t.adam_d.t == 1
+    assert not np.array_equal(t.generator.head.layers[0].weight.data, g["head.layers.0.weight"])
+
+
+def test_g_is_judged_by_the_d_that_has_just_learned(trainer):
+    t = trainer(stage="gan")
+    hr, sr = batch_of(t)
+    t.generator_loss(hr, sr)
+    before = t.measured["loss_adversarial"]
+    t.update_discriminator(t.discriminator_loss(hr, sr))
+    t.generator_loss(hr, sr)
+    assert t.measured["loss_adversarial"] != before
+
+
+def test_no_gradient_of_ds_loss_reaches_g(trainer):
+    t = trainer(stage="gan")
+    gradients = grad(t.discriminator_loss(*batch_of(t)), t.generator.parameters())
+    assert all((g.data == 0).all() for g in gradients)
+
+
+def test_every_parameter_of_d_learns_from_ds_loss(trainer):
+    t = trainer(stage="gan")
+    gradients = grad(t.discriminator_loss(*batch_of(t)), t.discriminator.parameters(), retain_graph=True)
+    silent = [name for name, g in zip(t.discriminator.named_parameters(), gradients) if not np.abs(g.data).max()]
+    assert not silent
+
+
+@pytest.mark.parametrize("content, adversarial", [(True, False), (False, True), (True, True)])
+def test_every_term_of_gs_loss_reaches_gs_first_layer(monkeypatch, trainer, content, adversarial):
+    t = trainer(stage="gan", adversarial_weight=1.0 if adversarial else 0.0)
+    if not content:
+        monkeypatch.setattr("minisrgan.training.trainer.PixelMSE", lambda sr, hr: Tensor(np.zeros((), np.float32)))
+    hr, sr = batch_of(t)
+    (gradient,) = grad(t.generator_loss(hr, sr), [t.generator.head.layers[0].weight])
+    assert (np.abs(gradient.data).max(axis=(0, 1, 2)) > 1e-6).all()
+
+
+def test_gs_loss_is_content_and_a_thousandth_of_adversarial(trainer):
+    t = trainer(stage="gan")
+    assert t.config.adversarial_weight == 1e-3
+    hr, sr = batch_of(t)
+    loss = t.generator_loss(hr, sr).item()
+    z = t.discriminator(sr).data.astype(float)
+    content = np.mean((sr.data.astype(float) - hr.data) ** 2)
+    assert loss == pytest.approx(content + 1e-3 * np.mean(np.log1p(np.exp(-z))), rel=1e-5)
+    assert t.measured["loss_g"] == loss
+    assert t.measured["loss_content"] == pytest.approx(content, rel=1e-5)
+
+
+def test_a_step_reports_what_it_measured(trainer):
+    t = trainer(stage="gan")
+    hr, sr = batch_of(t)
+    loss = t.discriminator_loss(hr, sr)
+    real, fake = (1 / (1 + np.exp(-t.discriminator(x).data.astype(float))) for x in (hr, sr))
+    assert t.measured["d_real"] == pytest.approx(real.mean(), rel=1e-5)
+    assert t.measured["d_fake"] == pytest.approx(fake.mean(), rel=1e-5)
+    assert loss.item() == pytest.approx(-np.log(real).mean() - np.log(1 - fake).mean(), rel=1e-5)
+    gradients = grad(loss, t.discriminator.parameters(), retain_graph=True)
+    t.update_discriminator(loss)
+    norm = np.sqrt(sum((g.data.astype(float) ** 2).sum() for g in gradients))
+    assert t.measured["grad_d"] == pytest.approx(norm, rel=1e-5)
+
+
+def run(trainer, **changes):
+    """Three steps of each stage: (all weights, all that was measured)."""
+    t = trainer(**changes)
+    measured = [dict(t.pretrain_step()) for _ in range(3)]
+    t.start_stage("gan")
+    measured += [dict(t.gan_step()) for _ in range(3)]
+    return {**t.generator.state(), **{f"d.{name}": a for name, a in t.discriminator.state().items()}}, measured
+
+
+def test_one_seed_is_one_run_and_another_is_another(trainer):
+    (weights, measured), (again, measured_again), (other, _) = run(trainer), run(trainer), run(trainer, seed=1)
+    assert measured == measured_again
+    assert all(np.array_equal(weights[name], again[name]) for name in weights)
+    assert not any(np.array_equal(weights[name], other[name]) for name in weights)
+
+
+def test_seeds_draw_other_weights_and_other_crops(trainer):
+    a, b = trainer(seed=0), trainer(seed=1)
+    assert not np.array_equal(a.generator.tail.weight.data, b.generator.tail.weight.data)
+    assert not np.array_equal(a.discriminator.logit.weight.data, b.discriminator.logit.weight.data)
+    a.sample_hr(), b.sample_hr()
+    assert a.crops != b.crops
+
+
+def test_the_stages_share_one_stream_of_crops(trainer):
+    t = trainer()
+    t.sample_hr()
+    first = t.crops
+    t.start_stage("gan")
+    t.sample_hr()
+    assert t.crops != first
+
+
+def test_the_learning_rate_drops_to_a_tenth_at_its_step(monkeypatch, trainer):
+    t = trainer(pretrain=Stage(6, 1e-3, drop_at=0.5), gan=Stage(4, 1e-4))
+    used = []
+    step = t.adam_g.step
+    monkeypatch.setattr(t.adam_g, "step", lambda gradients, rate: used.append(rate) or step(gradients, rate))
+    reported = [t.pretrain_step()["rate"] for _ in range(6)]
+    assert reported == used == pytest.approx([1e-3] * 3 + [1e-4] * 3, rel=1e-12)
+    t.start_stage("gan")
+    assert [t.gan_step()["rate"] for _ in range(4)] == [1e-4] * 4
+
+
+def test_a_new_stage_starts_its_optimiser_afresh(trainer):
+    t = trainer()
+    t.pretrain_step()
+    t.start_stage("gan")
+    assert (t.stage, t.step, t.adam_g.t) == ("gan", 0, 0)
+    assert not any(array.any() for array in t.adam_g.state().values())
+    assert t.adam_g.parameters == t.generator.named_parameters()
+
+
+def test_crops_are_aligned_and_in_their_ranges(smooth_photo, tiny_config):
+    photo = smooth_photo(40, 40)
+    photo[0, 0], photo[1, 1] = 0, 255
+    config = tiny_config(batch=8)
+    t = Trainer(config, PhotoSet([("a", photo)], scale=4, crop=16), "numpy")
+    hr, lr = t.sample_hr().data, t.downsample().data
+    assert hr.shape == (8, 16, 16, 3) and lr.shape == (8, 4, 4, 3) and hr.dtype == lr.dtype == np.float32
+    assert -1 <= hr.min() < -0.4 and 0.4 < hr.max() <= 1 and 0 <= lr.min() and lr.max() <= 1
+    for high, low in zip(hr, lr):
+        shrunk = downsample(np.round((high + 1) * 127.5).astype(np.uint8), 4) / 255
+        # the photo was shrunk as a whole: only beyond a crop's own edges do the two differ
+        assert np.abs(shrunk - low)[1:-1, 1:-1].max() < 0.06
+        assert np.corrcoef(shrunk.ravel(), low.ravel())[0, 1] > 0.98
+
+
+def test_the_pixel_loss_of_one_photo_falls(trainer):
+    t = trainer(photos=1, batch_norm=False, pretrain=Stage(80, 5e-3))
+    losses = [t.pretrain_step()["loss_content"] for _ in range(80)]
+    assert np.mean(losses[-10:]) < 0.3 * np.mean(losses[:3])
+
+
+def test_d_alone_learns_to_tell_sr_from_hr(trainer):
+    discriminator = DiscriminatorConfig(channels=4, dense=16, crop=32)
+    t = trainer(stage="gan", batch=4, gan=Stage(1, 3e-3), discriminator=discriminator)
+    for _ in range(40):
+        t.update_discriminator(t.discriminator_loss(*batch_of(t)))
+    assert t.measured["d_real"] > 0.9 and t.measured["d_fake"] < 0.1 and t.measured["loss_d"] < 0.2, t.measured
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "gan"])
+def test_a_gradient_that_is_not_finite_moves_no_weight(monkeypatch, trainer, stage):
+    t = trainer(stage=stage)
+    generate = t.generate
+    monkeypatch.setattr(t, "generate", lambda lr: generate(lr) * float("nan"))
+    g, d = (dict(model.named_parameters()) for model in (t.generator, t.discriminator))
+    before = {name: p.data.copy() for part in (g, d) for name, p in part.items()}
+    with pytest.raises(DivergedError, match=f"step 1 of stage {stage}: .*lower learning rate"):
+        {"pretrain": t.pretrain_step, "gan": t.gan_step}[stage]()
+    assert all(np.array_equal(p.data, before[name]) for part in (g, d) for name, p in part.items())
+
+
+def test_training_starts_from_a_trained_generator(trainer):
+    t, other = trainer(), trainer(seed=5)
+    t.start_from(other.generator)
+    assert unchanged(t.generator, other.generator.state())
+    other.pretrain_step()
+    assert not unchanged(t.generator, other.generator.state())  # a copy, not the same arrays
+
+
+@pytest.mark.parametrize("change", [dict(channels=5), dict(blocks=2), dict(bicubic_skip=True)])
+def test_a_generator_of_another_kind_is_no_start(trainer, change):
+    t = trainer()
+    before = frozen(t.generator)
+    other = GeneratorConfig(**vars(t.config.generator) | change)
+    with pytest.raises(WeightsError):
+        t.start_from(Generator(other, np.random.default_rng(0)))
+    assert unchanged(t.generator, before)
