@@ -162,6 +162,16 @@ def test_the_log_has_a_row_for_each_step(monkeypatch, start):
 
 
 @pytest.mark.usefixtures("no_pictures")
+def test_the_last_step_of_a_stage_is_looked_at_and_saved(monkeypatch, start):
+    monkeypatch.setattr(training, "LOOKS", 3)  # of 7 steps: every second, and the seventh
+    run, trainer = start(steps=(7, 7))
+    looked = [row["step"] for row in run.rows() if row["psnr"]]
+    assert looked == ["2", "4", "6", "7"] * 2
+    last = load_generator(run.generator).state()
+    assert all(np.array_equal(last[name], array) for name, array in trainer.generator.state().items())
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_a_row_is_in_the_log_as_soon_as_its_step_ends(monkeypatch, start, tmp_path):
     monkeypatch.setattr(training, "LOOKS", 1)
     stop_at(monkeypatch, "pretrain", 4)

@@ -1,6 +1,7 @@
 """The commands as a user meets them: what they make, and the one line for every mistake."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,7 +132,8 @@ def test_words_that_are_no_command_exit_with_2(words, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(words)
     assert stopped.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith("minisrgan")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("minisrgan: ") and line.endswith("--help)")
 
 
 # train
@@ -181,6 +183,16 @@ def test_a_stopped_training_goes_on(tiny, minisrgan, monkeypatch, capfd, photo_f
 
 
 @pytest.mark.usefixtures("no_pictures")
+def test_a_resumed_run_is_the_run_that_was_begun(tiny, minisrgan, refused, photo_folder, tmp_path):
+    photos = tmp_path / "photos"
+    shutil.copytree(photo_folder, photos)
+    minisrgan("train", "--data", photos, "--out", tmp_path / "run")
+    assert "leave out --steps, --seed" in refused("train", "--resume", tmp_path / "run", "--steps", 9, "--seed", 1)
+    (photos / "b.png").rename(photos / "other.png")
+    assert "the photos are not those" in refused("train", "--resume", tmp_path / "run")
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_small_photos_are_left_out_and_counted(tiny, minisrgan, photo_folder, smooth_photo, tmp_path):
     for i in range(2):
         picture(tmp_path / f"{i}.png", smooth_photo(40, 40))
@@ -197,6 +209,8 @@ def test_mistakes_in_what_is_asked(tiny, refused, generator_file, photo_folder, 
     assert "no such file" in refused(*data, "--weights", tmp_path / "none.safetensors")
     assert "GeneratorConfig(channels=2" in refused(*data, "--weights", generator_file)
     assert not (tmp_path / "run").exists()
+    (tmp_path / "file").write_text("not a folder")
+    assert str(tmp_path / "file") in refused("train", "--data", photo_folder, "--out", tmp_path / "file" / "run")
     assert "not the folder of a run" in refused("train", "--resume", tmp_path)
 
 
@@ -330,7 +344,7 @@ def test_a_mistaken_suffix_is_told_before_the_work(refused, generator_file, smoo
 
 
 def test_too_little_memory_is_one_line(refused, generator_file, smooth_photo, tmp_path, monkeypatch):
-    monkeypatch.setattr(Generator, "forward", lambda *args: np.empty(2**62))
+    monkeypatch.setattr(Generator, "forward", lambda *args: np.empty(2**58))
     photo = picture(tmp_path / "p.png", smooth_photo(5, 5))
     assert "out of memory" in refused("upscale", photo, "--weights", generator_file)
 

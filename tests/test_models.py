@@ -74,6 +74,22 @@ def test_the_skip_is_added_once_and_in_srs_range():
     np.testing.assert_allclose(black, -1, atol=1e-6)
 
 
+def test_every_skip_leads_past_its_layers():
+    lr = images(1, 5, 5, 3)
+    g, short = generator(blocks=2), generator(blocks=0)
+    for block in g.blocks:
+        block.conv2.weight.data[:] = 0
+    own = g.state()
+    short.load_state({name: own[name] for name in short.state()})
+    np.testing.assert_array_equal(g(lr).data, short(lr).data)  # past each block
+    g.trunk.weight.data[:] = 0
+    x = g.head(lr)
+    for enlarge in g.upsample:
+        x = enlarge(x)
+    np.testing.assert_array_equal(g(lr).data, g.tail(x).data)  # past the whole trunk
+    assert g(lr).data.std() > 0.01
+
+
 @pytest.mark.parametrize(
     "config",
     [

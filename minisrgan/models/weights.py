@@ -27,10 +27,7 @@ def read_arrays(path):
     """({name: array}, metadata) of a file that `write_arrays` wrote. Raises WeightsError for any other."""
     try:
         with safe_open(path, framework="numpy") as file:
-            text = file.metadata() or {}
-            if "kind" in text and KEY not in text:  # how files were written before they had KEY
-                text = {KEY: json.dumps({key: json.loads(value) for key, value in text.items()})}
-            metadata = json.loads(text.get(KEY, "{}"))
+            metadata = json.loads((file.metadata() or {}).get(KEY, "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, metadata
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file") from None

@@ -15,44 +15,57 @@ def train_command(args):
     from ..imaging.patches import PhotoSet
     from ..models.weights import load_generator
     from ..training.checkpoint import Run
-    from ..training.config import PRESETS
-    from ..training.trainer import STAGES, Trainer
+    from ..training.trainer import Trainer
     from .photos import training_photos
     from .train import read_held_out, train
 
     device, why = choose_device(args.device)
-    stages = STAGES if args.stage == "both" else (args.stage,)
-    if args.resume:
-        run = Run(args.resume)
-        config, about = run.config()
-        stages, data = tuple(about.get("stages", STAGES)), about.get("data")
-    else:
-        steps = args.steps or []
-        if steps and len(steps) != len(stages):
-            raise ConfigError(f"--steps takes a number for each stage ({', '.join(stages)}), not {len(steps)}")
-        config = PRESETS[args.preset].with_steps(**dict(zip(stages, steps, strict=False))).with_seed(args.seed)
-        data = args.data and str(Path(args.data).resolve())
-        if stages == ("gan",) and not args.weights:
-            raise ConfigError(
-                "the GAN stage starts from a trained generator: name one with --weights, or use --stage both"
-            )
-    training, held_out = training_photos(data)
+    run = Run(args.resume or args.out or "runs/train")
+    config, about = resumed_training(run, args) if args.resume else new_training(run, args)
+    training, held_out = training_photos(about["data"])
     photos = PhotoSet.from_files(training, config.generator.scale, config.discriminator.crop)
     held_out = read_held_out(held_out, config.discriminator.crop)
     trainer = Trainer(config, photos, device)
     if args.resume:
+        if photos.names != about["photos"]:
+            raise ConfigError(f"the photos are not those that {run.folder} was begun with: see its config.json")
         run.restore(trainer)
     else:
         if args.weights:
             trainer.start_from(load_generator(args.weights))
-        run = Run.create(args.out, config, data=data, stages=stages, weights=args.weights)
+        Run.create(run.folder, config, **about, photos=photos.names)
     small = f" ({len(photos.skipped)} smaller than {photos.crop} left out)" if photos.skipped else ""
     print(f"device {device}: {why}")
     print(f"{len(photos)} photos to train on{small}, {len(held_out)} held out to measure PSNR")
     print(f"writing {run.folder}; stop with Ctrl-C, go on with: minisrgan train --resume {run.folder}")
-    train(run, trainer, held_out, stages)
+    train(run, trainer, held_out, about["stages"])
     print(f"generator: {run.generator}")
     print(f"curves:    {run.folder / 'curves.png'}")
+
+
+def new_training(run, args):
+    """(TrainConfig, what else config.json is to say) of a training as the options want it."""
+    from ..training.config import PRESETS
+    from ..training.trainer import STAGES
+
+    run.check_new()
+    stages = STAGES if args.stage in (None, "both") else (args.stage,)
+    steps = args.steps or []
+    if steps and len(steps) != len(stages):
+        raise ConfigError(f"--steps takes a number for each stage ({', '.join(stages)}), not {len(steps)}")
+    if stages == ("gan",) and not args.weights:
+        raise ConfigError("the GAN stage starts from a trained generator: name one with --weights, or use --stage both")
+    config = PRESETS[args.preset or "tiny"].with_steps(**dict(zip(stages, steps))).with_seed(args.seed or 0)
+    data = args.data and str(Path(args.data).resolve())
+    return config, {"data": data, "stages": stages, "weights": args.weights}
+
+
+def resumed_training(run, args):
+    """(TrainConfig, what else config.json says) of a run. Raises ConfigError for options that would change it."""
+    options = ("data", "preset", "stage", "steps", "weights", "out", "seed")
+    if given := [f"--{name}" for name in options if getattr(args, name) is not None]:
+        raise ConfigError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")
+    return run.config()
 
 
 def upscale_command(args):
@@ -118,8 +131,15 @@ def whole_number(text):
 whole_number.__name__ = "whole number"  # what argparse calls it in its message
 
 
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, like all others."""
+
+    def error(self, message):
+        self.exit(2, f"minisrgan: {message} (see {self.prog} --help)\n")
+
+
 def build_parser():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="minisrgan",
         description="Learn, check and train a super-resolution GAN, from scratch.",
         epilog="`minisrgan COMMAND --help` shows a command's options and an example.",
@@ -151,23 +171,21 @@ def build_parser():
     train.add_argument(
         "--preset",
         choices=("tiny", "small", "paper"),
-        default="tiny",
         help="tiny: minutes on a CPU (default); small: hours; paper: the paper's G and D, for a GPU",
     )
     train.add_argument(
         "--stage",
         choices=("pretrain", "gan", "both"),
-        default="both",
         help="pretrain: G alone, on the pixel MSE; gan: G against D, from --weights; by default both in turn",
     )
     train.add_argument(
         "--steps", nargs="+", type=whole_number, metavar="N", help="steps of each stage; by default the preset's"
     )
     train.add_argument("--weights", metavar="FILE", help="a generator.safetensors to start from")
-    train.add_argument("--out", default="runs/train", metavar="RUN", help="the run's folder, new (runs/train)")
-    train.add_argument("--seed", type=whole_number, default=0, metavar="N", help="the same seed gives the same run (0)")
+    train.add_argument("--out", metavar="RUN", help="the run's folder, new (runs/train)")
+    train.add_argument("--seed", type=whole_number, metavar="N", help="the same seed gives the same run (0)")
     train.add_argument(
-        "--resume", metavar="RUN", help="go on with a run where it was last saved; other options do not count"
+        "--resume", metavar="RUN", help="go on with a run where it was last saved; no option but --device goes with it"
     )
 
     upscale = command(

@@ -29,9 +29,9 @@ def demo(out, device, config=PRESETS["tiny"], bar=True):
     """Train, compare, and say where the picture is; returns {name: mean Score} of what was compared."""
     training, held_out = training_photos()
     photos = read_held_out(held_out, config.discriminator.crop)
-    run = Run.create(free_folder(out), config, data=None)
-    trainer = Trainer(config, PhotoSet.from_files(training, config.generator.scale, config.discriminator.crop), device)
-    train(run, trainer, photos, STAGES, bar)
+    crops = PhotoSet.from_files(training, config.generator.scale, config.discriminator.crop)
+    run = Run.create(free_folder(out), config, data=None, stages=STAGES, weights=None, photos=crops.names)
+    train(run, Trainer(config, crops, device), photos, STAGES, bar)
 
     generators = {"stage 1": load_generator(run.pretrained), "GAN": load_generator(run.generator)}
     scores = {"bicubic": [], **{name: [] for name in generators}}

@@ -35,11 +35,15 @@ class Run:
     def create(cls, folder, config, **about):
         """A new run. Raises ConfigError for a folder that holds anything: nothing is overwritten."""
         run = cls(folder)
-        if run.folder.exists() and (not run.folder.is_dir() or any(run.folder.iterdir())):
-            raise ConfigError(f"{folder} is there already: choose another --out, or go on with --resume {folder}")
+        run.check_new()
         write_whole(run.folder / "config.json", json.dumps({"training": config.to_dict(), **about}, indent=2).encode())
         write_whole(run.log, (",".join(COLUMNS) + "\n").encode())
         return run
+
+    def check_new(self):
+        """Raise ConfigError if the folder holds anything."""
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise ConfigError(f"{self.folder} is there already: choose another --out, or --resume {self.folder}")
 
     def config(self):
         """(TrainConfig, whatever else `create` was told). Raises ConfigError where the file is not one."""

@@ -33,12 +33,10 @@ class Trainer:
 
     def __init__(self, config, photos, device):
         self.config, self.photos, self.device = config, photos, device
-        self.stage, self.step = "pretrain", 0
         init_g, init_d, self.crop_rng = (np.random.default_rng([config.seed, i]) for i in range(3))
         self.generator = Generator(config.generator, init_g).to(device)
         self.discriminator = Discriminator(config.discriminator, init_d).to(device)
-        self.adam_g = Adam(self.generator.named_parameters())
-        self.adam_d = Adam(self.discriminator.named_parameters())
+        self.start_stage("pretrain")
         self.measured = {}
 
     def pretrain_step(self):
@@ -65,6 +63,7 @@ class Trainer:
         """Begin `stage`; its optimisers start afresh."""
         self.stage, self.step = stage, 0
         self.adam_g = Adam(self.generator.named_parameters())
+        self.adam_d = Adam(self.discriminator.named_parameters())
 
     def start_from(self, generator):
         """Take on a trained generator's weights. Raises WeightsError for one of another configuration."""
@@ -113,7 +112,7 @@ class Trainer:
         if not math.isfinite(self.measured[name]):
             raise DivergedError(
                 f"step {self.step + 1} of stage {self.stage}: the gradient {name} is no longer finite; "
-                "a lower learning rate may hold it"
+                "the run's folder keeps the state that was last saved"
             )
         adam.step(gradients, self.rate)
 
