@@ -1,15 +1,15 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help setup demo test gradcheck lint clean
+.PHONY: help setup demo test gradcheck kernels-checked bench gpu lint clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv and install everything into it
 	@$(PYTHON) minisrgan/tools/install.py
 
-demo: setup ## make photos larger with the trained weights; see runs/demo
+demo: setup ## train the tiny model in minutes, and enlarge photos that it never saw
 	$(BIN)/minisrgan demo --out runs/demo
 
 test: setup ## run every test
@@ -17,6 +17,20 @@ test: setup ## run every test
 
 gradcheck: setup ## check every derivative against finite differences
 	$(BIN)/minisrgan gradcheck
+
+kernels-checked: setup ## run kernels, sound ones and bugs, under sanitizers and a race detector
+	$(BIN)/python tests/kernel_bugs/run.py
+
+bench: setup ## measure speed and memory, beside PyTorch where it is installed
+	$(BIN)/minisrgan bench
+
+# On a machine with an NVIDIA GPU: the kernels' tests, gradient checks and benchmark there.
+gpu: setup ## all of the above that a GPU can run, on the GPU
+	MINISRGAN_DEVICE=cuda $(BIN)/python -m pytest tests/test_kernels*.py tests/test_gradcheck.py
+	if command -v compute-sanitizer; then MINISRGAN_DEVICE=cuda compute-sanitizer --error-exitcode 1 \
+		$(BIN)/python -m pytest -x -q tests/test_kernels_conv.py -k "written or empty"; fi
+	$(BIN)/minisrgan gradcheck --device cuda
+	$(BIN)/minisrgan bench --device cuda
 
 lint: setup ## check the style
 	$(BIN)/python -m ruff check

@@ -1,7 +1,8 @@
 """Which device an array is on, and how it gets there.
 
-cuda    CuPy arrays
-numpy   NumPy arrays and the operations' NumPy definitions
+cuda    CuPy arrays, and the kernels of kernels/*.cu
+cpu     NumPy arrays, and the same kernels compiled by the system's C++ compiler
+numpy   NumPy arrays, and the operations' NumPy definitions
 """
 
 import os
@@ -9,8 +10,9 @@ import os
 import numpy as np
 
 from .errors import DeviceError
+from .kernels import cpu_problem
 
-DEVICES = ("cuda", "numpy")
+DEVICES = ("cuda", "cpu", "numpy")  # the best first
 
 
 def array_module(array):
@@ -42,6 +44,9 @@ def cuda_problem():
     return None
 
 
+PROBLEMS = {"cuda": cuda_problem, "cpu": cpu_problem, "numpy": lambda: None}
+
+
 def choose_device(name=None):
     """The device to work on and why: `name`, else $MINISRGAN_DEVICE, else the first that works.
 
@@ -49,14 +54,48 @@ def choose_device(name=None):
     """
     asked_by = "--device" if name else "MINISRGAN_DEVICE"
     name = name or os.environ.get("MINISRGAN_DEVICE")
-    problem = cuda_problem() if name in (None, "", "cuda") else None
     if not name:
-        return ("numpy", problem) if problem else ("cuda", "an NVIDIA GPU answers")
+        return first_that_works()
     if name not in DEVICES:
         raise DeviceError(f"unknown device {name!r} from {asked_by}: choose one of {', '.join(DEVICES)}")
-    if problem:
-        raise DeviceError(f"device 'cuda' asked for by {asked_by}, but {problem}; 'numpy' works everywhere")
+    if problem := PROBLEMS[name]():
+        raise DeviceError(f"device {name!r} asked for by {asked_by}, but {problem}; 'numpy' works everywhere")
     return name, f"asked for by {asked_by}"
+
+
+def first_that_works():
+    problems = []
+    for device in DEVICES:
+        problem = PROBLEMS[device]()
+        if not problem:
+            return device, "; ".join(problems) or "an NVIDIA GPU answers"
+        problems.append(problem)
+
+
+class use_device:
+    """Let NumPy arrays be computed as `device` says from now on; in a `with` statement, to its end.
+
+    (Where CuPy arrays are computed needs no saying.) Until this is called, they are computed as on "numpy".
+    """
+
+    active = "numpy"
+
+    def __init__(self, device):
+        if device not in DEVICES:
+            raise DeviceError(f"unknown device {device!r}: choose one of {', '.join(DEVICES)}")
+        self.before = use_device.active
+        use_device.active = device
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        use_device.active = self.before
+
+
+def uses_kernels(array):
+    """Whether operations on `array` run their kernels rather than their NumPy definitions."""
+    return use_device.active == "cpu" if isinstance(array, np.ndarray) else True
 
 
 def to_device(array, device):

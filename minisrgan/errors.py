@@ -17,6 +17,10 @@ class DeviceError(MinisrganError, RuntimeError):
     """A device that is not there or does not work."""
 
 
+class KernelError(MinisrganError, RuntimeError):
+    """A kernel that does not compile, or cannot be launched with what it was given."""
+
+
 class ImageError(MinisrganError):
     """A picture that cannot be read, written or used."""
 

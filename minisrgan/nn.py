@@ -127,7 +127,7 @@ class Conv(Module):
         self.stride, self.padding = stride, kernel // 2
 
     def forward(self, x):
-        return op.Conv2d(x, self.weight, stride=self.stride, padding=self.padding) + self.bias
+        return op.Conv2dBias(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
 
 
 class SubpixelConv(Conv):

@@ -1,6 +1,7 @@
 """Adam, and the schedule of its learning rate."""
 
-from .arrays import array_module, to_numpy
+from .arrays import array_module, to_numpy, uses_kernels
+from .kernels import contiguous, elementwise_grid, launch
 from .nn import check_fit
 
 
@@ -26,9 +27,17 @@ class Adam:
         unbias1, unbias2 = 1 - self.beta1**self.t, 1 - self.beta2**self.t
         for (name, parameter), gradient in zip(self.parameters.items(), gradients, strict=True):
             m, v, g = self.m[name], self.v[name], gradient.data
+            if uses_kernels(m):
+                self.launch(parameter, m, v, g, rate / unbias1, unbias2)
+                continue
             m += (1 - self.beta1) * (g - m)
             v += (1 - self.beta2) * (g * g - v)
             parameter.data -= (rate / unbias1) * m / (array_module(v).sqrt(v / unbias2) + self.eps)
+
+    def launch(self, parameter, m, v, g, step, unbias2):
+        """The same by the kernel, in one pass."""
+        launch("adam.cu", "adam", *elementwise_grid(m.size, m), parameter.data, m, v, contiguous(g),
+               1 - self.beta1, 1 - self.beta2, step, unbias2, self.eps, m.size)  # fmt: skip
 
     def state(self):
         """{"m.name" or "v.name": NumPy array}; `t` is kept apart."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from minisrgan.arrays import use_device
 from minisrgan.models.discriminator import DiscriminatorConfig
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.models.weights import save_generator
@@ -80,3 +81,10 @@ def no_pictures(monkeypatch):
     """Training without its pictures, which take longer than tiny steps do."""
     monkeypatch.setattr(train, "draw_comparison", lambda *args: None)
     monkeypatch.setattr(train, "draw_curves", lambda *args: None)
+
+
+@pytest.fixture(autouse=True)
+def numpy_again():
+    """What a command in this process chose to compute on is not what the next test computes on."""
+    yield
+    use_device("numpy")

@@ -16,15 +16,16 @@ FLOORS = [  # from the top; rooms of one floor may use each other
     ["nn", "optim"],
     ["autodiff"],
     ["imaging"],
-    ["arrays"],
+    ["arrays", "kernels"],
     ["errors", "__init__"],
 ]
 HEIGHT = {room: -floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 OUTSIDE = {  # what a room may import from elsewhere, besides Python's own library
-    "tools": {"numpy", "PIL", "matplotlib", "tqdm", "cupy"},
+    "tools": {"numpy", "PIL", "matplotlib", "tqdm", "cupy", "torch"},
     "models": {"numpy", "safetensors"},
     "imaging": {"numpy", "PIL"},
     "arrays": {"numpy", "cupy"},
+    "kernels": {"numpy", "cupy"},
 }
 
 

@@ -21,7 +21,7 @@ from minisrgan.training.config import PRESETS
 from minisrgan.training.trainer import Trainer
 from minisrgan.upscale import upscale
 
-COMMANDS = ["train", "upscale", "evaluate", "gradcheck", "demo", "doctor"]
+COMMANDS = ["train", "upscale", "evaluate", "gradcheck", "demo", "bench", "resources", "doctor"]
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import pytest
 
 from minisrgan import arrays
 from minisrgan.errors import DeviceError
+from minisrgan.kernels import Compiler
 from minisrgan.tools import doctor
 
 
@@ -38,30 +39,31 @@ def test_blas_is_named_with_its_threads(monkeypatch):
     assert doctor.blas().endswith("threads: 3 by OPENBLAS_NUM_THREADS")
 
 
-def stand_in(folder, name, text):
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
-    return str(path)
+@pytest.mark.parametrize(
+    "command, macros, row",
+    [
+        (["g++", "-march=native"], '#define __VERSION__ "13.1"\n#define X 1', "g++ -march=native: version 13.1"),
+        (["c++"], "#define X 1", "c++: version unknown"),
+    ],
+)
+def test_the_compiler_of_the_kernels_is_named(monkeypatch, command, macros, row):
+    monkeypatch.setattr(doctor, "find_compiler", lambda: Compiler(command, macros))
+    assert doctor.compiler() == row
 
 
-def test_no_compiler_is_no_problem(tmp_path, monkeypatch):
-    monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_no_compiler_is_no_problem(monkeypatch):
+    monkeypatch.setattr(doctor, "find_compiler", lambda: None)
     assert report("numpy")["C++ compiler"].startswith("none: not needed")
 
 
-def test_a_compiler_that_does_not_run_is_passed_over(tmp_path, monkeypatch):
-    monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    stand_in(tmp_path, "g++", "echo please install me; exit 1")
-    stand_in(tmp_path, "clang++", "echo clang version 19.1")
-    assert doctor.compiler() == "clang++: clang version 19.1"
-
-
-def test_cxx_comes_first_and_may_have_arguments(tmp_path, monkeypatch):
-    monkeypatch.setenv("CXX", stand_in(tmp_path, "mycxx", 'echo "$1 $2"') + " -m64")
-    assert doctor.compiler().endswith("mycxx -m64: -m64 --version")
+def test_the_kernel_cache_is_described(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINISRGAN_CACHE", str(tmp_path / "a" / "b"))
+    assert doctor.kernel_cache() == f"{tmp_path / 'a' / 'b'}: 0 libraries, 0.0 MiB"
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "conv.so").write_bytes(bytes(3 * 2**20))
+    assert doctor.kernel_cache().endswith("b: 1 libraries, 3.0 MiB")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "MINISRGAN_CACHE names another" in doctor.kernel_cache()
 
 
 def test_a_gpu_without_cupy_is_described_by_its_driver(monkeypatch):

@@ -19,8 +19,8 @@ def cases_of(op):
 def faults():
     """(op, differentiable argument) for each of the package."""
     for op in OPS:
-        constant_in = 1 if op.__name__ == "WherePositive" else 0  # the condition
-        for argument in range(len(cases_of(op)[0].arrays) - constant_in):
+        conditions = op.__name__ in ("WherePositive", "LeakyReLUGrad", "PReLUGrad")  # x, of which only the sign counts
+        for argument in range(len(cases_of(op)[0].arrays) - conditions):
             yield pytest.param(op, argument, id=f"{op.__name__} {argument}")
 
 

@@ -7,13 +7,16 @@ x moves y in three ways: itself, through μ, and through σ. With h = γ·g, the
     ∂x = (h - mean(h) - x̂·mean(h·x̂))/σ,   ∂γ = Σ g·x̂,   ∂β = Σ g
 """
 
-from ..arrays import array_module
+from ..arrays import array_module, uses_kernels
 from .reduce import sum_rows
 from .tensor import Op, Tensor, recording
+from .tiles import map_channels, merged_moments, sum_channels
 
 
 def batch_statistics(x):
     """(μ, var) of each channel of an array; var about μ, since Σx² - μ² would cancel."""
+    if x.size and uses_kernels(x):
+        return merged_moments(x)
     count = x.size // x.shape[-1]
     mean = sum_rows(x) / count
     centred = x - mean
@@ -34,6 +37,9 @@ class BatchNorm(Op):
         out = x * scale
         out += beta - mean * scale
         return out
+
+    def kernel(x, gamma, beta, statistics, eps):
+        return map_channels("batch_norm_forward", x, gamma, beta, *statistics, eps) if x.size else NotImplemented
 
     def vjp(g, out, x, gamma, beta, statistics, eps):
         if recording():
@@ -61,6 +67,9 @@ def fused_vjp(g, x, gamma, statistics, eps):
 
     mean(h) = γ·∂β/M and mean(h·x̂) = γ·∂γ/M, so ∂x = (γ/σ)·(g - ∂β/M - x̂·∂γ/M).
     """
+    if x.size and uses_kernels(x):
+        dgamma, dbeta = sum_channels("batch_norm_sums", g, x, *statistics, eps, sums=2)
+        return map_channels("batch_norm_backward", g, x, gamma, *statistics, dgamma, dbeta, eps), dgamma, dbeta
     mean, var = statistics
     inverse_std = 1 / array_module(x).sqrt(var + eps)
     count = x.size // x.shape[-1]

@@ -16,11 +16,15 @@ output pixel's receptive field is a row, so that x ⋆ w = windows(x) @ w. A blo
 copied out of that view ("im2col"), few enough to be in the cache still when BLAS reads them.
 """
 
+import numpy as np
+
 from ..arrays import array_module, as_strided
 from ..errors import ShapeError
+from ..kernels import contiguous, elementwise_grid, launch
 from .tensor import Op
 
 BLOCK = 1 << 21  # elements of im2col at once: 8 MB of float32, which a large last-level cache holds
+GRID, PARTS = 1024, 64  # the most blocks of a launch, and about how many a weight gradient is divided into
 FEW = 8  # output channels, up to which it pays to multiply first and shift afterwards
 
 
@@ -185,6 +189,79 @@ def check_cotangent(g_shape, expected):
         raise ShapeError(f"the cotangent is {tuple(g_shape)} where the output is {tuple(expected)}")
 
 
+# ---- The kernels of conv.cu and conv_few.cu -----------------------------------------------------------
+
+
+def threads(array, gpu):
+    """Threads of a block: 16 on a CPU, where each is a fiber with a large tile of its own."""
+    return 16 if array_module(array) is np else gpu
+
+
+def launch_conv(x, w, bias, out, stride, padding, size, step=(1, 1), first=(0, 0)):
+    """x ⋆ w + bias (or None), of `size` (Ho, Wo), into every step-th pixel of `out` from pixel `first` on."""
+    (n, height, width, cin), (kh, kw, _, cout), (_, out_height, out_width, _) = x.shape, w.shape, out.shape
+    if stride == step == (1, 1) and cout <= FEW < cin:
+        blocks = n * -(-size[0] // 32) * -(-size[1] // 32)
+        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), threads(x, 64), x, w, bias, out, n, height, width, cin,
+               kh, kw, cout, *size, *padding, FEW=cout, KH=kh, KW=kw)  # fmt: skip
+        return
+    blocks = -(-n * size[0] * size[1] // 64) * -(-cout // 64)
+    launch("conv.cu", "conv2d", min(blocks, GRID), threads(x, 128), x, w, bias, None, None, out, n, height, width, cin,
+           kh, kw, cout, *size, *stride, *padding, *step, *first, out_height, out_width, **narrow(cout))  # fmt: skip
+
+
+def narrow(cout):
+    """Tiles of half the width, and twice the height, where outputs would not fill a whole one."""
+    return {"NARROW": 1} if cout <= 32 else {}
+
+
+def launch_input_gradient(g, w, out, stride, padding):
+    """Fill `out` with the gradient at x: for each remainder (a, b) of its pixels by the stride, a convolution of g.
+
+    Pixel Y of x meets output p by the taps i = Y + P - s·p: those with i ≡ a = (Y + P) mod s, kh' of them. So with
+    u = (Y + P - a)/s the pixels of one remainder are a convolution of g with those taps turned: padding kh' - 1 - u.
+    """
+    (kh, kw, cin, cout), xp = w.shape, array_module(w)
+    for a in range(stride[0]):
+        for b in range(stride[1]):
+            axes = [remainder(*axis) for axis in zip((a, b), (kh, kw), stride, padding, out.shape[1:3])]
+            taps, first, size, offset = zip(*axes)
+            turned = xp.empty((*taps, cout, cin), w.dtype)
+            launch("conv.cu", "turn_weights", *elementwise_grid(turned.size, w), w, turned, kh, kw, cin, cout,
+                   a, b, *stride, *taps)  # fmt: skip
+            if min(size) > 0:
+                launch_conv(g, turned, None, out, (1, 1), offset, size, stride, first)
+
+
+def remainder(a, kernel, stride, padding, size):
+    """On one axis: (taps kh', first pixel, number of pixels, padding) of the remainder a."""
+    taps, first = len(range(a, kernel, stride)), (a - padding) % stride
+    return taps, first, len(range(first, size, stride)), taps - 1 - (first + padding - a) // stride
+
+
+def launch_weight_gradient(x, g, kernel, stride, padding):
+    """The weight gradient, summed in parts that are then added in order: the same bits on every run."""
+    (n, height, width, cin), (_, ho, wo, cout), (kh, kw), xp = x.shape, g.shape, kernel, array_module(x)
+    if stride == (1, 1) and cout <= FEW < cin:
+        n_parts = min(PARTS // 4, n * ho)
+        part_rows = -(-n * ho // n_parts)
+        parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
+        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), threads(x, 64), x, g, parts, n, height, width,
+               cin, kh, kw, cout, ho, wo, *padding, part_rows, n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
+    else:
+        tiles = -(-kh * kw * cin // 64) * -(-cout // 64)
+        part_pixels = max(-(-n * ho * wo * tiles // PARTS), 512) // 64 * 64
+        n_parts = max(-(-n * ho * wo // part_pixels), 1)
+        parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
+        launch("conv.cu", "weight_grad", min(tiles * n_parts, GRID), threads(x, 128), x, g, parts, n, height, width,
+               cin, kh, kw, cout, ho, wo, *stride, *padding, part_pixels, n_parts, **narrow(cout))  # fmt: skip
+    if n_parts == 1:
+        return parts[0]
+    out = xp.empty(parts.shape[1:], x.dtype)
+    launch("conv.cu", "sum_parts", *elementwise_grid(out.size, out), parts, out, out.size, n_parts)
+    return out
+
+
 class Conv2d(Op):
     """y[n, p, q, o] = Σ_ijc x[n, s·p + i - P, s·q + j - P, c] · w[i, j, c, o]."""
 
@@ -194,11 +271,32 @@ class Conv2d(Op):
         stride, (py, px), _, _ = check_geometry(x.shape, w.shape, stride, padding)
         return correlate(pad(x, (py, py), (px, px)), w, stride)
 
+    def kernel(x, w, stride=1, padding=0):
+        return Conv2dBias.kernel(x, w, None, stride, padding)
+
     def vjp(g, out, x, w, stride=1, padding=0):
         return (
             lambda: InputGrad(g, w, size=x.shape[1:3], stride=stride, padding=padding),
             lambda: WeightGrad(x, g, kernel=w.shape[:2], stride=stride, padding=padding),
         )
+
+
+class Conv2dBias(Op):
+    """x ⋆ w + b, with b of (Cout,): the sum is made before a number leaves its register.  ∂b = Σ g over all pixels."""
+
+    def forward(x, w, b, stride=1, padding=0):
+        out = Conv2d.forward(x, w, stride, padding)
+        out += b
+        return out
+
+    def kernel(x, w, b, stride=1, padding=0):
+        stride, padding, ho, wo = check_geometry(x.shape, w.shape, stride, padding)
+        out = array_module(x).empty((len(x), ho, wo, w.shape[3]), x.dtype)
+        launch_conv(contiguous(x), contiguous(w), b, out, stride, padding, (ho, wo))
+        return out
+
+    def vjp(g, out, x, w, b, stride=1, padding=0):
+        return *Conv2d.vjp(g, out, x, w, stride, padding), lambda: g.sum_to(b.shape)
 
 
 class InputGrad(Op):
@@ -215,6 +313,13 @@ class InputGrad(Op):
         check_cotangent(g.shape, (len(g), ho, wo, cout))
         padded = input_gradient(g, w, height + 2 * py, width + 2 * px, stride)
         return padded[:, py : py + height, px : px + width]
+
+    def kernel(g, w, size, stride=1, padding=0):
+        stride, padding, ho, wo = check_geometry((len(g), *size, w.shape[2]), w.shape, stride, padding)
+        check_cotangent(g.shape, (len(g), ho, wo, w.shape[3]))
+        out = array_module(g).empty((len(g), *size, w.shape[2]), g.dtype)
+        launch_input_gradient(contiguous(g), contiguous(w), out, stride, padding)
+        return out
 
     def vjp(v, out, g, w, size, stride=1, padding=0):
         return (
@@ -236,6 +341,12 @@ class WeightGrad(Op):
         stride, (py, px), ho, wo = check_geometry(x.shape, (kh, kw, x.shape[-1], cout), stride, padding)
         check_cotangent(g.shape, (len(x), ho, wo, cout))
         return weight_gradient(pad(x, (py, py), (px, px)), g, kh, kw, stride)
+
+    def kernel(x, g, kernel, stride=1, padding=0):
+        shape = (*kernel, x.shape[-1], g.shape[-1])
+        stride, padding, ho, wo = check_geometry(x.shape, shape, stride, padding)
+        check_cotangent(g.shape, (len(x), ho, wo, g.shape[-1]))
+        return launch_weight_gradient(contiguous(x), contiguous(g), kernel, stride, padding)
 
     def vjp(v, out, x, g, kernel, stride=1, padding=0):
         return (

@@ -3,12 +3,26 @@
 Inputs broadcast by NumPy's rules. The engine sums a cotangent back to the shape of its input.
 """
 
+from numbers import Number
+
 from ..arrays import array_module
+from .reduce import SumTo
 from .tensor import Op, Tensor
+from .tiles import map_channels, map_elements, sum_channels
 
 
 class Elementwise(Op):
     broadcasts = True
+
+
+def alike(x, *others):
+    """Whether all are arrays of one shape and not empty: the case that element-wise kernels cover."""
+    return x.ndim > 0 and x.size > 0 and all(each.shape == x.shape for each in others)
+
+
+def by_channel(x, a):
+    """Whether a is a vector with a number for each channel of an image x: what the kernels of channels.cu cover."""
+    return x.ndim > 1 and x.size > 0 and a.shape == x.shape[-1:]
 
 
 class Add(Elementwise):
@@ -16,6 +30,11 @@ class Add(Elementwise):
 
     def forward(x, y):
         return x + y
+
+    def kernel(x, y):
+        if alike(x, y):
+            return map_elements("add", x, y)
+        return map_channels("add_channels", x, y) if by_channel(x, y) else NotImplemented
 
     def vjp(g, out, x, y):
         return lambda: g, lambda: g
@@ -38,6 +57,11 @@ class Mul(Elementwise):
 
     def forward(x, y):
         return x * y
+
+    def kernel(x, y):
+        if alike(x) and isinstance(y, Number):
+            return map_elements("scale", x, y)
+        return map_channels("scale_channels", x, y) if by_channel(x, y) else NotImplemented
 
     def vjp(g, out, x, y):
         return lambda: g * y, lambda: g * x
@@ -102,6 +126,9 @@ class Sigmoid(Elementwise):
         xp = array_module(x)
         return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-abs(x)))
 
+    def kernel(x):
+        return map_elements("sigmoid", x) if alike(x) else NotImplemented
+
     def vjp(g, out, x):
         return lambda: g * out * Sigmoid(-x)
 
@@ -112,6 +139,9 @@ class Softplus(Elementwise):
     def forward(x):
         xp = array_module(x)
         return xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x)))
+
+    def kernel(x):
+        return map_elements("softplus", x) if alike(x) else NotImplemented
 
     def vjp(g, out, x):
         return lambda: g * Sigmoid(x)
@@ -125,6 +155,9 @@ class WherePositive(Elementwise):
 
     def forward(x, u, v):
         return array_module(x).where(x > 0, u, v)
+
+    def kernel(x, u, v):
+        return map_elements("where_positive", x, u, v) if alike(x, u, v) else NotImplemented
 
     def vjp(g, out, x, u, v):
         return None, lambda: WherePositive(x, g, 0), lambda: WherePositive(x, 0, g)
@@ -157,8 +190,11 @@ class ReLU(Elementwise):
     def forward(x):
         return array_module(x).maximum(x, 0)
 
+    def kernel(x):
+        return map_elements("relu_forward", x) if alike(x) else NotImplemented
+
     def vjp(g, out, x):
-        return lambda: WherePositive(x, g, 0)
+        return lambda: LeakyReLUGrad(g, x, slope=0.0)
 
 
 class LeakyReLU(Elementwise):
@@ -167,8 +203,24 @@ class LeakyReLU(Elementwise):
     def forward(x, slope):
         return array_module(x).where(x > 0, x, slope * x)
 
+    def kernel(x, slope):
+        return map_elements("leaky_relu_forward", x, slope) if alike(x) else NotImplemented
+
     def vjp(g, out, x, slope):
-        return lambda: WherePositive(x, g, g * slope)
+        return lambda: LeakyReLUGrad(g, x, slope=slope)
+
+
+class LeakyReLUGrad(Elementwise):
+    """g where x > 0, else slope·g: the derivative of LeakyReLU at x, applied to g;  in g the same again, 0 in x."""
+
+    def forward(g, x, slope):
+        return array_module(x).where(x > 0, g, slope * g)
+
+    def kernel(g, x, slope):
+        return map_elements("leaky_relu_backward", g, x, slope) if alike(g, x) else NotImplemented
+
+    def vjp(v, out, g, x, slope):
+        return lambda: LeakyReLUGrad(v, x, slope=slope), None
 
 
 class PReLU(Elementwise):
@@ -180,8 +232,39 @@ class PReLU(Elementwise):
     def forward(x, a):
         return array_module(x).where(x > 0, x, a * x)
 
+    def kernel(x, a):
+        return map_channels("prelu_forward", x, a) if by_channel(x, a) else NotImplemented
+
     def vjp(g, out, x, a):
-        return lambda: WherePositive(x, g, g * a), lambda: WherePositive(x, 0, g * x)
+        return lambda: PReLUGrad(g, x, a), lambda: SlopeGrad(g, x, shape=a.shape)
+
+
+class PReLUGrad(Elementwise):
+    """g where x > 0, else a·g: the derivative of PReLU in x, applied to g;  1 or a in g, 0 in x, 0 or g in a."""
+
+    def forward(g, x, a):
+        return array_module(x).where(x > 0, g, a * g)
+
+    def kernel(g, x, a):
+        return map_channels("prelu_backward", g, x, a) if alike(g, x) and by_channel(x, a) else NotImplemented
+
+    def vjp(v, out, g, x, a):
+        return lambda: PReLUGrad(v, x, a), None, lambda: WherePositive(x, 0, v * g)
+
+
+class SlopeGrad(Elementwise):
+    """Σ g·x where x ≤ 0, to the slope's shape: the derivative of PReLU in a, applied to g;  there, x in g, g in x."""
+
+    def forward(g, x, shape):
+        return SumTo.forward(array_module(x).where(x > 0, 0, g * x), shape)
+
+    def kernel(g, x, shape):
+        if not (alike(g, x) and shape == x.shape[-1:]):
+            return NotImplemented
+        return sum_channels("slope_gradient", g, x)[0]
+
+    def vjp(v, out, g, x, shape):
+        return lambda: WherePositive(x, 0, v * x), lambda: WherePositive(x, 0, v * g)
 
 
 def add_operators():

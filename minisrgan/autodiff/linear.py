@@ -4,6 +4,7 @@ from numbers import Integral
 
 from ..arrays import array_module
 from ..errors import ShapeError
+from ..kernels import contiguous, elementwise_grid, launch
 from .tensor import Op, Tensor
 
 
@@ -18,8 +19,59 @@ class MatMul(Op):
             raise ShapeError("both inputs need at least two axes")
         return x @ y
 
+    def kernel(x, y):
+        covered = x.ndim == 2 and y.ndim in (2, 3) and x.shape[-1] == y.shape[-2]
+        return matrix_product(x, y) if covered and x.size and y.size else NotImplemented
+
     def vjp(g, out, x, y):
         return lambda: g @ swap_last(y), lambda: swap_last(x) @ g
+
+
+BLOCKS = 256  # of matmul.cu: enough to keep a machine busy
+DEPTH = 256  # what a block goes along K at the least: less is not worth a sum of its own
+
+
+def matrix_product(x, y):
+    """x @ y for a matrix x and a matrix y, or a batch of them, by the kernel."""
+    (m, k), n = x.shape, y.shape[-1]
+    x, x_row, x_column = with_strides(x)
+    if y.ndim == 3:
+        out = array_module(x).empty((len(y), m, n), x.dtype)
+        multiply(x, contiguous(y), out, m, n, k, x_row, x_column, n, 1, n, 1, 0, k * n, 0, len(y))
+        return out
+    y, y_row, y_column = with_strides(y)
+    depth = -(-k * tiles(m, n) // BLOCKS)
+    depth = -(-depth // DEPTH) * DEPTH
+    parts = -(-k // depth)
+    out = array_module(x).empty((parts, m, n), x.dtype)
+    x_next, y_next = depth * x_column, depth * y_row
+    if y_column == 1:
+        multiply(x, y, out, m, n, k, x_row, x_column, y_row, 1, n, 1, x_next, y_next, depth, parts)
+    else:  # Cᵀ = Bᵀ Aᵀ, so that it is the rows of the weights that lie in memory as rows
+        multiply(y, x, out, n, m, k, y_column, y_row, x_column, x_row, 1, n, y_next, x_next, depth, parts)
+    if parts == 1:
+        return out[0]
+    product = array_module(x).empty((m, n), x.dtype)
+    launch("matmul.cu", "sum_parts", *elementwise_grid(m * n, out), out, product, m * n, parts)
+    return product
+
+
+def with_strides(x):
+    """A contiguous array of the numbers of the matrix x, and how far apart x's rows and its columns are in it."""
+    if not x.flags.c_contiguous and x.T.flags.c_contiguous:
+        return contiguous(x.T), 1, len(x)
+    return contiguous(x), x.shape[1], 1
+
+
+def tiles(m, n):
+    return -(-m // 64) * -(-n // 64)
+
+
+def multiply(a, b, out, m, n, k, *steps):
+    """Launch matmul.cu's matmul, whose other arguments `steps` are; the last is how many products there are."""
+    shape = {"SKINNY": 1} if m <= 16 else {"NARROW": 1} if n <= 16 else {}
+    threads = (4 if shape else 16) if array_module(out).__name__ == "numpy" else 64
+    launch("matmul.cu", "matmul", tiles(m, n) * steps[-1], threads, a, b, out, m, n, k, *steps, **shape)
 
 
 def swap_last(x):

@@ -7,8 +7,21 @@ The offset (i, j) comes before the channel c, so that C neighbours in memory sta
 c first; weights from there are reordered when they are read.
 """
 
+from ..arrays import array_module
 from ..errors import ShapeError
+from ..kernels import contiguous, launch
 from .tensor import Op
+from .tiles import cut_runs
+
+
+def exchange_axes(x, a, b, run, shape):
+    """x as (…, a, b, run) with a and b exchanged, in `shape`, by the kernel."""
+    if not x.size:
+        return NotImplemented
+    out, runs = array_module(x).empty(shape, x.dtype), x.size // run
+    grid, block, per_block = cut_runs(runs, run, x)
+    launch("pixel_shuffle.cu", "exchange_axes", grid, block, contiguous(x), out, runs, a, b, run, per_block)
+    return out
 
 
 class PixelShuffle(Op):
@@ -22,6 +35,10 @@ class PixelShuffle(Op):
             raise ShapeError(f"{c} channels cannot be dealt out over {r}×{r} pixels")
         x = x.reshape(n, h, w, r, r, c // (r * r))  # n, h, w, i, j, c
         return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * r, w * r, c // (r * r))
+
+    def kernel(x, r):
+        n, h, w, c = x.shape
+        return NotImplemented if c % (r * r) else exchange_axes(x, w, r, c // r, (n, h * r, w * r, c // (r * r)))
 
     def vjp(g, out, x, r):
         return lambda: PixelUnshuffle(g, r=r)
@@ -38,6 +55,10 @@ class PixelUnshuffle(Op):
             raise ShapeError(f"{h}×{w} pixels cannot be gathered into squares of {r}×{r}")
         x = x.reshape(n, h // r, r, w // r, r, c)  # n, h, i, w, j, c
         return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // r, w // r, r * r * c)
+
+    def kernel(x, r):
+        n, h, w, c = x.shape
+        return NotImplemented if h % r or w % r else exchange_axes(x, r, w // r, r * c, (n, h // r, w // r, r * r * c))
 
     def vjp(g, out, x, r):
         return lambda: PixelShuffle(g, r=r)

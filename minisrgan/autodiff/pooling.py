@@ -1,8 +1,10 @@
 """Max pooling over squares that do not overlap, as VGG does it."""
 
-from ..arrays import array_module
+from ..arrays import array_module, uses_kernels
 from ..errors import ShapeError
+from ..kernels import contiguous, launch
 from .tensor import Op
+from .tiles import cut_runs
 
 
 def squares(x, size):
@@ -15,14 +17,47 @@ def squares(x, size):
     return x.transpose(0, 1, 3, 5, 2, 4).reshape(n, ho, wo, c, size * size)
 
 
+def largest(x, size):
+    """The number of the largest pixel in each square, the first of equals."""
+    if fits(x, size) and uses_kernels(x):
+        chosen = array_module(x).empty(pooled_shape(x.shape, size), "int32")
+        pool("max_pool", chosen, x.shape, size, contiguous(x), None, chosen)
+        return chosen
+    return squares(x, size).argmax(axis=-1)
+
+
+def fits(x, size):
+    return x.size and min(x.shape[1:3]) >= size
+
+
+def pooled_shape(shape, size):
+    n, h, w, c = shape
+    return n, h // size, w // size, c
+
+
+def pool(kernel, pooled, shape, size, *arrays):
+    """Run a kernel of pooling.cu on its arrays, for images of `shape` of which `pooled` has a pixel for each square."""
+    _, height, width, channels = shape
+    pixels = pooled.size // channels
+    grid, block, per_block = cut_runs(pixels, channels, pooled)
+    launch("pooling.cu", kernel, grid, block, *arrays, pixels, height, width, channels, per_block, SIZE=size)
+
+
 class MaxPool(Op):
     """max over each size×size square;  1 at the largest (the first of equals), 0 at the others."""
 
     def forward(x, size=2):
         return squares(x, size).max(axis=-1)
 
+    def kernel(x, size=2):
+        if not fits(x, size):
+            return NotImplemented
+        out = array_module(x).empty(pooled_shape(x.shape, size), x.dtype)
+        pool("max_pool", out, x.shape, size, contiguous(x), out, None)
+        return out
+
     def vjp(g, out, x, size=2):
-        chosen = squares(x.data, size).argmax(axis=-1)
+        chosen = largest(x.data, size)
         return lambda: Place(g, chosen=chosen, size=size, shape=x.shape)
 
 
@@ -33,6 +68,13 @@ class Pick(Op):
 
     def forward(x, chosen, size):
         return array_module(x).take_along_axis(squares(x, size), chosen[..., None], axis=-1)[..., 0]
+
+    def kernel(x, chosen, size):
+        if not fits(x, size):
+            return NotImplemented
+        out = array_module(x).empty(chosen.shape, x.dtype)
+        pool("pick", out, x.shape, size, contiguous(x), contiguous(chosen.astype("int32", copy=False)), out)
+        return out
 
     def vjp(g, out, x, chosen, size):
         return lambda: Place(g, chosen=chosen, size=size, shape=x.shape)
@@ -50,6 +92,13 @@ class Place(Op):
         hot = hot.reshape(n, ho, wo, c, size, size).transpose(0, 1, 4, 2, 5, 3)
         out = xp.zeros(shape, x.dtype)
         out[:, : ho * size, : wo * size] = hot.reshape(n, ho * size, wo * size, c)
+        return out
+
+    def kernel(x, chosen, size, shape):
+        if not x.size:
+            return NotImplemented
+        out = array_module(x).zeros(shape, x.dtype)
+        pool("place", x, shape, size, contiguous(x), contiguous(chosen.astype("int32", copy=False)), out)
         return out
 
     def vjp(g, out, x, chosen, size, shape):

@@ -2,6 +2,7 @@
 
 from ..arrays import array_module
 from .tensor import Op, Tensor
+from .tiles import sum_channels
 
 
 def axes_of(axis, ndim):
@@ -42,6 +43,9 @@ class SumTo(Op):
         leading = x.ndim - len(shape)
         repeated = tuple(leading + i for i, size in enumerate(shape) if size == 1 and x.shape[leading + i] != 1)
         return x.sum(axis=tuple(range(leading)) + repeated, keepdims=True).reshape(shape)
+
+    def kernel(x, shape):
+        return sum_channels("column_sums", x)[0] if x.size and shape == x.shape[-1:] else NotImplemented
 
     def vjp(g, out, x, shape):
         return lambda: g.broadcast_to(x.shape)

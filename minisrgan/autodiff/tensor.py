@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Number
 
-from ..arrays import array_module
+from ..arrays import array_module, uses_kernels
 from ..errors import GraphError, ShapeError
 
 _recording = ContextVar("recording", default=True)
@@ -83,29 +83,42 @@ class Tensor:
 
 
 class Op:
-    """One differentiable operation: two plain functions, no state, never instantiated.
+    """One differentiable operation: a few plain functions, no state, never instantiated.
 
     forward(*arrays, **params)            the output array
     vjp(g, out, *inputs, **params)        for each input a function of no arguments that computes the
                                           input's cotangent from the output's, g. It is called only if
                                           somebody wants it. None: the derivative is zero everywhere.
+    kernel(*arrays, **params)             optional: forward's meaning again, computed by kernels/*.cu, where
+                                          the device has kernels. It returns NotImplemented for a case that
+                                          it does not cover, and forward computes that.
 
     Everything that `vjp` gets and returns is a Tensor. Calling the class applies the op: `Mul(x, y)`.
     """
 
     linear = False  # linear in each input: the gradient check then holds it to the adjoint identity
     broadcasts = False  # NumPy's broadcasting rules: a cotangent is summed back to its input's shape
+    kernel = None
 
     def __new__(cls, *inputs, **params):
         inputs = as_tensors(cls, inputs)
         try:
-            out = Tensor(cls.forward(*(tensor.data for tensor in inputs), **params))
+            out = Tensor(compute(cls, [tensor.data for tensor in inputs], params))
         except (ValueError, IndexError) as error:
             raise ShapeError(f"{signature(cls, inputs)}: {error}") from error
         if _recording.get() and any(tensor.requires_grad for tensor in inputs):
             out.requires_grad = True
             out.op, out.inputs, out.params = cls, inputs, params
         return out
+
+
+def compute(op, arrays, params):
+    """The op's output array: by its kernel where there is one for these arrays, else by its definition."""
+    if op.kernel and uses_kernels(arrays[0]):
+        out = op.kernel(*arrays, **params)
+        if out is not NotImplemented:
+            return out
+    return op.forward(*arrays, **params)
 
 
 class Released(Op):

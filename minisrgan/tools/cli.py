@@ -10,8 +10,16 @@ from ..errors import ConfigError, MinisrganError
 # Each command imports what it needs when it runs, so that --help and a mistyped option answer at once.
 
 
+def start_device(args):
+    """(device, why) as the options and the machine have it; from now on arrays are computed there."""
+    from ..arrays import choose_device, use_device
+
+    device, why = choose_device(args.device)
+    use_device(device)
+    return device, why
+
+
 def train_command(args):
-    from ..arrays import choose_device
     from ..imaging.patches import PhotoSet
     from ..models.weights import load_generator
     from ..training.checkpoint import Run
@@ -19,7 +27,7 @@ def train_command(args):
     from .photos import training_photos
     from .train import read_held_out, train
 
-    device, why = choose_device(args.device)
+    device, why = start_device(args)
     run = Run(args.resume or args.out or "runs/train")
     config, about = resumed_training(run, args) if args.resume else new_training(run, args)
     training, held_out = training_photos(about["data"])
@@ -71,13 +79,12 @@ def resumed_training(run, args):
 def upscale_command(args):
     from tqdm import tqdm
 
-    from ..arrays import choose_device
     from ..imaging.files import FORMATS, read_photo, write_photo
     from ..imaging.resize import upsample
     from ..models.weights import DEFAULT, load_generator
     from ..upscale import upscale
 
-    device, _ = choose_device(args.device)
+    device, _ = start_device(args)
     generator = load_generator(args.weights or DEFAULT).to(device)
     scale = generator.config.scale
     photo = Path(args.photo)
@@ -93,26 +100,35 @@ def upscale_command(args):
 
 
 def evaluate_command(args):
-    from ..arrays import choose_device
     from ..models.weights import DEFAULT, load_generator
     from .evaluate import evaluate
 
-    device, _ = choose_device(args.device)
+    device, _ = start_device(args)
     evaluate(load_generator(args.weights or DEFAULT).to(device), args.folder, device)
 
 
 def gradcheck_command(args):
-    from ..arrays import choose_device
     from .gradcheck import gradcheck
 
-    return 0 if gradcheck(choose_device(args.device)[0], args.plant) else 1
+    return 0 if gradcheck(start_device(args)[0], args.plant) else 1
 
 
 def demo_command(args):
-    from ..arrays import choose_device
     from .demo import demo
 
-    demo(args.out, choose_device(args.device)[0])
+    demo(args.out, start_device(args)[0])
+
+
+def bench_command(args):
+    from .bench import bench
+
+    bench(start_device(args)[0], args.out, args.quick)
+
+
+def resources_command(args):
+    from .resources import print_resources
+
+    return print_resources()
 
 
 def doctor_command(args):
@@ -156,7 +172,7 @@ def build_parser():
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         added.set_defaults(run=run)
-        added.add_argument("--device", metavar="D", help="cuda or numpy; by default the first that works")
+        added.add_argument("--device", metavar="D", help="cuda, cpu or numpy; by default the first that works")
         return added
 
     train = command(
@@ -224,6 +240,22 @@ def build_parser():
     )
     demo.add_argument(
         "--out", default="runs/demo", metavar="RUN", help="the run's folder (runs/demo, or the next free number)"
+    )
+
+    bench = command(
+        "bench",
+        bench_command,
+        "measure speed and memory, beside PyTorch where it is installed",
+        "minisrgan bench --device cpu",
+    )
+    bench.add_argument("--out", metavar="FILE", help="a JSON file; by default one in benchmarks/results")
+    bench.add_argument("--quick", action="store_true", help="small sizes, once: to see that it works")
+
+    command(
+        "resources",
+        resources_command,
+        "compile every kernel for NVIDIA GPUs, and say what registers and memory it takes (no GPU is needed)",
+        "minisrgan resources",
     )
 
     command("doctor", doctor_command, "say what this machine has, and which device is used", "minisrgan doctor")

@@ -2,9 +2,8 @@
 
 import os
 import platform
+import re
 import shlex
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,11 +11,9 @@ import numpy as np
 import PIL
 
 from .. import __version__
-from ..arrays import DEVICES, choose_device, cuda_problem
+from ..arrays import PROBLEMS, choose_device, cuda_problem
+from ..kernels import cache_folder, find_compiler
 from .install import cupy_extra, nvidia_gpu
-
-# why a device cannot be used, or None; a device without an entry works everywhere
-PROBLEMS = {"cuda": cuda_problem}
 
 
 def print_doctor(device=None):
@@ -36,11 +33,10 @@ def doctor_report(device=None):
         ("Pillow", PIL.__version__),
         ("device", f"{chosen}: {reason}"),
     ]
-    for other in DEVICES:
+    for other, find_problem in PROBLEMS.items():
         if other != chosen:
-            problem = PROBLEMS.get(other, lambda: None)()
-            rows.append((f"not {other}", problem or "it works too; --device chooses"))
-    rows += [("GPU", gpu()), ("C++ compiler", compiler()), ("CPUs", str(cpu_count()))]
+            rows.append((f"not {other}", find_problem() or "it works too; --device chooses"))
+    rows += [("GPU", gpu()), ("C++ compiler", compiler()), ("kernel cache", kernel_cache()), ("CPUs", str(cpu_count()))]
     memory = free_memory()
     if memory:
         rows.append(("free memory", memory))
@@ -77,17 +73,21 @@ def gpu():
 
 
 def compiler():
-    """The C++ compiler's own version line: $CXX, else g++, else clang++."""
-    for words in (shlex.split(os.environ.get("CXX", "")), ["g++"], ["clang++"]):
-        if not words or not shutil.which(words[0]):
-            continue
-        try:
-            ran = subprocess.run([*words, "--version"], capture_output=True, text=True, timeout=20)
-        except (OSError, subprocess.TimeoutExpired):
-            continue
-        if ran.returncode == 0 and ran.stdout.strip():  # macOS has a g++ that only asks to be installed
-            return f"{shlex.join(words)}: {ran.stdout.splitlines()[0]}"
-    return "none: not needed; g++ or clang++ would run the CUDA kernels on the CPU"
+    """The C++ compiler that the kernels are compiled by, and its version."""
+    found = find_compiler()
+    if not found:
+        return "none: not needed; g++ or clang++ would run the CUDA kernels on the CPU"
+    version = re.search(r'#define __VERSION__ "(.*)"', found.identity)
+    return f"{shlex.join(found.command)}: version {version[1] if version else 'unknown'}"
+
+
+def kernel_cache():
+    """The folder of compiled kernels, and what it holds."""
+    folder = cache_folder()
+    if not os.access(next(each for each in (folder, *folder.parents) if each.exists()), os.W_OK):
+        return f"{folder}: cannot be written; MINISRGAN_CACHE names another folder"
+    sizes = [path.stat().st_size for path in folder.glob("*.so")]
+    return f"{folder}: {len(sizes)} libraries, {sum(sizes) / 2**20:.1f} MiB"
 
 
 def cpu_count():

@@ -11,7 +11,7 @@ from .. import losses, nn
 from ..arrays import array_module, to_device
 from ..autodiff import check
 from ..autodiff.batch_norm import batch_statistics
-from ..autodiff.elementwise import Abs, Add, Div, Exp, Log, Mul, Neg, Pow, Sub
+from ..autodiff.elementwise import Abs, Add, Div, Exp, LeakyReLUGrad, Log, Mul, Neg, Pow, PReLUGrad, SlopeGrad, Sub
 from ..autodiff.linear import Reshape, Slice, Transpose, Unslice
 from ..autodiff.pooling import Pick, Place
 from ..autodiff.reduce import BroadcastTo, Sum, SumTo
@@ -123,9 +123,20 @@ def op_cases(rng):
         at = {"stride": stride, "padding": padding}
         cases += [
             case(ad.Conv2d, x, w, **at),
+            case(ad.Conv2dBias, x, w, normal(kernel[3]), **at),
             case(ad.InputGrad, g, w, size=image_shape[1:3], **at),
             case(ad.WeightGrad, x, g, kernel=kernel[:2], **at),
         ]
+    rng = rng.spawn(1)[0]  # so that the cases after these keep their numbers
+    g = normal(*image.shape)
+    cases += [
+        case(LeakyReLUGrad, g, image, slope=0.2),
+        case(PReLUGrad, g, image, normal(3)),
+        case(SlopeGrad, g, image, shape=(3,)),
+        case(losses.PixelMSEGrad, image, g, normal()),
+        case(ad.MatMul, normal(7, 300), normal(300, 5)),
+        case(ad.MatMul, normal(4, 3), normal(2, 3, 5)),
+    ]
     return cases
 
 

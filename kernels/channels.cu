@@ -1,0 +1,269 @@
+// Everything that has one number for each channel: biases, PReLU, batch norm, and the sums down the columns
+// that are their gradients. An NHWC array is a matrix here, with a row for each pixel and a column for each
+// channel, in memory row after row.
+//
+//     bias          y = x + b                          batch norm    y = gamma (x - mean) / sigma + beta
+//     PReLU         y = x where x > 0, else a x        gradients     sums over the rows, for each column
+//
+// Threads.  A block takes a tile: `rows_per_part` rows (blockIdx.x says which) of up to WIDTH columns
+// (blockIdx.y). Where a row is shorter than WIDTH, as many rows as fit are handled abreast: they lie one after
+// another in memory, so a block always reads one run of it. A thread keeps its columns all the way down the
+// tile. So it loads a channel's numbers once, into registers, and needs no division to know its channel.
+// On a GPU a thread has one column, on a CPU it has 64: a few vector registers.
+//
+// Sums.  Each thread adds up its columns; the block folds what is abreast, half onto half, in shared memory; and
+// the same sum over the parts' sums gives the total. The order depends on nothing but the shape of x: the same
+// bits on every run, however many threads the machine has. No atomics.
+//
+// Memory traffic is all that these kernels cost: each says how often it passes over its arrays.
+
+#if !defined(THREADS) && defined(CPU)  // defined, where a test runs a GPU's blocks on a CPU
+#define THREADS 1
+#define COLUMNS 64
+#elif !defined(THREADS)
+#define THREADS 256
+#define COLUMNS 1
+#endif
+#ifndef CPU
+#define INDEPENDENT
+#endif
+constexpr int WIDTH = THREADS * COLUMNS;
+
+struct Tile {
+    int first, last;    // its rows
+    int from, columns;  // its channels
+    int channels;       // of the whole matrix
+    int abreast;        // rows handled at once
+};
+
+__device__ __forceinline__ Tile my_tile(int rows, int channels, int rows_per_part) {
+    int first = blockIdx.x * rows_per_part, from = blockIdx.y * WIDTH;
+    return {first, min(rows_per_part, rows - first) + first, from, min(WIDTH, channels - from), channels,
+            max(1, WIDTH / channels)};
+}
+
+// body(i, j) for each of the thread's elements in the tile: element i of the matrix, column j of the thread's.
+template <class Body>
+__device__ __forceinline__ void for_each_element(const Tile &tile, Body body) {
+    int mine = threadIdx.x * COLUMNS;
+    for (long long row = tile.first; row < tile.last; row += tile.abreast) {
+        long long i = row * tile.channels + tile.from + mine;
+        int count = int(min((long long)tile.abreast, tile.last - row)) * tile.columns - mine;
+        if (count >= COLUMNS) {  // the usual case, of a length that the compiler knows
+            INDEPENDENT for (int j = 0; j < COLUMNS; ++j) body(i + j, j);
+        } else {
+            INDEPENDENT for (int j = 0; j < count; ++j) body(i + j, j);
+        }
+    }
+}
+
+// Numbers of the thread's columns, f(channel) each.
+template <class Function>
+__device__ __forceinline__ void for_my_channels(const Tile &tile, real (&numbers)[COLUMNS], Function f) {
+    int c = threadIdx.x * COLUMNS % tile.columns;
+    for (int j = 0; j < COLUMNS; ++j) {
+        numbers[j] = f(tile.from + c);
+        if (++c == tile.columns) c = 0;
+    }
+}
+
+// total[c] = the sum over all threads and all that is abreast, for each column c of the tile.
+__device__ __forceinline__ void fold(const Tile &tile, const real (&sum)[COLUMNS], real (&total)[WIDTH]) {
+    int mine = threadIdx.x * COLUMNS;
+    for (int j = 0; j < COLUMNS; ++j) total[mine + j] = sum[j];
+    for (int rows = tile.abreast; rows > 1; rows = (rows + 1) / 2) {
+        __syncthreads();
+        int below = (rows + 1) / 2 * tile.columns, left = rows / 2 * tile.columns - mine;
+        for (int j = 0; j < COLUMNS; ++j)
+            if (j < left) total[mine + j] += total[mine + j + below];
+    }
+    __syncthreads();
+}
+
+// Write the tile's totals to its row of an array of (parts, channels).
+__device__ __forceinline__ void store_part(const Tile &tile, const real *total, real *parts) {
+    real *to = parts + (long long)blockIdx.x * tile.channels + tile.from;
+    for (int c = threadIdx.x; c < tile.columns; c += THREADS) to[c] = total[c];
+}
+
+// ---- Sums down the columns ----------------------------------------------------------------------------
+
+// Reads x once. Parts are (gridDim.x, channels); with one part they are the result, else sum them once more.
+extern "C" __global__ void column_sums(const real *x /*[rows*channels]*/, real *parts, int rows, int channels,
+                                       int rows_per_part) {
+    SHARED(real, total, [WIDTH]);
+    Tile tile = my_tile(rows, channels, rows_per_part);
+    real sum[COLUMNS] = {};
+    for_each_element(tile, [&](long long i, int j) { sum[j] += x[i]; });
+    fold(tile, sum, total);
+    store_part(tile, total, parts);
+}
+
+// The sum of (a - b)^2 over all elements: a matrix of one column. Reads both once.
+extern "C" __global__ void squared_error(const real *a /*[rows*channels]*/, const real *b /*[rows*channels]*/,
+                                         real *parts, int rows, int channels, int rows_per_part) {
+    SHARED(real, total, [WIDTH]);
+    Tile tile = my_tile(rows, channels, rows_per_part);
+    real sum[COLUMNS] = {};
+    for_each_element(tile, [&](long long i, int j) { sum[j] += (a[i] - b[i]) * (a[i] - b[i]); });
+    fold(tile, sum, total);
+    store_part(tile, total, parts);
+}
+
+// ---- A vector for all rows ----------------------------------------------------------------------------
+
+// y = x + b: one pass.
+extern "C" __global__ void add_channels(const real *x /*[rows*channels]*/, const real *b /*[channels]*/,
+                                        real *y /*[rows*channels]*/, int rows, int channels, int rows_per_part) {
+    Tile tile = my_tile(rows, channels, rows_per_part);
+    real bias[COLUMNS];
+    for_my_channels(tile, bias, [=](int c) { return b[c]; });
+    for_each_element(tile, [&](long long i, int j) { y[i] = x[i] + bias[j]; });
+}
+
+// y = a x: one pass.
+extern "C" __global__ void scale_channels(const real *x /*[rows*channels]*/, const real *a /*[channels]*/,
+                                          real *y /*[rows*channels]*/, int rows, int channels, int rows_per_part) {
+    Tile tile = my_tile(rows, channels, rows_per_part);
+    real scale[COLUMNS];
+    for_my_channels(tile, scale, [=](int c) { return a[c]; });
+    for_each_element(tile, [&](long long i, int j) { y[i] = x[i] * scale[j]; });
+}
+
+// ---- PReLU --------------------------------------------------------------------------------------------
+
+// y = x where x > 0, else a x: one pass.
+extern "C" __global__ void prelu_forward(const real *x /*[rows*channels]*/, const real *a /*[channels]*/,
+                                         real *y /*[rows*channels]*/, int rows, int channels, int rows_per_part) {
+    Tile tile = my_tile(rows, channels, rows_per_part);
+    real slope[COLUMNS];
+    for_my_channels(tile, slope, [=](int c) { return a[c]; });
+    for_each_element(tile, [&](long long i, int j) { y[i] = x[i] > 0 ? x[i] : slope[j] * x[i]; });
+}
+
+// dx = g where x > 0, else a g: one pass over two arrays, to a third.
+extern "C" __global__ void prelu_backward(const real *g /*[rows*channels]*/, const real *x /*[rows*channels]*/,
+                                          const real *a /*[channels]*/, real *dx /*[rows*channels]*/, int rows,
+                                          int channels, int rows_per_part) {
+    Tile tile = my_tile(rows, channels, rows_per_part);
+    real slope[COLUMNS];
+    for_my_channels(tile, slope, [=](int c) { return a[c]; });
+    for_each_element(tile, [&](long long i, int j) { dx[i] = x[i] > 0 ? g[i] : slope[j] * g[i]; });
+}
+
+// da = the sum of g x where x is not positive: reads both once.
+extern "C" __global__ void slope_gradient(const real *g /*[rows*channels]*/, const real *x /*[rows*channels]*/,
+                                          real *parts, int rows, int channels, int rows_per_part) {
+    SHARED(real, total, [WIDTH]);
+    Tile tile = my_tile(rows, channels, rows_per_part);
+    real sum[COLUMNS] = {};
+    for_each_element(tile, [&](long long i, int j) { sum[j] += x[i] > 0 ? 0 : g[i] * x[i]; });
+    fold(tile, sum, total);
+    store_part(tile, total, parts);
+}
+
+// ---- Batch norm ---------------------------------------------------------------------------------------
+
+// Mean and variance of each channel. The mean of x^2 less the mean's square would cancel: at a mean of 10^4 and a
+// variance of 1, float32 has no digit left. So all is counted from a number that is near, the channel's first. A part
+// sums up how far its numbers are from there, and then the squares about its own mean: two passes over the part, of
+// which the second finds it in the cache, and one over memory.
+extern "C" __global__ void column_moments(const real *x /*[rows*channels]*/, real *means, real *squares, int rows,
+                                          int channels, int rows_per_part) {
+    SHARED(real, total, [WIDTH]);
+    SHARED(real, total_square, [WIDTH]);
+    Tile tile = my_tile(rows, channels, rows_per_part);
+    real origin[COLUMNS], sum[COLUMNS] = {}, mean[COLUMNS], square[COLUMNS] = {};
+    for_my_channels(tile, origin, [=](int c) { return x[c]; });
+    for_each_element(tile, [&](long long i, int j) { sum[j] += x[i] - origin[j]; });
+    fold(tile, sum, total);
+    for_my_channels(tile, mean, [&](int c) { return total[c - tile.from] / (tile.last - tile.first); });
+    for_each_element(tile, [&](long long i, int j) {
+        real off = x[i] - origin[j] - mean[j];
+        square[j] += off * off;
+    });
+    fold(tile, square, total_square);
+    for (int c = threadIdx.x; c < tile.columns; c += THREADS) total[c] /= tile.last - tile.first;
+    store_part(tile, total, means);
+    store_part(tile, total_square, squares);
+}
+
+// Chan, Golub and LeVeque 1979: about the mean of all, the squares of a part of n numbers are its own and
+// n (its mean - mean)^2. Here the rows of the matrix are the parts, each of rows_per_part rows but the last.
+// One block for each WIDTH columns.
+extern "C" __global__ void merge_moments(const real *x /*[rows*channels]*/, const real *means /*[parts*channels]*/,
+                                         const real *squares /*[parts*channels]*/, real *mean /*[channels]*/,
+                                         real *var /*[channels]*/, int parts, int channels, int rows,
+                                         int rows_per_part) {
+    SHARED(real, total, [WIDTH]);
+    SHARED(real, total_square, [WIDTH]);
+    Tile tile = my_tile(parts, channels, parts);
+    long long last_part = (long long)(parts - 1) * channels;
+    real usual = rows_per_part, last = rows - (parts - 1) * rows_per_part;
+    real sum[COLUMNS] = {}, middle[COLUMNS], square[COLUMNS] = {};
+    for_each_element(tile, [&](long long i, int j) { sum[j] += (i < last_part ? usual : last) * means[i]; });
+    fold(tile, sum, total);
+    for_my_channels(tile, middle, [&](int c) { return total[c - tile.from] / rows; });
+    for_each_element(tile, [&](long long i, int j) {
+        real off = means[i] - middle[j];
+        square[j] += squares[i] + (i < last_part ? usual : last) * off * off;
+    });
+    fold(tile, square, total_square);
+    for (int c = threadIdx.x; c < tile.columns; c += THREADS) {
+        mean[tile.from + c] = x[tile.from + c] + total[c] / rows;
+        var[tile.from + c] = total_square[c] / rows;
+    }
+}
+
+// y = gamma (x - mean) / sigma + beta, sigma^2 = var + eps: one pass.
+extern "C" __global__ void batch_norm_forward(const real *x /*[rows*channels]*/, const real *gamma /*[channels]*/,
+                                              const real *beta /*[channels]*/, const real *mean /*[channels]*/,
+                                              const real *var /*[channels]*/, real eps, real *y /*[rows*channels]*/,
+                                              int rows, int channels, int rows_per_part) {
+    Tile tile = my_tile(rows, channels, rows_per_part);
+    real middle[COLUMNS], scale[COLUMNS], shift[COLUMNS];
+    for_my_channels(tile, middle, [=](int c) { return mean[c]; });
+    for_my_channels(tile, scale, [=](int c) { return gamma[c] / sqrt(var[c] + eps); });
+    for_my_channels(tile, shift, [=](int c) { return beta[c]; });
+    for_each_element(tile, [&](long long i, int j) { y[i] = (x[i] - middle[j]) * scale[j] + shift[j]; });
+}
+
+// dbeta = the sum of g, dgamma = the sum of g (x - mean) / sigma: reads g and x once.
+extern "C" __global__ void batch_norm_sums(const real *g /*[rows*channels]*/, const real *x /*[rows*channels]*/,
+                                           const real *mean /*[channels]*/, const real *var /*[channels]*/,
+                                           real eps, real *dgamma, real *dbeta, int rows, int channels,
+                                           int rows_per_part) {
+    SHARED(real, total_gamma, [WIDTH]);
+    SHARED(real, total_beta, [WIDTH]);
+    Tile tile = my_tile(rows, channels, rows_per_part);
+    real middle[COLUMNS], inverse[COLUMNS], sum_gamma[COLUMNS] = {}, sum_beta[COLUMNS] = {};
+    for_my_channels(tile, middle, [=](int c) { return mean[c]; });
+    for_my_channels(tile, inverse, [=](int c) { return 1 / sqrt(var[c] + eps); });
+    for_each_element(tile, [&](long long i, int j) {
+        sum_gamma[j] += g[i] * (x[i] - middle[j]);
+        sum_beta[j] += g[i];
+    });
+    for (int j = 0; j < COLUMNS; ++j) sum_gamma[j] *= inverse[j];
+    fold(tile, sum_gamma, total_gamma);
+    fold(tile, sum_beta, total_beta);
+    store_part(tile, total_gamma, dgamma);
+    store_part(tile, total_beta, dbeta);
+}
+
+// dx = gamma / sigma (g - dbeta / rows - (x - mean) / sigma dgamma / rows): one pass over two arrays, to a third.
+extern "C" __global__ void batch_norm_backward(const real *g /*[rows*channels]*/, const real *x /*[rows*channels]*/,
+                                               const real *gamma /*[channels]*/, const real *mean /*[channels]*/,
+                                               const real *var /*[channels]*/, const real *dgamma /*[channels]*/,
+                                               const real *dbeta /*[channels]*/, real eps,
+                                               real *dx /*[rows*channels]*/, int rows, int channels,
+                                               int rows_per_part) {
+    Tile tile = my_tile(rows, channels, rows_per_part);
+    real middle[COLUMNS], tilt[COLUMNS], shift[COLUMNS], scale[COLUMNS];
+    for_my_channels(tile, middle, [=](int c) { return mean[c]; });
+    for_my_channels(tile, tilt, [=](int c) { return dgamma[c] / rows / sqrt(var[c] + eps); });
+    for_my_channels(tile, shift, [=](int c) { return dbeta[c] / rows; });
+    for_my_channels(tile, scale, [=](int c) { return gamma[c] / sqrt(var[c] + eps); });
+    for_each_element(tile, [&](long long i, int j) {
+        dx[i] = scale[j] * (g[i] - shift[j] - (x[i] - middle[j]) * tilt[j]);
+    });
+}

@@ -1,0 +1,110 @@
+"""How arrays are cut up for the kernels: which part of one each block of a launch takes.
+
+The cuts depend on the shape and on whether the array is on a GPU, but not on how many threads the CPU has. So
+sums that are made part by part have the same bits wherever they are repeated.
+"""
+
+from numbers import Number
+from typing import NamedTuple
+
+from ..arrays import array_module
+from ..kernels import contiguous, elementwise_grid, launch
+
+MOST_PARTS = 512  # of a sum: their sum is one block's work
+
+
+class Machine(NamedTuple):
+    part: int  # elements that a block takes, about
+    threads: int  # of a block
+    width: int  # columns that a block of channels.cu takes
+    defines: dict = {}
+
+
+CPU, GPU = Machine(16384, 1, 64), Machine(4096, 256, 256)
+
+
+def machine(x):
+    return GPU if array_module(x).__name__ == "cupy" else CPU
+
+
+def empty_like(x):
+    return array_module(x).empty(x.shape, x.dtype)
+
+
+def ready(inputs):
+    """Arrays in the layout that kernels want, and numbers as they are."""
+    return [each if isinstance(each, Number) else contiguous(each) for each in inputs]
+
+
+def map_elements(name, *inputs):
+    """An array like the first input, by the kernel `name` of elementwise.cu."""
+    inputs = ready(inputs)
+    out = empty_like(inputs[0])
+    launch("elementwise.cu", name, *elementwise_grid(out.size, out), *inputs, out, out.size)
+    return out
+
+
+def cut(rows, channels, x):
+    """(grid, block, rows of a part) for a matrix of rows × channels."""
+    here = machine(x)
+    rows_per_part = max(1, here.part // channels, -(-rows // MOST_PARTS))
+    return (-(-rows // rows_per_part), -(-channels // here.width)), here.threads, rows_per_part
+
+
+def map_channels(name, *inputs):
+    """An array like the first input, by the kernel `name` of channels.cu."""
+    inputs = ready(inputs)
+    out = empty_like(inputs[0])
+    channels = out.shape[-1]
+    rows = out.size // channels
+    grid, block, rows_per_part = cut(rows, channels, out)
+    launch("channels.cu", name, grid, block, *inputs, out, rows, channels, rows_per_part, **machine(out).defines)
+    return out
+
+
+def sum_channels(name, *inputs, channels=None, sums=1):
+    """As many (channels,) arrays as the kernel `name` of channels.cu makes `sums` down the columns of its inputs."""
+    parts, _ = part_sums(name, *inputs, channels=channels, sums=sums)
+    return [total(each) for each in parts]
+
+
+def part_sums(name, *inputs, channels=None, sums=1):
+    """(arrays (parts, channels) of what each part of the rows sums up to, rows of a part)."""
+    x, *_ = inputs = ready(inputs)
+    channels = channels or x.shape[-1]
+    rows = x.size // channels
+    grid, block, rows_per_part = cut(rows, channels, x)
+    parts = [array_module(x).empty((grid[0], channels), x.dtype) for _ in range(sums)]
+    launch("channels.cu", name, grid, block, *inputs, *parts, rows, channels, rows_per_part, **machine(x).defines)
+    return parts, rows_per_part
+
+
+def merged_moments(x):
+    """(mean, variance) of each channel of x."""
+    x = contiguous(x)
+    (means, squares), rows_per_part = part_sums("column_moments", x, sums=2)
+    parts, channels = means.shape
+    mean, var = (array_module(x).empty(channels, x.dtype) for _ in range(2))
+    grid, block, _ = cut(1, channels, x)
+    launch("channels.cu", "merge_moments", grid, block, x, means, squares, mean, var, parts, channels,
+           x.size // channels, rows_per_part, **machine(x).defines)  # fmt: skip
+    return mean, var
+
+
+def total(parts):
+    """The sum of the parts, in an order of its own that is always the same."""
+    count, channels = parts.shape
+    if count > 1:
+        grid, block, _ = cut(1, channels, parts)
+        out = array_module(parts).empty((1, channels), parts.dtype)
+        launch("channels.cu", "column_sums", grid, block, parts, out, count, channels, count, **machine(out).defines)
+        parts = out
+    return parts.reshape(channels)
+
+
+def cut_runs(runs, length, x):
+    """(grid, block, runs of a block) for kernels that handle `runs` runs of neighbours, each of that length."""
+    here = machine(x)
+    across = min(here.threads, -(-length // 32) * 32)
+    per_block = max(1, here.part // length)
+    return -(-runs // per_block), (across, here.threads // across), per_block

@@ -1,0 +1,91 @@
+// The kernels of channels.cu against loops: parts of unequal length, and fewer and more channels than a block's.
+// Builds: float native; double native; float; float gpu; double gpu
+#include "host.h"
+
+const real EPS = 0.5;
+
+void check(int rows, int channels, int rows_per_part) {
+    int n = rows * channels, parts = (rows - 1) / rows_per_part + 1;
+    uint3 grid = {unsigned(parts), unsigned((channels - 1) / WIDTH + 1), 1}, block = {THREADS, 1, 1};
+    double close = sizeof(real) == 4 ? 1e-5 : 1e-13;
+    auto x = numbers(n), g = numbers(n, 3), a = numbers(channels, 5), b = numbers(channels, 8);
+    auto y = nothing(n), want = y;
+    auto each = [&](auto f) {
+        y = nothing(n);
+        for (int i = 0; i < n; ++i) want[i] = f(i, i % channels);
+    };
+    each([&](int i, int c) { return x[i] + b[c]; });
+    launch<add_channels>(grid, block, x.data(), b.data(), y.data(), rows, channels, rows_per_part);
+    expect_equal(y, want, "add_channels");
+    each([&](int i, int c) { return x[i] * a[c]; });
+    launch<scale_channels>(grid, block, x.data(), a.data(), y.data(), rows, channels, rows_per_part);
+    expect_equal(y, want, "scale_channels");
+    each([&](int i, int c) { return x[i] > 0 ? x[i] : a[c] * x[i]; });
+    launch<prelu_forward>(grid, block, x.data(), a.data(), y.data(), rows, channels, rows_per_part);
+    expect_equal(y, want, "prelu_forward");
+    each([&](int i, int c) { return x[i] > 0 ? g[i] : a[c] * g[i]; });
+    launch<prelu_backward>(grid, block, g.data(), x.data(), a.data(), y.data(), rows, channels, rows_per_part);
+    expect_equal(y, want, "prelu_backward");
+
+    // Sums of parts, whole numbers all of them.
+    std::vector<real> made, sums(parts * channels), slopes = sums, errors(parts);
+    auto empty = [&](int count) { return nothing(parts * count); };
+    for (int i = 0; i < n; ++i) {
+        int part = i / channels / rows_per_part, at = part * channels + i % channels;
+        sums[at] += x[i];
+        slopes[at] += x[i] > 0 ? 0 : g[i] * x[i];
+    }
+    made = empty(channels);
+    launch<column_sums>(grid, block, x.data(), made.data(), rows, channels, rows_per_part);
+    expect_equal(made, sums, "column_sums");
+    made = empty(channels);
+    launch<slope_gradient>(grid, block, g.data(), x.data(), made.data(), rows, channels, rows_per_part);
+    expect_equal(made, slopes, "slope_gradient");
+    // the kernel for a sum over everything sees a matrix of one column
+    int run = rows_per_part * channels;
+    for (int i = 0; i < n; ++i) errors[i / run] += (x[i] - g[i]) * (x[i] - g[i]);
+    made = empty(1);
+    launch<squared_error>({unsigned(parts), 1, 1}, block, x.data(), g.data(), made.data(), n, 1, run);
+    expect_equal(made, errors, "squared_error");
+
+    // Batch norm. What the parts' moments are counted from is between the first two kernels.
+    std::vector<real> mean(channels), var(channels), dgamma(parts * channels), dbeta = dgamma;
+    for (int i = 0; i < n; ++i) mean[i % channels] += x[i] / rows;
+    for (int i = 0; i < n; ++i) var[i % channels] += (x[i] - mean[i % channels]) * (x[i] - mean[i % channels]) / rows;
+    auto means = empty(channels), squares = means, made_mean = nothing(channels), made_var = made_mean;
+    launch<column_moments>(grid, block, x.data(), means.data(), squares.data(), rows, channels, rows_per_part);
+    launch<merge_moments>({1, grid.y, 1}, block, x.data(), means.data(), squares.data(), made_mean.data(),
+                          made_var.data(), parts, channels, rows, rows_per_part);
+    expect_close(made_mean, mean, close, "merge_moments");
+    expect_close(made_var, var, 10 * close, "merge_moments");
+
+    each([&](int i, int c) { return a[c] * (x[i] - mean[c]) / sqrt(var[c] + EPS) + b[c]; });
+    launch<batch_norm_forward>(grid, block, x.data(), a.data(), b.data(), mean.data(), var.data(), EPS, y.data(), rows,
+                               channels, rows_per_part);
+    expect_close(y, want, 10 * close, "batch_norm_forward");
+    for (int i = 0; i < n; ++i) {
+        int c = i % channels, at = i / channels / rows_per_part * channels + c;
+        dgamma[at] += g[i] * (x[i] - mean[c]) / sqrt(var[c] + EPS);
+        dbeta[at] += g[i];
+    }
+    auto made_gamma = empty(channels), made_beta = empty(channels);
+    launch<batch_norm_sums>(grid, block, g.data(), x.data(), mean.data(), var.data(), EPS, made_gamma.data(),
+                            made_beta.data(), rows, channels, rows_per_part);
+    expect_close(made_gamma, dgamma, 30 * close, "batch_norm_sums");
+    expect_equal(made_beta, dbeta, "batch_norm_sums");
+    each([&](int i, int c) {
+        real sigma = sqrt(var[c] + EPS);
+        return a[c] / sigma * (g[i] - dbeta[c] / rows - (x[i] - mean[c]) / sigma * dgamma[c] / rows);
+    });
+    launch<batch_norm_backward>(grid, block, g.data(), x.data(), a.data(), mean.data(), var.data(), dgamma.data(),
+                                dbeta.data(), EPS, y.data(), rows, channels, rows_per_part);
+    expect_close(y, want, 30 * close, "batch_norm_backward");
+}
+
+int main() {
+    check(3 * WIDTH / 5 + 7, 5, WIDTH / 5 + 3);
+    check(7, WIDTH + 3, 4);
+    check(2 * WIDTH + 9, 1, WIDTH + 5);
+    check(5, WIDTH, 5);
+    check(1, 1, 1);
+}

@@ -1,0 +1,95 @@
+// The kernels of conv.cu against loops: more than one tile, slab and part, off their boundaries and on them.
+// Builds: float native; double native NARROW; float; double; float gpu; double gpu NARROW
+#include "host.h"
+
+struct Shape {
+    int n, height, width, cin, kh, kw, cout, stride_y, stride_x, pad_y, pad_x;
+    int out_h() const { return (height + 2 * pad_y - kh) / stride_y + 1; }
+    int out_w() const { return (width + 2 * pad_x - kw) / stride_x + 1; }
+    int pixels() const { return n * out_h() * out_w(); }
+    int taps() const { return kh * kw * cin; }
+};
+
+// f(element of x, of w, of y) for each product of the trilinear form.
+template <class F>
+void for_each_product(const Shape &s, F f) {
+    for (int m = 0; m < s.pixels(); ++m)
+        for (int k = 0; k < s.taps(); ++k) {
+            int q = m % s.out_w(), p = m / s.out_w() % s.out_h(), image = m / s.out_w() / s.out_h();
+            int c = k % s.cin, j = k / s.cin % s.kw, i = k / s.cin / s.kw;
+            int row = p * s.stride_y + i - s.pad_y, column = q * s.stride_x + j - s.pad_x;
+            if (row < 0 || row >= s.height || column < 0 || column >= s.width) continue;
+            for (int o = 0; o < s.cout; ++o)
+                f(((image * s.height + row) * s.width + column) * s.cin + c, k * s.cout + o, m * s.cout + o);
+        }
+}
+
+// Into every step-th pixel of an image that has other numbers, which must stay; with the epilogue or without.
+void check_conv2d(const Shape &s, bool epilogue, int step_y = 1, int step_x = 1, int first_y = 0, int first_x = 0) {
+    auto x = numbers(s.n * s.height * s.width * s.cin), w = numbers(s.taps() * s.cout, 3), sum = nothing(0);
+    auto bias = numbers(s.cout, 5), slope = numbers(s.cout, 8);
+    sum.resize(s.pixels() * s.cout);
+    for_each_product(s, [&](int in, int weight, int out) { sum[out] += x[in] * w[weight]; });
+
+    int y_h = s.out_h() * step_y + first_y, y_w = s.out_w() * step_x + first_x;
+    auto residual = numbers(s.n * y_h * y_w * s.cout, 1), y = numbers(s.n * y_h * y_w * s.cout, 2), want = y;
+    for (int e = 0; e < s.pixels() * s.cout; ++e) {
+        int o = e % s.cout, m = e / s.cout, q = m % s.out_w(), p = m / s.out_w() % s.out_h();
+        int pixel = (m / s.out_w() / s.out_h() * y_h + p * step_y + first_y) * y_w + q * step_x + first_x;
+        real value = sum[e];
+        if (epilogue) {
+            value += bias[o];
+            value = (value > 0 ? value : slope[o] * value) + residual[pixel * s.cout + o];
+        }
+        want[pixel * s.cout + o] = value;
+    }
+    launch<conv2d>({3, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), epilogue ? bias.data() : nullptr,
+                   epilogue ? slope.data() : nullptr, epilogue ? residual.data() : nullptr, y.data(), s.n, s.height,
+                   s.width, s.cin, s.kh, s.kw, s.cout, s.out_h(), s.out_w(), s.stride_y, s.stride_x, s.pad_y, s.pad_x,
+                   step_y, step_x, first_y, first_x, y_h, y_w);
+    expect_equal(y, want, "conv2d");
+}
+
+void check_weight_grad(const Shape &s, int part_pixels) {
+    auto x = numbers(s.n * s.height * s.width * s.cin), g = numbers(s.pixels() * s.cout, 3);
+    int count = s.taps() * s.cout, n_parts = (s.pixels() - 1) / part_pixels + 1;
+    std::vector<real> parts = nothing(n_parts * count), w = nothing(count), want(n_parts * count), sum(count);
+    for_each_product(s, [&](int in, int weight, int out) {
+        want[out / s.cout / part_pixels * count + weight] += x[in] * g[out];
+        sum[weight] += x[in] * g[out];
+    });
+    launch<weight_grad>({3, 1, 1}, {THREADS, 1, 1}, x.data(), g.data(), parts.data(), s.n, s.height, s.width, s.cin,
+                        s.kh, s.kw, s.cout, s.out_h(), s.out_w(), s.stride_y, s.stride_x, s.pad_y, s.pad_x, part_pixels,
+                        n_parts);
+    expect_equal(parts, want, "weight_grad");
+    launch<sum_parts>({3, 1, 1}, {4, 1, 1}, parts.data(), w.data(), count, n_parts);
+    expect_equal(w, sum, "sum_parts");
+}
+
+void check_turn_weights(int kh, int kw, int cin, int cout, int i0, int j0, int stride_y, int stride_x) {
+    int turned_h = (kh - i0 + stride_y - 1) / stride_y, turned_w = (kw - j0 + stride_x - 1) / stride_x, e = 0;
+    auto w = numbers(kh * kw * cin * cout), turned = nothing(turned_h * turned_w * cout * cin), want = turned;
+    for (int i = turned_h - 1; i >= 0; --i)
+        for (int j = turned_w - 1; j >= 0; --j)
+            for (int o = 0; o < cout; ++o)
+                for (int c = 0; c < cin; ++c)
+                    want[e++] = w[(((i0 + stride_y * i) * kw + j0 + stride_x * j) * cin + c) * cout + o];
+    launch<turn_weights>({2, 1, 1}, {3, 1, 1}, w.data(), turned.data(), kh, kw, cin, cout, i0, j0, stride_y, stride_x,
+                         turned_h, turned_w);
+    expect_equal(turned, want, "turn_weights");
+}
+
+int main() {
+    int odd = SLAB / 9 / LANES * LANES + LANES - 1, even = (SLAB / 4 / LANES + 1) * LANES;
+    check_conv2d({2, TILE_M / 10 + 3, 5, odd, 3, 3, TILE_N + 3, 1, 1, 1, 1}, true);
+    check_conv2d({1, 9, 8, even, 2, 2, TILE_N + LANES, 2, 1, 0, 1}, true);
+    check_conv2d({2, 3, 4, even, 2, 2, LANES, 1, 1, 1, 0}, false, 2, 3, 1, 2);
+    check_conv2d({1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0}, false);
+
+    check_weight_grad({2, 5, 7, TILE_M / 9 / LANES * LANES + LANES - 1, 3, 3, 3, 1, 1, 1, 1}, SLAB + 5);
+    check_weight_grad({1, 6, 7, even, 2, 3, TILE_N + LANES, 1, 2, 0, 1}, SLAB);
+    check_weight_grad({1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0}, 64);
+
+    check_turn_weights(3, 4, 5, 7, 0, 0, 1, 1);
+    check_turn_weights(5, 3, 2, 3, 1, 0, 2, 3);
+}

@@ -1,0 +1,308 @@
+"""Do the kernels pass every checked build of kernels/cpu? And would those builds notice if they were wrong?
+
+Three tables, each program in it compiled and run in every mode that it is there for:
+
+1. toy kernels (*.cu here). Compiled as it is, each is sound; with -DBUG it has the bug that its comment describes.
+   The bug must be caught in the modes that the comment names, the sound kernel must be clean in all of them.
+2. the real kernels. real/<file>.cu is a main() for kernels/<file>.cu, and its `// Builds:` lines say how to compile
+   the two. All must be clean in all modes.
+3. the same with a bug planted in the text of the real kernel (BUGS, below), which must be caught.
+
+    python tests/kernel_bugs/run.py [name ...]      a name is a file's, without .cu
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+KERNELS = HERE.parent.parent / "kernels"
+CXX = shlex.split(os.environ.get("CXX", "g++"))
+
+# A build: flags for the kernel, flags for the runtime (which no sanitizer instruments).
+BUILDS = {
+    "fast": (["-O2"], []),
+    "address": (
+        ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DCHECK_ADDRESS"],
+        ["-DCHECK_ADDRESS"],
+    ),
+    "races": (["-O1", "-g", "-fsanitize=thread", "-DCHECK_RACES"], ["-DCHECK_RACES"]),
+}
+# A mode: a build, and the environment that it runs in.
+MODES = {
+    "forward": ("fast", {"MINISRGAN_ORDER": "0"}),
+    "reversed": ("fast", {"MINISRGAN_ORDER": "1"}),
+    "shuffled": ("fast", {"MINISRGAN_ORDER": "2"}),
+    "poison": ("fast", {"MINISRGAN_POISON": "1"}),
+    "late": ("fast", {"MINISRGAN_LATE_COPIES": "1"}),
+    "address": ("address", {"ASAN_OPTIONS": "detect_stack_use_after_return=0", "UBSAN_OPTIONS": "print_stacktrace=1"}),
+    "races": ("races", {"TSAN_OPTIONS": "report_thread_leaks=0"}),
+}
+FAST = tuple(mode for mode, (build, _) in MODES.items() if build == "fast")
+NATIVE = ["-march=native" if os.uname().machine == "x86_64" else "-mcpu=native"]
+# The word `gpu` among a file's builds: its tiles, blocks and loops as a GPU has them. Only common.cuh and cuda.h
+# know then that this is a CPU. So a race between the 256 threads of a block shows here, without a GPU.
+AS_ON_A_GPU = "#undef CPU\n#undef INDEPENDENT\n#define INDEPENDENT\n"
+
+
+class Program(NamedTuple):
+    """A kernel with its main(): what is compiled, and what is expected of it."""
+
+    name: str
+    sources: tuple  # (path that messages name, text), one after another
+    flags: tuple
+    modes: tuple
+    buggy: bool = False  # each of the modes must find something; else none may
+
+
+# ---- Compiling and running ----------------------------------------------------------------------------
+
+
+def compile_runtimes(folder):
+    """Programs are compiled in `folder` from here on."""
+    for build, (_, flags) in BUILDS.items():
+        command = [*CXX, "-std=c++17", "-O2", "-g", *flags, "-c", str(KERNELS / "cpu/runtime.cpp")]
+        subprocess.run([*command, "-o", f"{folder}/{build}.o"], check=True)
+
+
+def compile_program(program, build, folder):
+    """Its path. The text is put together as minisrgan/kernels.py does it."""
+    handle, path = tempfile.mkstemp(dir=folder, suffix=".cpp")
+    with open(handle, "w") as file:
+        file.writelines(f'#line 1 "{source}"\n{text}\n' for source, text in program.sources)
+    command = [*CXX, "-std=c++17", "-pthread", "-w", f"-I{HERE}", *BUILDS[build][0], *program.flags]
+    command += ["-include", str(KERNELS / "cpu/cuda.h"), path, f"{folder}/{build}.o", "-o", path + ".exe"]
+    compiled = subprocess.run(command, capture_output=True, text=True)
+    if compiled.returncode:
+        raise ValueError(next((line for line in compiled.stderr.splitlines() if "error" in line), compiled.stderr))
+    return path + ".exe"
+
+
+def run(executable, environment, kernel):
+    """None for a clean run, or else the line that says what was found."""
+    try:
+        done = subprocess.run(
+            [executable], env=os.environ | environment, capture_output=True, text=True, errors="replace", timeout=120
+        )
+    except subprocess.TimeoutExpired:
+        return "HANGS"
+    if done.returncode == 0:
+        return None
+    lines = (done.stdout + done.stderr).splitlines()
+    told = [x for x in lines if re.search(r"^(wrong|refused):|runtime error:|^SUMMARY:|^WARNING: Thread", x)]
+    if done.returncode < 0 and not told:
+        return f"CRASHES with signal {-done.returncode}"
+    if not told:
+        return f"exit {done.returncode}: {lines[-1] if lines else ''}"
+    # The line of the kernel, where the message names only a line of common.cuh.
+    place = re.search(rf"\b{re.escape(kernel)}:\d+", "\n".join(lines))
+    said = re.sub(rf"{re.escape(str(HERE))}/|{re.escape(str(KERNELS))}/", "", told[-1])
+    return said if not place or kernel in said else f"{place.group()}: {said}"
+
+
+def examine(program, folder):
+    """What each mode finds."""
+    executables, found = {}, {}
+    for mode in program.modes:
+        build, environment = MODES[mode]
+        try:
+            if build not in executables:
+                executables[build] = compile_program(program, build, folder)
+            found[mode] = run(executables[build], environment, program.sources[1][0].name)
+        except ValueError as error:
+            found[mode] = f"DOES NOT COMPILE: {error}"
+    return found
+
+
+def complaints(program, found):
+    """What is wrong with what was found: nothing, if the program is what it should be."""
+    if program.buggy:
+        wrong = [mode for mode, said in found.items() if not said or said.startswith(("HANGS", "CRASHES", "DOES NOT"))]
+    else:
+        wrong = [mode for mode, said in found.items() if said]
+    said = {found[mode] or "nothing found": [] for mode in wrong}
+    for mode in wrong:
+        said[found[mode] or "nothing found"].append(mode)
+    return [f"{program.name} ({', '.join(modes)}): {line}" for line, modes in said.items()]
+
+
+# ---- The programs of the three tables ------------------------------------------------------------------
+
+
+def toys():
+    """(sound, buggy) for each toy kernel."""
+    pairs = []
+    for path in sorted(HERE.glob("*.cu")):
+        sources = with_text(KERNELS / "common.cuh", path)
+        wanted = re.search(r"^// Caught by: (.*)$", sources[1][1], re.M).group(1).split(", ")
+        sound = Program(path.stem, sources, ("-Dreal=float",), tuple(MODES))
+        modes = tuple(MODES) if wanted == ["always"] else tuple(wanted)
+        pairs.append((sound, sound._replace(flags=("-Dreal=float", "-DBUG"), modes=modes, buggy=True)))
+    return pairs
+
+
+def with_text(*paths):
+    return tuple((path, path.read_text()) for path in paths)
+
+
+def reals():
+    """Each real kernel file in each of its builds. A file without a main() in real/ is an error."""
+    return [real(path.stem, build) for path in sorted(KERNELS.glob("*.cu")) for build in builds(path.stem)]
+
+
+def real(stem, build):
+    """kernels/<stem>.cu with its main(), in the build that some words say: `double gpu FEW=3`."""
+    common, kernel, main = with_text(KERNELS / "common.cuh", KERNELS / f"{stem}.cu", HERE / f"real/{stem}.cu")
+    meaning = {"float": ["-Dreal=float"], "double": ["-Dreal=double"], "native": NATIVE, "gpu": []}
+    flags = tuple(flag for word in build.split() for flag in meaning.get(word, [f"-D{word}"]))
+    if "gpu" in build.split():
+        common = common[0], common[1] + AS_ON_A_GPU
+    return Program(f"{stem}.cu, {build}", (common, kernel, main), flags, tuple(MODES))
+
+
+def builds(stem):
+    return "; ".join(re.findall(r"^// Builds: (.*)$", (HERE / f"real/{stem}.cu").read_text(), re.M)).split("; ")
+
+
+class Bug(NamedTuple):
+    """A change to a real kernel: after the text `after`, which the file has once, the first `old` becomes `new`."""
+
+    file: str
+    build: str
+    what: str
+    after: str
+    old: str
+    new: str
+    caught_by: tuple
+
+    def program(self):
+        assert self.build in builds(self.file)  # where it is shown that the kernel is clean without the bug
+        common, (path, text), main = (sound := real(self.file, self.build)).sources
+        before, found, rest = text.partition(self.after)
+        if not found or self.after in rest or self.old not in rest:
+            raise ValueError(f"{path.name} has changed: `{self.what}` must be planted in another way")
+        sources = common, (path, before + found + rest.replace(self.old, self.new, 1)), main
+        return sound._replace(name=f"{path.name}: {self.what}", sources=sources, modes=self.caught_by, buggy=True)
+
+
+BARRIER, FEW = "__syncthreads();", "float native FEW=3 KH=3 KW=3"
+BUGS = [
+    Bug("conv", "float gpu", "conv2d multiplies before all is loaded",
+        "load_rows(b, w, k0, depth, n0, cout, thread);", BARRIER, "", ("races", "reversed")),
+    Bug("conv", "float native", "conv2d loads a slab over one in use",
+        "sums.add_outer(&a[row][k], SLAB, &b[k][column]);", BARRIER, "", ("races",)),
+    Bug("conv", "float", "conv2d reads a row above the image",
+        "V gather(", "inside(image, window, columns.i[0], columns.j[0])", "window.row + columns.i[0] < image.height",
+        ("address",)),
+    Bug("conv", "double native NARROW", "conv2d's last vector is a whole one",
+        "if (residual) value", "value.store_edge(y + at, cout - o, whole)", "value.store(y + at)",
+        ("address", "forward")),
+    Bug("conv", "float native", "two tiles of conv2d overlap by a row",
+        "int m0 = tile / tiles_n * TILE_M", ", n0", " - (tile >= tiles_n), n0", ("races",)),
+    Bug("conv", "float gpu", "weight_grad gathers before windows are there",
+        "stop, out_h, out_w, stride_y, stride_x, pad_y, pad_x);", BARRIER, "", ("races", "reversed")),
+    Bug("conv", "float native", "weight_grad multiplies before all is loaded",
+        "load_rows(b, g, m0, stop, n0, cout, thread);", BARRIER, "", ("races", "reversed")),
+    Bug("conv", "float", "the rows beyond the last of a slab are not cleared",
+        "void load_rows(", "V v = row + r >= rows || left <= 0", "if (row + r >= rows) break; V v = left <= 0",
+        ("poison",)),
+    Bug("conv_few", "float gpu FEW=3 KH=9 KW=9", "conv2d_few loads a slab over one in use",
+        "for (int c0 = 0; c0 < cin; c0 += SLAB) {", BARRIER, "", ("races",)),
+    Bug("conv_few", FEW, "conv2d_few multiplies before all is loaded",
+        "tile[c][r][q] = in", BARRIER, "", ("races", "reversed")),
+    Bug("conv_few", FEW, "conv2d_few's halo is a row short",
+        "__syncthreads();\n            for (int e = thread", "ROWS_IN * COLUMNS_IN", "(ROWS_IN - 1) * COLUMNS_IN",
+        ("poison",)),
+    Bug("conv_few", FEW, "conv2d_few's shared tile is a column short",
+        "SHARED(real, tile, ", "[SLAB][ROWS_IN][COLUMNS_IN]", "[SLAB][ROWS_IN][COLUMNS_IN - 1]", ("address",)),
+    Bug("conv_few", FEW, "weight_grad_few's parts overlap by a line",
+        "int line = part * part_rows; ", "(part + 1) * part_rows", "(part + 1) * part_rows + 1", ("forward",)),
+    Bug("channels", "float gpu", "a sum is folded before all is there",
+        "for (int rows = tile.abreast; rows > 1", BARRIER, "", ("races",)),
+    Bug("channels", "float gpu", "a mean is read before it is complete",
+        "total[mine + j] += total[mine + j + below];", BARRIER, "", ("races",)),
+    Bug("channels", "float native", "all parts of a sum go to the first row",
+        "void store_part(", "(long long)blockIdx.x * tile.channels", "0", ("races", "forward")),
+    Bug("channels", "float", "the last part runs over the end",
+        "Tile my_tile(", "min(rows_per_part, rows - first)", "rows_per_part", ("address",)),
+    Bug("matmul", "float gpu", "a slab is loaded over one in use",
+        "for (int v = 0; v < VECS; ++v) sum[r][v].fma(factor, other[v]);", BARRIER, "", ("races",)),
+    Bug("pixel_shuffle", "float native", "the last block copies runs that are not there",
+        "runs_per_block, count = ", "min(runs_per_block, runs - first)", "runs_per_block", ("address",)),
+    Bug("pooling", "double SIZE=3", "an odd image's last pixel is its own square",
+        "long long corner_of(", "out_w = width / SIZE", "out_w = (width + SIZE - 1) / SIZE", ("forward", "address")),
+]  # fmt: skip
+
+
+def planted():
+    return [bug.program() for bug in BUGS]
+
+
+def programs():
+    return [*(program for pair in toys() for program in pair), *reals(), *planted()]
+
+
+def quick():
+    """Few enough for every commit: each real file's first build in the modes that need no sanitizer, the sanitizers
+    where blocks have most to share, and a few planted bugs."""
+    first = [real(path.stem, builds(path.stem)[0]) for path in sorted(KERNELS.glob("*.cu"))]
+    chosen = [program._replace(modes=FAST) for program in first]
+    chosen += [real(stem, "float gpu")._replace(modes=("races",)) for stem in ("conv", "channels")]
+    chosen += [program._replace(modes=("address",)) for program in first if program.name.startswith("conv")]
+    few = {"conv2d loads a slab over one in use": "races", "conv2d_few's halo is a row short": "poison"}
+    few |= {"a mean is read before it is complete": "races", "the last part runs over the end": "address"}
+    return chosen + [bug.program()._replace(modes=(few[bug.what],)) for bug in BUGS if bug.what in few]
+
+
+# ---- The tables ---------------------------------------------------------------------------------------
+
+
+def main(names):
+    def chosen(programs):
+        return [each for each in programs if not names or each.name.partition(".")[0] in names]
+
+    pairs, clean, bugs = [pair for pair in toys() if chosen(pair)], chosen(reals()), chosen(planted())
+    wrong = []
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        compile_runtimes(folder)
+        in_order = [*(program for pair in pairs for program in pair), *clean, *bugs]
+        results = pool.map(lambda program: examine(program, folder), in_order)
+
+        def next_result(program):
+            """(what was found, whether that is what should be)"""
+            wrong.extend(complained := complaints(program, found := next(results)))
+            return found, not complained
+
+        def print_bug(program, width, without=""):
+            found, caught = next_result(program)
+            said = next(iter(found.values())) or "nothing"
+            modes, caught = "always" if len(found) == len(MODES) else ", ".join(found), "yes" if caught else "NO"
+            print(f"{program.name:{width}}{modes:28}{caught:8}{without}{said[:110]}", flush=True)
+
+        if pairs:
+            print(f"{'bug in a toy kernel':34}{'must be caught by':28}{'caught':8}{'without it':12}what was said")
+        for sound, buggy in pairs:
+            _, is_clean = next_result(sound)
+            print_bug(buggy, 34, f"{'clean' if is_clean else 'NOT CLEAN':12}")
+        if clean:
+            print(f"\n{'real kernels, and how they are built':46}clean in")
+        for program in clean:
+            found, _ = next_result(program)
+            print(f"{program.name:46}{' '.join(mode for mode in found if not found[mode])}", flush=True)
+        if bugs:
+            print(f"\n{'bug in a real kernel':66}{'must be caught by':28}{'caught':8}what was said")
+        for program in bugs:
+            print_bug(program, 66)
+    print(f"\n{len(pairs)} toy kernels, {len(clean)} builds of real ones, {len(pairs) + len(bugs)} bugs")
+    print("all clean, all caught" if not wrong else "NOT AS IT SHOULD BE:", *wrong, sep="\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

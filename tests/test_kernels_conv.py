@@ -1,0 +1,153 @@
+"""The convolution kernels: equal to their NumPy definitions, and within their bounds.
+
+On the CPU, or with MINISRGAN_DEVICE=cuda on a GPU.
+"""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minisrgan.arrays import PROBLEMS, to_device, to_numpy
+from minisrgan.autodiff import Conv2d, Conv2dBias, InputGrad, WeightGrad
+from minisrgan.autodiff.conv import launch_conv, launch_input_gradient
+
+DEVICE = "cuda" if os.environ.get("MINISRGAN_DEVICE") == "cuda" else "cpu"
+PROBLEM = PROBLEMS[DEVICE]()
+pytestmark = pytest.mark.skipif(PROBLEM is not None, reason=str(PROBLEM))
+EPSILON = {np.float32: 2e-7, np.float64: 4e-16}
+
+
+def kernel(op, *arrays, **params):
+    """What the op's kernel makes of NumPy arrays, as one."""
+    return to_numpy(op.kernel(*(to_device(array, DEVICE) for array in arrays), **params))
+
+
+def close(made, wanted, depth):
+    """Whether two arrays agree to the rounding of sums of `depth` terms."""
+    error = EPSILON[wanted.dtype.type] * 4 * depth**0.5
+    return np.abs(made - wanted).max(initial=0) <= error * max(np.abs(wanted).max(initial=0), 1)
+
+
+@st.composite
+def convolutions(draw):
+    """(x, w, stride, padding, rng): off every tile boundary, few and many channels, one row, one pixel."""
+    kh, kw = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    stride, padding = (draw(st.tuples(st.integers(low, 3), st.integers(low, 3))) for low in (1, 0))
+    height, width = (draw(st.integers(max(k - 2 * p, 1), 25)) for k, p in zip((kh, kw), padding))
+    few = draw(st.booleans())  # the kernels for few outputs need stride 1, at most 8 of them, and more inputs
+    if few:
+        stride, kh, kw = (1, 1), 3, draw(st.sampled_from([3, 5]))
+        padding, height, width = draw(st.sampled_from([(1, 1), (0, 2), (3, 1)])), max(height, 3), max(width, 5)
+    cin = draw(st.sampled_from([9, 16, 19, 32] if few else [1, 3, 5, 8, 16, 32, 64]))
+    cout = draw(st.sampled_from([1, 3] if few else [1, 2, 8, 16, 17, 33, 64, 70]))
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    x = rng.standard_normal((draw(st.integers(1, 3)), height, width, cin)).astype(dtype)
+    return x, rng.standard_normal((kh, kw, cin, cout)).astype(dtype), stride, padding, rng
+
+
+@settings(max_examples=150, deadline=None)
+@given(convolutions())
+def test_the_kernels_are_the_definitions(case):
+    x, w, stride, padding, rng = case
+    y, depth = Conv2d.forward(x, w, stride, padding), w[..., 0].size
+    at = {"stride": stride, "padding": padding}
+    assert close(kernel(Conv2d, x, w, **at), y, depth)
+    bias = rng.standard_normal(w.shape[3]).astype(x.dtype)
+    assert close(kernel(Conv2dBias, x, w, bias, **at), y + bias, depth)
+    g = rng.standard_normal(y.shape).astype(x.dtype)
+    wanted = InputGrad.forward(g, w, x.shape[1:3], **at)
+    assert close(kernel(InputGrad, g, w, size=x.shape[1:3], **at), wanted, w[:, :, 0].size)
+    wanted = WeightGrad.forward(x, g, w.shape[:2], **at)
+    assert close(kernel(WeightGrad, x, g, kernel=w.shape[:2], **at), wanted, g[..., 0].size)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-6), (np.float64, 1e-13)])
+@pytest.mark.parametrize(
+    "image, weights, stride",
+    [((2, 24, 25, 64), (3, 3, 64, 64), 1), ((2, 21, 18, 32), (3, 3, 32, 64), 2), ((1, 40, 37, 16), (9, 9, 16, 3), 1)],
+)
+def test_three_faces_of_one_form(image, weights, stride, dtype, tolerance):
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(shape).astype(dtype) for shape in (image, weights))
+    at = {"stride": stride, "padding": weights[0] // 2}
+    y = kernel(Conv2d, x, w, **at)
+    g = rng.standard_normal(y.shape).astype(dtype)
+    by_x = kernel(InputGrad, g, w, size=image[1:3], **at)
+    by_w = kernel(WeightGrad, x, g, kernel=weights[:2], **at)
+    form = np.vdot(g.astype(float), y)
+    size = np.linalg.norm(g) * np.linalg.norm(y)
+    assert abs(np.vdot(by_x.astype(float), x) - form) <= tolerance * size
+    assert abs(np.vdot(by_w.astype(float), w) - form) <= tolerance * size
+
+
+def guarded(shape, guard=1024):
+    """A NaN-filled array within a larger one, and the larger one's ends."""
+    whole = to_device(np.full(int(np.prod(shape)) + 2 * guard, np.nan, np.float32), DEVICE)
+    whole[:guard] = whole[-guard:] = 7
+    return whole[guard:-guard].reshape(shape), (whole[:guard], whole[-guard:])
+
+
+@pytest.mark.parametrize("cin, cout, stride", [(8, 40, 1), (16, 17, 2), (9, 3, 1), (3, 70, 3)])
+def test_every_output_is_written_and_nothing_else(cin, cout, stride):
+    rng = np.random.default_rng(0)
+    x = to_device(rng.standard_normal((2, 13, 11, cin)).astype(np.float32), DEVICE)
+    w = to_device(rng.standard_normal((3, 3, cin, cout)).astype(np.float32), DEVICE)
+    size = tuple(-(-n // stride) for n in x.shape[1:3])
+    y, ends = guarded((2, *size, cout))
+    launch_conv(x, w, None, y, (stride, stride), (1, 1), size)
+    dx, dx_ends = guarded(x.shape)
+    launch_input_gradient(y, w, dx, (stride, stride), (1, 1))
+    assert np.isfinite(to_numpy(y)).all() and np.isfinite(to_numpy(dx)).all()
+    assert all((end == 7).all() for end in (*ends, *dx_ends))
+
+
+def test_an_empty_batch():
+    x, w, g = (np.ones(shape, np.float32) for shape in ((0, 8, 8, 16), (3, 3, 16, 32), (0, 8, 8, 32)))
+    assert kernel(Conv2d, x, w, padding=1).shape == g.shape
+    assert kernel(InputGrad, g, w, size=(8, 8), padding=1).shape == x.shape
+    assert not kernel(WeightGrad, x, g, kernel=(3, 3), padding=1).any()
+
+
+def test_views_that_are_not_contiguous():
+    x = np.random.default_rng(0).standard_normal((2, 9, 8, 6))
+    w = np.random.default_rng(1).standard_normal((3, 3, 3, 5))
+    view = x[:, ::2, :, ::2]
+    np.testing.assert_allclose(kernel(Conv2d, view, w, padding=1), Conv2d.forward(view, w, 1, 1), atol=1e-13)
+
+
+BITS = """
+import numpy as np, hashlib
+from minisrgan.autodiff import Conv2d, InputGrad, WeightGrad
+rng = np.random.default_rng(0)
+digest = hashlib.sha256()
+for channels, out, k, stride in ((64, 64, 3, 1), (32, 64, 3, 2), (32, 3, 9, 1)):
+    x, w = (rng.standard_normal(s).astype("f") for s in ((4, 24, 24, channels), (k, k, channels, out)))
+    y = Conv2d.kernel(x, w, stride, k // 2)
+    for each in (y, InputGrad.kernel(y, w, (24, 24), stride, k // 2), WeightGrad.kernel(x, y, (k, k), stride, k // 2)):
+        digest.update(each.tobytes())
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="these are the CPU's")
+def test_the_same_bits_whoever_runs_first():
+    """Whatever the number of threads, the order of the CUDA threads of a block, and what shared memory held before."""
+    settings = [
+        {"MINISRGAN_THREADS": "1"},
+        {"MINISRGAN_THREADS": "5"},
+        {"MINISRGAN_ORDER": "1"},
+        {"MINISRGAN_ORDER": "2", "MINISRGAN_POISON": "1"},
+    ]
+    bits = {
+        subprocess.run(
+            [sys.executable, "-c", BITS], env=os.environ | changed, capture_output=True, text=True, check=True
+        ).stdout
+        for changed in settings
+    }
+    assert len(bits) == 1
