@@ -236,7 +236,7 @@ weight_grad(const real *x /*[n*height*width*cin]*/, const real *g /*[n*out_h*out
             load_rows(b, g, m0, stop, n0, cout, thread);
             __syncthreads();
             for (int m = 0; m < SLAB; ++m) sums.add_outer(&a[m][row], 1, &b[m][column]);
-            __syncthreads();
+            // No barrier: the next round writes windows, which nobody reads any more, and then waits.
         }
         GPU_UNROLL for (int r = 0; r < ROWS_M; ++r)
             GPU_UNROLL for (int v = 0; v < VECS; ++v) {

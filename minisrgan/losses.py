@@ -73,7 +73,7 @@ class DiscriminatorLoss(Op):
 
 
 class NonSaturatingLoss(Op):
-    """L_G = -E[ln D(SR)] = E[softplus(-fake)]: G's gain for being taken for real.
+    """L_adv = -E[ln D(SR)] = E[softplus(-fake)]: what it costs G that its images are not taken for real.
 
     ∂L/∂fake = -σ(-fake)/n = (D(SR) - 1)/n, which is largest where D is sure that the image is made.
     """
@@ -86,7 +86,7 @@ class NonSaturatingLoss(Op):
 
 
 class MinimaxLoss(Op):
-    """L_G = E[ln(1 - D(SR))] = -E[softplus(fake)]: G's side of min_G max_D, as first written.
+    """L_adv = E[ln(1 - D(SR))] = -E[softplus(fake)]: G's side of min_G max_D, as first written.
 
     ∂L/∂fake = -σ(fake)/n = -D(SR)/n, which vanishes where D is sure that the image is made: it saturates.
     """

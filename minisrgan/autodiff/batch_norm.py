@@ -27,8 +27,8 @@ def batch_statistics(x):
 class BatchNorm(Op):
     """γ·(x - μ)/√(var + ε) + β, with `statistics` = (μ, var) = batch_statistics(x).
 
-    The statistics are handed in because the layer keeps a running average of them; the derivative knows
-    that they depend on x.
+    Anything else as `statistics` is wrong: the derivative counts on it that they are x's own. They are handed
+    in because the layer keeps a running average of them too.
     """
 
     def forward(x, gamma, beta, statistics, eps):

@@ -40,15 +40,14 @@ def output_size(size, kernel, stride, padding):
 
 
 def pad(x, rows, columns):
-    """x with (before, after) zeros around its rows and columns; a negative count cuts pixels off."""
-    (top, bottom), (left, right) = rows, columns
-    if not (top or bottom or left or right):
-        return x
+    """x with that many zeros before and after its rows and its columns; negative: with pixels cut off instead."""
     n, height, width, channels = x.shape
-    out = array_module(x).zeros((n, height + top + bottom, width + left + right, channels), x.dtype)
-    inner = x[:, max(-top, 0) : height - max(-bottom, 0), max(-left, 0) : width - max(-right, 0)]
-    top, left = max(top, 0), max(left, 0)
-    out[:, top : top + inner.shape[1], left : left + inner.shape[2]] = inner
+    cut = x[:, max(-rows, 0) : height - max(-rows, 0), max(-columns, 0) : width - max(-columns, 0)]
+    rows, columns = max(rows, 0), max(columns, 0)
+    if not (rows or columns):
+        return cut
+    out = array_module(x).zeros((n, cut.shape[1] + 2 * rows, cut.shape[2] + 2 * columns, channels), x.dtype)
+    out[:, rows : rows + cut.shape[1], columns : columns + cut.shape[2]] = cut
     return out
 
 
@@ -148,25 +147,24 @@ def weight_gradient_few_outputs(x, g, kh, kw):
     return out.reshape(kh, kw, cout, cin).transpose(0, 1, 3, 2)
 
 
-def input_gradient(g, w, height, width, stride):
-    """The gradient at a padded image of height × width.
+def input_gradient(g, w, height, width, stride, padding):
+    """The gradient at images of height × width.
 
     At stride 1 it is a correlation with the weights turned by 180° and their channels exchanged. At any
     other, each output pixel's patch g @ wᵀ is added back where it was read ("col2im").
     """
-    kh, kw, cin, cout = w.shape
+    (kh, kw, cin, cout), (sy, sx), (py, px) = w.shape, stride, padding
     if stride == (1, 1):
-        spread = pad(g, (kh - 1, kh - 1), (kw - 1, kw - 1))
-        return correlate(spread, w[::-1, ::-1].transpose(0, 1, 3, 2), stride)
+        return correlate(pad(g, kh - 1 - py, kw - 1 - px), w[::-1, ::-1].transpose(0, 1, 3, 2), stride)
     n, rows, columns, _ = g.shape
-    (sy, sx), matrix = stride, w.reshape(kh * kw * cin, cout).T
-    out = array_module(g).zeros((n, height, width, cin), g.dtype)
+    matrix = w.reshape(kh * kw * cin, cout).T
+    out = array_module(g).zeros((n, height + 2 * py, width + 2 * px, cin), g.dtype)
     for image in range(n):
         patches = (g[image].reshape(-1, cout) @ matrix).reshape(rows, columns, kh, kw, cin)
         for i in range(kh):
             for j in range(kw):
                 out[image, i : i + sy * rows : sy, j : j + sx * columns : sx] += patches[:, :, i, j]
-    return out
+    return pad(out, -py, -px)
 
 
 def check_geometry(x_shape, w_shape, stride, padding):
@@ -269,7 +267,7 @@ class Conv2d(Op):
 
     def forward(x, w, stride=1, padding=0):
         stride, (py, px), _, _ = check_geometry(x.shape, w.shape, stride, padding)
-        return correlate(pad(x, (py, py), (px, px)), w, stride)
+        return correlate(pad(x, py, px), w, stride)
 
     def kernel(x, w, stride=1, padding=0):
         return Conv2dBias.kernel(x, w, None, stride, padding)
@@ -309,10 +307,9 @@ class InputGrad(Op):
 
     def forward(g, w, size, stride=1, padding=0):
         (height, width), (_, _, cin, cout) = size, w.shape
-        stride, (py, px), ho, wo = check_geometry((len(g), height, width, cin), w.shape, stride, padding)
+        stride, padding, ho, wo = check_geometry((len(g), height, width, cin), w.shape, stride, padding)
         check_cotangent(g.shape, (len(g), ho, wo, cout))
-        padded = input_gradient(g, w, height + 2 * py, width + 2 * px, stride)
-        return padded[:, py : py + height, px : px + width]
+        return input_gradient(g, w, height, width, stride, padding)
 
     def kernel(g, w, size, stride=1, padding=0):
         stride, padding, ho, wo = check_geometry((len(g), *size, w.shape[2]), w.shape, stride, padding)
@@ -340,7 +337,7 @@ class WeightGrad(Op):
         (kh, kw), cout = kernel, g.shape[-1]
         stride, (py, px), ho, wo = check_geometry(x.shape, (kh, kw, x.shape[-1], cout), stride, padding)
         check_cotangent(g.shape, (len(x), ho, wo, cout))
-        return weight_gradient(pad(x, (py, py), (px, px)), g, kh, kw, stride)
+        return weight_gradient(pad(x, py, px), g, kh, kw, stride)
 
     def kernel(x, g, kernel, stride=1, padding=0):
         shape = (*kernel, x.shape[-1], g.shape[-1])

@@ -150,7 +150,7 @@ class Softplus(Elementwise):
 class WherePositive(Elementwise):
     """u where x > 0, v elsewhere;  0 in x, and g goes to whichever of u and v was taken.
 
-    It is the one choice from which |x|, ReLU and its relatives take their derivatives.
+    It is the one choice from which ReLU and its relatives take their derivatives.
     """
 
     def forward(x, u, v):

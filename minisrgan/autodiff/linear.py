@@ -17,6 +17,8 @@ class MatMul(Op):
     def forward(x, y):
         if x.ndim < 2 or y.ndim < 2:
             raise ShapeError("both inputs need at least two axes")
+        if x.shape[-1] != y.shape[-2]:
+            raise ShapeError(f"{x.shape[-1]} columns on the left meet {y.shape[-2]} rows on the right")
         return x @ y
 
     def kernel(x, y):
@@ -100,7 +102,7 @@ class Transpose(Op):
         return x.transpose(axes)
 
     def vjp(g, out, x, axes):
-        inverse = sorted(range(len(axes)), key=axes.__getitem__)
+        inverse = sorted(range(len(axes)), key=lambda i: axes[i] % len(axes))
         return lambda: g.transpose(tuple(inverse))
 
 

@@ -10,7 +10,7 @@ c first; weights from there are reordered when they are read.
 from ..arrays import array_module
 from ..errors import ShapeError
 from ..kernels import contiguous, launch
-from .tensor import Op
+from .tensor import Op, nhwc
 from .tiles import cut_runs
 
 
@@ -30,14 +30,14 @@ class PixelShuffle(Op):
     linear = True
 
     def forward(x, r):
-        n, h, w, c = x.shape
+        n, h, w, c = nhwc(x)
         if c % (r * r):
             raise ShapeError(f"{c} channels cannot be dealt out over {r}×{r} pixels")
         x = x.reshape(n, h, w, r, r, c // (r * r))  # n, h, w, i, j, c
         return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h * r, w * r, c // (r * r))
 
     def kernel(x, r):
-        n, h, w, c = x.shape
+        n, h, w, c = nhwc(x)
         return NotImplemented if c % (r * r) else exchange_axes(x, w, r, c // r, (n, h * r, w * r, c // (r * r)))
 
     def vjp(g, out, x, r):
@@ -50,14 +50,14 @@ class PixelUnshuffle(Op):
     linear = True
 
     def forward(x, r):
-        n, h, w, c = x.shape
+        n, h, w, c = nhwc(x)
         if h % r or w % r:
             raise ShapeError(f"{h}×{w} pixels cannot be gathered into squares of {r}×{r}")
         x = x.reshape(n, h // r, r, w // r, r, c)  # n, h, i, w, j, c
         return x.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // r, w // r, r * r * c)
 
     def kernel(x, r):
-        n, h, w, c = x.shape
+        n, h, w, c = nhwc(x)
         return NotImplemented if h % r or w % r else exchange_axes(x, r, w // r, r * c, (n, h // r, w // r, r * r * c))
 
     def vjp(g, out, x, r):

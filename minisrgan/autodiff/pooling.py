@@ -3,13 +3,13 @@
 from ..arrays import array_module, uses_kernels
 from ..errors import ShapeError
 from ..kernels import contiguous, launch
-from .tensor import Op
+from .tensor import Op, nhwc
 from .tiles import cut_runs
 
 
 def squares(x, size):
     """(N, H, W, C) → (N, H/size, W/size, C, size²), leaving out rows and columns that fill no square."""
-    n, h, w, c = x.shape
+    n, h, w, c = nhwc(x)
     ho, wo = h // size, w // size
     if not (ho and wo):
         raise ShapeError(f"no {size}×{size} square fits into {h}×{w} pixels")

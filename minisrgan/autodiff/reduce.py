@@ -38,7 +38,7 @@ class SumTo(Op):
     linear = True
 
     def forward(x, shape):
-        if len(shape) <= 1 and shape == x.shape[x.ndim - len(shape) :] and x.ndim > 1 and shape:
+        if x.ndim > 1 and shape == x.shape[-1:]:
             return sum_rows(x)
         leading = x.ndim - len(shape)
         repeated = tuple(leading + i for i, size in enumerate(shape) if size == 1 and x.shape[leading + i] != 1)

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Number
 
+import numpy as np
+
 from ..arrays import array_module, uses_kernels
 from ..errors import GraphError, ShapeError
 
@@ -51,6 +53,8 @@ class Tensor:
     __slots__ = ("data", "grad", "requires_grad", "op", "inputs", "params", "__weakref__")
 
     def __init__(self, data, requires_grad=False):
+        if not hasattr(data, "dtype"):
+            raise ShapeError(f"a Tensor holds a NumPy or CuPy array, not a {type(data).__name__}")
         self.data = data
         self.grad = None
         self.requires_grad = requires_grad
@@ -102,6 +106,8 @@ class Op:
 
     def __new__(cls, *inputs, **params):
         inputs = as_tensors(cls, inputs)
+        # a NumPy number among the parameters would impose its dtype on the result; Python's do not
+        params = {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}
         try:
             out = Tensor(compute(cls, [tensor.data for tensor in inputs], params))
         except (ValueError, IndexError) as error:
@@ -133,13 +139,11 @@ def signature(op, inputs):
 
 def as_tensors(op, values):
     """The inputs of an op as Tensors of one dtype. Python numbers take on the dtype of the others."""
+    values = [value if isinstance(value, (Number, Tensor)) else Tensor(value) for value in values]
     dtypes = {value.dtype for value in values if not isinstance(value, Number)}
     if len(dtypes) != 1 or (dtype := dtypes.pop()).kind != "f":
         raise ShapeError(f"{signature(op, values)}: the inputs must be Tensors of one floating-point type")
-    return tuple(
-        value if isinstance(value, Tensor) else Tensor(dtype.type(value) if isinstance(value, Number) else value)
-        for value in values
-    )
+    return tuple(value if isinstance(value, Tensor) else Tensor(dtype.type(value)) for value in values)
 
 
 def topological_order(outputs):
@@ -217,6 +221,13 @@ def vjps(tensor, g):
     """The op's vjp for each of the tensor's inputs."""
     functions = tensor.op.vjp(g, tensor, *tensor.inputs, **tensor.params)
     return functions if isinstance(functions, tuple) else (functions,)
+
+
+def nhwc(array):
+    """The four lengths of a batch of images. Raises ShapeError for an array with another number of axes."""
+    if array.ndim != 4:
+        raise ShapeError("images are (N, H, W, C)")
+    return array.shape
 
 
 def accumulate(cotangent_of, tensor, g):
