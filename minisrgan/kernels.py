@@ -325,6 +325,7 @@ FLAGS += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]  # what
 if sys.platform == "darwin":
     FLAGS += ["-undefined", "dynamic_lookup"]  # the runtime is found when a library is loaded, as on Linux
 NATIVE = (["-march=native"], ["-mcpu=native"], [])  # the first that the compiler knows
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 NO_COMPILER = "no C++ compiler: install g++ for speed (Debian: sudo apt install g++, macOS: xcode-select --install)"
 
 
@@ -373,7 +374,19 @@ def runtime():
     """kernels/cpu/runtime.cpp, once in a process: all kernels share its threads."""
     library = load("runtime", numbered("cpu/runtime.cpp"), [f"-I{FOLDER / 'cpu'}"], ctypes.RTLD_GLOBAL)
     library.kernel_error.restype = ctypes.c_char_p
+    keep_freed_memory()
     return library
+
+
+def keep_freed_memory():
+    """Let glibc keep the memory of freed arrays for the next ones, as CuPy's pool does on a GPU.
+
+    It would give large arrays back to the system at once, and the next of the same size would cost a page fault
+    for every 4 KB: as much time as an element-wise kernel takes.
+    """
+    if hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def load(stem, text, options, mode=ctypes.DEFAULT_MODE):

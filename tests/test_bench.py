@@ -2,6 +2,8 @@
 
 import json
 import sys
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,7 +61,8 @@ def test_the_sides_take_turns():
 
 
 def test_short_work_is_done_many_times_a_turn_and_once_unmeasured(monkeypatch):
-    monkeypatch.setattr(bench.time, "perf_counter", lambda now=iter(range(99)): next(now))  # every look takes 1 s
+    clock = SimpleNamespace(perf_counter=count().__next__)  # every look takes a second
+    monkeypatch.setattr(bench, "time", clock)
     done = []
     times = bench.take_turns({"ours": lambda: done.append(1)}, bench.QUICK._replace(burst=4), int)
     assert len(done) == 1 + 1 + 1 + 4
@@ -68,10 +71,8 @@ def test_short_work_is_done_many_times_a_turn_and_once_unmeasured(monkeypatch):
 
 def test_every_convolution_of_both_models_is_measured():
     shapes = bench.convolution_shapes(PAPER)
-    models = (
-        Generator(PAPER.generator, np.random.default_rng(0)),
-        Discriminator(PAPER.discriminator, np.random.default_rng(0)),
-    )
+    rng = np.random.default_rng(0)
+    models = Generator(PAPER.generator, rng), Discriminator(PAPER.discriminator, rng)
     weights = {each.shape for model in models for each in model.parameters() if each.ndim == 4}
     assert {shape.weight().shape for shape in shapes} == weights
     assert len(set(shapes)) == len(shapes) == 13
@@ -157,6 +158,7 @@ def test_unlike_models_are_not_compared(peer):
 
 def test_with_pytorch_every_row_has_a_ratio(peer, monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "peak_elsewhere", lambda layout, **_: {None: 10, "contiguous": 30}.get(layout, 20))
+    monkeypatch.setattr(bench, "convolution_shapes", lambda sizes: [bench.Shape("one", 1, 6, 2, 3, stride=2)])
     results = bench.bench("numpy", tmp_path / "b.json", quick=True, say=lambda line: None)
     for row in [*results["steps"], *results["convolutions"]]:
         assert row["ratio"] == row[row["pytorch_layout"]]["median"] / row["ours"]["median"]
