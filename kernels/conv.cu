@@ -24,7 +24,7 @@ constexpr int WIDE = 1;
 constexpr int WIDE = 2;
 #endif
 #ifdef CPU
-constexpr int THREADS = 16, THREADS_N = WIDE, SLAB = LANES > 2 ? 64 : 32, VECS = 2;
+constexpr int THREADS = 32, THREADS_N = WIDE, SLAB = LANES > 2 ? 64 : 32, VECS = 2;
 #if defined(__AVX512F__)
 constexpr int ROWS_M = 12;  // 24 sums, 2 of w and 1 of x: of 32 registers
 #elif defined(__AVX__)
@@ -104,16 +104,19 @@ __device__ __forceinline__ V gather(const Image &image, const Window &window, co
 }
 
 // Load a slab of rows of a row-major matrix of `width` columns, TILE_N of them from `column` on; zeros beyond it.
+// A thread always loads the same columns, of every LOADERS-th row.
 __device__ __forceinline__ void load_rows(real (*tile)[TILE_N], const real *matrix, int row, int rows, int column,
                                           int width, int thread) {
-    for (int e = thread; e < SLAB * TILE_N / LANES; e += THREADS) {
-        int r = e / (TILE_N / LANES), c = e % (TILE_N / LANES) * LANES, left = width - column - c;
-        const real *from = matrix + (long long)(row + r) * width + column + c;
-        V v = row + r >= rows || left <= 0         ? V::broadcast(0)
-              : left >= LANES && width % LANES == 0 ? V::load(from)
-                                                    : V::load_partial(from, left < LANES ? left : LANES);
-        v.store(&tile[r][c]);
-    }
+    constexpr int CHUNKS = TILE_N / LANES, LOADERS = THREADS / CHUNKS;
+    int c = thread % CHUNKS * LANES, left = width - column - c;
+    const real *from = matrix + (long long)row * width + column + c;
+    bool whole = left >= LANES && width % LANES == 0;
+    if (whole && row + SLAB <= rows)  // nearly always
+        for (int r = thread / CHUNKS; r < SLAB; r += LOADERS) V::load(from + r * width).store(&tile[r][c]);
+    else
+        for (int r = thread / CHUNKS; r < SLAB; r += LOADERS)
+            (row + r < rows && left > 0 ? V::load_edge(from + (long long)r * width, left, whole) : V::broadcast(0))
+                .store(&tile[r][c]);
 }
 
 // The sums of a thread: ROWS_M x COLS of the block's tile, from `row` and `column` on.

@@ -91,13 +91,21 @@ weight_grad_few(const real *x /*[n*height*width*cin]*/, const real *g /*[n*out_h
             if (unsigned(row) >= unsigned(height)) continue;
             const real *from = x + (long long)(line / out_h * height + row) * width * cin + c;
             const real *cotangent = g + (long long)line * out_w * FEW;
+            // Where all TAPS columns are inside the image, nothing has to be asked: that is nearly everywhere.
+            int first = min(max(pad_x - j0, 0), out_w), last = max(min(width + pad_x - j0 - TAPS + 1, out_w), first);
             for (int q = 0; q < out_w; ++q)
-                UNROLL for (int t = 0; t < TAPS; ++t) {
-                    int column = q + j0 + t - pad_x;
-                    if (unsigned(column) >= unsigned(width)) continue;
-                    V pixel = V::load_edge(from + column * cin, count, whole);
-                    UNROLL for (int o = 0; o < FEW; ++o) sum[t][o].fma(cotangent[q * FEW + o], pixel);
-                }
+                if (q >= first && q < last)
+                    UNROLL for (int t = 0; t < TAPS; ++t) {
+                        V pixel = V::load_edge(from + (q + j0 + t - pad_x) * cin, count, whole);
+                        UNROLL for (int o = 0; o < FEW; ++o) sum[t][o].fma(cotangent[q * FEW + o], pixel);
+                    }
+                else
+                    UNROLL for (int t = 0; t < TAPS; ++t) {
+                        int column = q + j0 + t - pad_x;
+                        if (unsigned(column) >= unsigned(width)) continue;
+                        V pixel = V::load_edge(from + column * cin, count, whole);
+                        UNROLL for (int o = 0; o < FEW; ++o) sum[t][o].fma(cotangent[q * FEW + o], pixel);
+                    }
         }
         for (int t = 0; t < taps; ++t)
             for (int o = 0; o < FEW; ++o)

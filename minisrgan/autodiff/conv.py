@@ -190,9 +190,9 @@ def check_cotangent(g_shape, expected):
 # ---- The kernels of conv.cu and conv_few.cu -----------------------------------------------------------
 
 
-def threads(array, gpu):
-    """Threads of a block: 16 on a CPU, where each is a fiber with a large tile of its own."""
-    return 16 if array_module(array) is np else gpu
+def threads(array, cpu, gpu):
+    """Threads of a block, as the kernel's file has it: few on a CPU, each with a large tile of its own."""
+    return cpu if array_module(array) is np else gpu
 
 
 def launch_conv(x, w, bias, out, stride, padding, size, step=(1, 1), first=(0, 0)):
@@ -200,11 +200,11 @@ def launch_conv(x, w, bias, out, stride, padding, size, step=(1, 1), first=(0, 0
     (n, height, width, cin), (kh, kw, _, cout), (_, out_height, out_width, _) = x.shape, w.shape, out.shape
     if stride == step == (1, 1) and cout <= FEW < cin:
         blocks = n * -(-size[0] // 32) * -(-size[1] // 32)
-        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), threads(x, 64), x, w, bias, out, n, height, width, cin,
+        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), threads(x, 16, 64), x, w, bias, out, n, height, width, cin,
                kh, kw, cout, *size, *padding, FEW=cout, KH=kh, KW=kw)  # fmt: skip
         return
     blocks = -(-n * size[0] * size[1] // 64) * -(-cout // 64)
-    launch("conv.cu", "conv2d", min(blocks, GRID), threads(x, 128), x, w, bias, None, None, out, n, height, width, cin,
+    launch("conv.cu", "conv2d", min(blocks, GRID), threads(x, 32, 128), x, w, bias, None, None, out, n, height, width, cin,
            kh, kw, cout, *size, *stride, *padding, *step, *first, out_height, out_width, **narrow(cout))  # fmt: skip
 
 
@@ -244,14 +244,14 @@ def launch_weight_gradient(x, g, kernel, stride, padding):
         n_parts = min(PARTS // 4, n * ho)
         part_rows = -(-n * ho // n_parts)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
-        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), threads(x, 64), x, g, parts, n, height, width,
+        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), threads(x, 16, 64), x, g, parts, n, height, width,
                cin, kh, kw, cout, ho, wo, *padding, part_rows, n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
     else:
         tiles = -(-kh * kw * cin // 64) * -(-cout // 64)
         part_pixels = max(-(-n * ho * wo * tiles // PARTS), 512) // 64 * 64
         n_parts = max(-(-n * ho * wo // part_pixels), 1)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
-        launch("conv.cu", "weight_grad", min(tiles * n_parts, GRID), threads(x, 128), x, g, parts, n, height, width,
+        launch("conv.cu", "weight_grad", min(tiles * n_parts, GRID), threads(x, 32, 128), x, g, parts, n, height, width,
                cin, kh, kw, cout, ho, wo, *stride, *padding, part_pixels, n_parts, **narrow(cout))  # fmt: skip
     if n_parts == 1:
         return parts[0]
