@@ -10,10 +10,10 @@
 //
 // Few output channels would leave most of a tile empty: conv_few.cu is for those.
 //
-// Tiles.  A block of THREADS threads makes TILE_M x TILE_N outputs, each thread ROWS x COLS of them in its
+// Tiles.  A block of THREADS threads makes TILE_M x TILE_N outputs, each thread ROWS_M x COLS of them in its
 // registers. It goes through the depth in slabs: load a slab of both factors to shared memory, wait,
 // multiply, wait. A number that was loaded from memory once is used TILE_M or TILE_N times, a number from
-// shared memory ROWS or COLS times. Blocks take tiles in turn, so that any grid is right.
+// shared memory ROWS_M or COLS times. Blocks take tiles in turn, so that any grid is right.
 //
 // Memory traffic: x is read kh kw / stride^2 times (from the cache, but for the first), w once for each row of
 // tiles, y written once.
@@ -138,13 +138,12 @@ struct Sums {
 };
 
 // Y = A W, row m being output pixel m. Pixel (p, q) of the output is pixel (p step + first_y, q step + first_x) of
-// y, an image of y_h x y_w: at stride s the input gradient fills every s-th pixel at a time. bias, slope (PReLU's)
-// and residual are optional: y = PReLU(A W + bias) + residual.
+// y, an image of y_h x y_w: at stride s the input gradient fills every s-th pixel at a time.
+// bias may be null.
 extern "C" __global__ void __launch_bounds__(THREADS)
 conv2d(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/, const real *bias /*[cout]*/,
-       const real *slope /*[cout]*/, const real *residual /*[n*y_h*y_w*cout]*/, real *y /*[n*y_h*y_w*cout]*/, int n,
-       int height, int width, int cin, int kh, int kw, int cout, int out_h, int out_w, int stride_y, int stride_x,
-       int pad_y, int pad_x, int step_y, int step_x, int first_y, int first_x, int y_h, int y_w) {
+       real *y /*[n*y_h*y_w*cout]*/, int n, int height, int width, int cin, int kh, int kw, int cout, int out_h,
+       int out_w, int stride_y, int stride_x, int pad_y, int pad_x, int step_y, int step_x, int first_y, int first_x, int y_h, int y_w) {
     SHARED(real, a, [TILE_M][SLAB]);
     SHARED(real, b, [SLAB][TILE_N]);
     constexpr int CHUNKS = SLAB / LANES, LOADERS = THREADS / CHUNKS, LOADS = TILE_M / LOADERS;
@@ -180,8 +179,6 @@ conv2d(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*
                 if (o >= cout) break;
                 V value = sums.of[r][v];
                 if (bias) value = value + V::load_edge(bias + o, cout - o, whole);
-                if (slope) value = V::where_positive(value, value, value * V::load_edge(slope + o, cout - o, whole));
-                if (residual) value = value + V::load_edge(residual + at, cout - o, whole);
                 value.store_edge(y + at, cout - o, whole);
             }
         }

@@ -1,8 +1,8 @@
-// Convolution to few output channels: FEW of them, a compile-time number up to 8, at stride 1, with a kernel KH x KW. (The
-// arguments kh, kw and cout are those same numbers, for the check of the arrays' sizes.)
+// Convolution to few output channels: FEW of them, a compile-time number up to 8, at stride 1, with a kernel of
+// KH x KW. (The arguments kh, kw and cout are those same numbers, for the check of the arrays' sizes.)
 //
-// The tiles of conv.cu would be nearly empty here. Instead the lanes of a vector are neighbouring pixels, so the image goes to
-// shared memory turned to [channel][row][column], with a halo, and every tap is the same data shifted by a pixel:
+// The tiles of conv.cu would be nearly empty here. Instead the lanes of a vector are neighbouring pixels, so the
+// image goes to shared memory turned to [channel][row][column], with a halo, and every tap is the same data shifted by a pixel:
 //
 //     y[p, q .. q + LANES, o] += x[p + i, q + j .. q + j + LANES, c] * w[i, j, c, o]
 //

@@ -204,7 +204,7 @@ def launch_conv(x, w, bias, out, stride, padding, size, step=(1, 1), first=(0, 0
                kh, kw, cout, *size, *padding, FEW=cout, KH=kh, KW=kw)  # fmt: skip
         return
     blocks = -(-n * size[0] * size[1] // 64) * -(-cout // 64)
-    launch("conv.cu", "conv2d", min(blocks, GRID), threads(x, 32, 128), x, w, bias, None, None, out, n, height, width, cin,
+    launch("conv.cu", "conv2d", min(blocks, GRID), threads(x, 32, 128), x, w, bias, out, n, height, width, cin,
            kh, kw, cout, *size, *stride, *padding, *step, *first, out_height, out_width, **narrow(cout))  # fmt: skip
 
 

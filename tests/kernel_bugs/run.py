@@ -201,7 +201,7 @@ BUGS = [
         "V gather(", "inside(image, window, columns.i[0], columns.j[0])", "window.row + columns.i[0] < image.height",
         ("address",)),
     Bug("conv", "double native NARROW", "conv2d's last vector is a whole one",
-        "if (residual) value", "value.store_edge(y + at, cout - o, whole)", "value.store(y + at)",
+        "if (bias) value", "value.store_edge(y + at, cout - o, whole)", "value.store(y + at)",
         ("address", "forward")),
     Bug("conv", "float native", "two tiles of conv2d overlap by a row",
         "int m0 = tile / tiles_n * TILE_M", ", n0", " - (tile >= tiles_n), n0", ("races",)),
