@@ -69,7 +69,7 @@ def first_that_works():
         problem = PROBLEMS[device]()
         if not problem:
             return device, "; ".join(problems) or "an NVIDIA GPU answers"
-        problems.append(problem)
+        problems.append(f"no {device}: {problem}")
 
 
 class use_device:
@@ -95,7 +95,7 @@ class use_device:
 
 def uses_kernels(array):
     """Whether operations on `array` run their kernels rather than their NumPy definitions."""
-    return use_device.active == "cpu" if isinstance(array, np.ndarray) else True
+    return use_device.active == "cpu" if isinstance(array, (np.ndarray, np.generic)) else True
 
 
 def to_device(array, device):

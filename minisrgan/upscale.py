@@ -16,7 +16,16 @@ def upscale(generator, photo, device, tile=TILE, progress=lambda tiles: tiles):
     is no halo: the network's zero padding meets the true edge, as in one piece.
     `progress` wraps the list of tiles, as tqdm does.
     """
+    was_training = generator.training
     generator.eval()
+    try:
+        return in_tiles(generator, photo, device, tile, progress)
+    finally:
+        generator.train(was_training)
+
+
+def in_tiles(generator, photo, device, tile, progress):
+    """`upscale` by a generator in evaluation mode."""
     scale, halo = generator.config.scale, generator.receptive_radius()
     height, width = photo.shape[:2]
     out = np.empty((height * scale, width * scale, 3), np.uint8)

@@ -26,8 +26,8 @@ def problems(monkeypatch):
     "cuda, cpu, chosen",
     [
         (None, None, ("cuda", "an NVIDIA GPU answers")),
-        ("no GPU", None, ("cpu", "no GPU")),
-        ("no GPU", "no C++ compiler", ("numpy", "no GPU; no C++ compiler")),
+        ("no GPU", None, ("cpu", "no cuda: no GPU")),
+        ("no GPU", "no C++ compiler", ("numpy", "no cuda: no GPU; no cpu: no C++ compiler")),
     ],
 )
 def test_the_first_device_that_works_and_why_not_a_better_one(problems, cuda, cpu, chosen):

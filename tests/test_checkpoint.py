@@ -190,19 +190,22 @@ def test_looking_on_changes_nothing_in_the_training(monkeypatch, start, no_pictu
 
 def test_the_configuration_comes_back(tmp_path, tiny_config):
     for config in (tiny_config(drop_at=0.3, seed=7), *PRESETS.values()):
-        folder = Run.create(tmp_path / str(hash(config)), config, data="/photos", stages=("gan",)).folder
-        assert Run(folder).config() == (config, {"data": "/photos", "stages": ["gan"]})
+        folder = Run.create(tmp_path / str(hash(config)), config, data="/photos", stages=("gan",), photos=[]).folder
+        assert Run(folder).config() == (config, {"data": "/photos", "stages": ["gan"], "photos": []})
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "{}", '{"training": {}}', '{"training": 3}'])
 def test_a_folder_without_a_configuration_is_no_run(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ConfigError, match="not the folder of a run") as caught:
+    with pytest.raises(ConfigError, match="not that of a run") as caught:
         Run(tmp_path).config()
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
 
 
-@pytest.mark.parametrize("setting, value", [("batch", "eight"), ("batch", None), ("pretrain", [1, 2]), ("gan", None)])
+@pytest.mark.parametrize(
+    "setting, value",
+    [("batch", "eight"), ("batch", 2.5), ("seed", 0.5), ("batch", None), ("pretrain", [1, 2]), ("gan", None)],
+)
 def test_a_configuration_of_odd_values_is_refused(tiny_config, setting, value):
     with pytest.raises(ConfigError):
         TrainConfig.from_dict(tiny_config().to_dict() | {setting: value})
@@ -311,6 +314,45 @@ def test_a_checkpoint_that_does_not_fit_gets_one_line(start, damage):
     with pytest.raises(WeightsError) as caught:
         start(resume=True, steps=(1, 0))
     assert str(run.checkpoint) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_seconds_go_on_over_stages_and_stops(monkeypatch, start):
+    monkeypatch.setattr(training, "LOOKS", 3)
+    with monkeypatch.context() as patch:
+        stop_at(patch, "gan", 3)
+        with pytest.raises(PowerCut):
+            start("stopped")
+    stopped = Run(start("whole")[0].folder.with_name("stopped"))
+    shifted = stopped.log.read_text().splitlines()
+    kept = shifted.index(next(line for line in shifted if line.startswith("gan,2,")))
+    shifted[kept] = shifted[kept].rpartition(",")[0] + ",100.0"
+    stopped.log.write_text("\n".join(shifted) + "\n")
+    start("stopped", resume=True)
+    seconds = [float(row["seconds"]) for row in stopped.rows()]
+    assert seconds[:7] == sorted(seconds[:7]) and seconds[6] >= seconds[5] > 0
+    assert 100 < seconds[8] < 160 and seconds[8:] == sorted(seconds[8:]) and stopped.seconds() == seconds[-1]
+
+
+@pytest.mark.parametrize("most", [1, 7, 2000])
+def test_a_long_log_is_thinned_evenly_and_keeps_its_psnr(tmp_path, tiny_config, most):
+    run = Run.create(tmp_path / "run", tiny_config())
+    assert run.rows(most) == [] and run.seconds() == 0
+    run.append(
+        [{"stage": "gan", "step": i, "seconds": i / 4} | ({"psnr": 20} if i == 50 else {}) for i in range(1, 101)]
+    )
+    rows = run.rows(most)
+    assert [row for row in run.rows() if row in rows] == rows and len(rows) <= most + 1
+    steps = [int(row["step"]) for row in rows]
+    assert steps[-1] == 100 and 50 in steps and run.seconds() == 25
+    if most == 7:
+        assert steps == [10, 25, 40, 50, 55, 70, 85, 100]
+
+
+def test_a_generators_file_says_how_it_was_trained(start, no_pictures):
+    run, _ = start(seed=3, steps=(2, 1))
+    for path, stage, step in [(run.pretrained, "pretrain", 2), (run.generator, "gan", 1)]:
+        assert read_arrays(path)[1]["trained"] == {"seed": 3, "stage": stage, "step": step, "photos": 2}
 
 
 def test_config_json_is_for_people_too(tmp_path, tiny_config):

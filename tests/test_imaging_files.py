@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageCms, ImageFile
 
 from minisrgan.errors import ImageError, ShapeError
 from minisrgan.imaging.files import FORMATS, find_photos, read_photo, write_photo, write_whole
@@ -236,6 +236,76 @@ def test_a_large_photo_is_read_without_a_warning_and_a_bomb_is_refused(tmp_path,
         assert read_photo(path)[0].shape == (10, 30, 3)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 149)
     assert "too many pixels" in refusal(path)
+
+
+def icc_profile(primaries, gamma=2.2, space=b"RGB "):
+    """A minimal ICC profile: a display of these colorants (XYZ under D50, one row each) and one gamma."""
+
+    def number(value):
+        return struct.pack(">i", round(value * 65536))
+
+    curve = b"curv" + struct.pack(">IIH", 0, 1, round(gamma * 256)) + b"\0\0"
+    tags = {b"wtpt": b"XYZ \0\0\0\0" + b"".join(map(number, (0.9642, 1, 0.8249)))}
+    if space == b"GRAY":
+        tags[b"kTRC"] = curve
+    else:
+        for name, xyz in zip("rgb", primaries, strict=True):
+            tags[f"{name}XYZ".encode()] = b"XYZ \0\0\0\0" + b"".join(map(number, xyz))
+            tags[f"{name}TRC".encode()] = curve
+    table, data, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
+    for name, content in tags.items():
+        table += name + struct.pack(">II", start + len(data), len(content))
+        data += content
+    head = b"\0\0\0\0" + struct.pack(">I", 0x02400000) + b"mntr" + space + b"XYZ " + bytes(12) + b"acsp" + bytes(28)
+    head += b"".join(map(number, (0.9642, 1, 0.8249))) + bytes(48)
+    return struct.pack(">I", 4 + len(head) + len(table) + len(data)) + head + table + data
+
+
+P3 = np.array([[0.51512, 0.2412, -0.00105], [0.29198, 0.69225, 0.04189], [0.1571, 0.06657, 0.78407]])  # under D50
+SRGB = np.array([[0.43607, 0.22249, 0.01392], [0.38515, 0.71687, 0.09708], [0.14307, 0.06061, 0.7141]])
+
+
+def in_srgb(rgb, primaries, gamma=2.2):
+    """What the colours of a display of `primaries` and `gamma` are in sRGB, by the formulas."""
+    linear = (rgb / 255.0) ** gamma @ primaries @ np.linalg.inv(SRGB)
+    linear = linear.clip(0, 1)
+    return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_colours_of_a_wider_space_come_in_as_srgb(tmp_path, suffix):
+    rgb = noise(9, 8, 4)
+    options = {"icc_profile": icc_profile(P3), "lossless": True, "exact": True}
+    read, alpha = read_photo(saved(tmp_path, Image.fromarray(rgb), f"x{suffix}", **options))
+    expected = in_srgb(rgb[..., :3], P3)
+    assert np.abs(read - expected).max() < 3 and np.abs(read - rgb[..., :3].astype(float)).max() > 20
+    np.testing.assert_array_equal(alpha, rgb[..., 3])
+
+
+def test_grey_and_palette_photos_follow_their_profiles_if_of_their_kind(tmp_path):
+    grey, grey_profile = noise(9, 8), icc_profile(None, gamma=1.8, space=b"GRAY")
+    expected = in_srgb(np.dstack([grey] * 3), SRGB, gamma=1.8)
+    for image in (Image.fromarray(grey), Image.fromarray(grey.astype(np.uint16) * 257)):
+        read, _ = read_photo(saved(tmp_path, image, "grey.png", icc_profile=grey_profile))
+        assert np.abs(read - expected).max() < 3
+    palette = Image.fromarray(noise(9, 8, 3)).quantize(8)
+    read, _ = read_photo(saved(tmp_path, palette, "p.png", icc_profile=icc_profile(P3)))
+    assert np.abs(read - in_srgb(np.array(palette.convert("RGB")), P3)).max() < 3
+    for kind in ("RGB", "CMYK"):  # the profile of another kind of pixels is none
+        image = Image.fromarray(noise(9, 8, 3)).convert(kind)
+        wrong = grey_profile if kind == "RGB" else icc_profile(P3)
+        read, _ = read_photo(saved(tmp_path, image, "other.tif", icc_profile=wrong))
+        np.testing.assert_array_equal(read, np.array(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("kind", ["sRGB", "broken", "cut short", "Lab"])
+def test_a_profile_of_srgb_or_of_no_use_changes_nothing(tmp_path, kind):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    profile = {"sRGB": srgb, "broken": b"no profile", "cut short": icc_profile(P3)[:200], "Lab": lab}[kind]
+    rgb = noise(64, 64, 3)
+    read, _ = read_photo(saved(tmp_path, Image.fromarray(rgb), "x.png", icc_profile=profile))
+    np.testing.assert_array_equal(read, rgb)
 
 
 # What is refused

@@ -1,6 +1,7 @@
 """What the commands are made of: choosing photos, measuring, drawing, the demonstration."""
 
 import math
+import shutil
 import warnings
 
 import numpy as np
@@ -21,42 +22,40 @@ from minisrgan.upscale import upscale
 # photos
 
 
-def touch(folder, *names):
-    for name in names:
-        (folder / name).write_bytes(b"x")
-
-
 def test_the_packaged_photos_are_photos_and_none_is_both():
-    training, held_out = photos.training_photos()
-    assert len(training) == 9 and [path.stem for path in held_out] == ["chelsea", "coffee"]
-    assert not set(training) & set(held_out)
-    for path in training + held_out:
-        assert min(read_photo(path)[0].shape[:2]) >= 96
+    training, held_out, small = photos.training_photos()
+    names = [name for name, _ in training]
+    assert len(names) == 9 and [name for name, _ in held_out] == ["chelsea.png", "coffee.png"] and small == []
+    assert not set(names) & {name for name, _ in held_out}
+    for _, rgb in training + held_out:
+        assert min(rgb.shape[:2]) >= 96
 
 
-def test_every_tenth_photo_is_held_out(tmp_path):
-    touch(tmp_path, *(f"{i:02}.png" for i in range(21)), "notes.txt")
-    training, held_out = photos.training_photos(tmp_path)
-    assert [path.name for path in held_out] == ["00.png", "10.png", "20.png"]
-    assert len(training) == 18 and not set(training) & set(held_out)
+def test_every_tenth_photo_that_is_large_enough_is_held_out(tmp_path, smooth_photo):
+    for i in range(23):
+        Image.fromarray(smooth_photo(8, 8 if i in (0, 10) else 9, seed=i)).save(tmp_path / f"{i:02}.png")
+    (tmp_path / "notes.txt").write_text("no photo")
+    training, held_out, small = photos.training_photos(tmp_path, least=8)
+    assert [name for name, _ in held_out] == ["00.png", "10.png", "20.png"] and small == []
+    Image.fromarray(smooth_photo(7, 99)).save(tmp_path / "00.png")
+    training, held_out, small = photos.training_photos(tmp_path, least=8)
+    assert [name for name, _ in held_out] == ["01.png", "11.png", "21.png"] and small == ["00.png"]
+    assert len(training) == 19 and not {name for name, _ in training} & {name for name, _ in held_out}
+    np.testing.assert_array_equal(held_out[0][1], read_photo(tmp_path / "01.png")[0])
 
 
-def test_a_single_photo_is_both(tmp_path):
-    touch(tmp_path, "one.jpg")
-    assert photos.training_photos(tmp_path) == ([tmp_path / "one.jpg"], [tmp_path / "one.jpg"])
+def test_a_single_photo_is_too_few_to_train_and_to_measure(tmp_path, smooth_photo):
+    Image.fromarray(smooth_photo(9, 9)).save(tmp_path / "one.png")
+    with pytest.raises(ImageError, match="1 of 1 photos .* needs two"):
+        photos.training_photos(tmp_path, 8)
+    Image.fromarray(smooth_photo(7, 9)).save(tmp_path / "small.png")
+    with pytest.raises(ImageError, match="1 of 2 photos here with at least 8 x 8 .* needs two"):
+        photos.training_photos(tmp_path, 8)
 
 
 def test_a_package_without_its_photos_gets_one_line():
     with pytest.raises(ImageError, match="mona_lisa.*--data"):
         photos.packaged({"skimage": "mona_lisa.png"})
-
-
-def test_photos_too_small_to_measure_are_left_out(photo_folder, tmp_path, smooth_photo):
-    Image.fromarray(smooth_photo(8, 99)).save(tmp_path / "thin.png")
-    (kept,) = train.read_held_out([tmp_path / "thin.png", photo_folder / "a.png"], 16)
-    np.testing.assert_array_equal(kept, read_photo(photo_folder / "a.png")[0])
-    with pytest.raises(ImageError, match="smaller than 16 x 16: thin.png"):
-        train.read_held_out([tmp_path / "thin.png"], 16)
 
 
 @pytest.mark.parametrize("size", [(300, 700), (256, 256), (257, 100), (20, 20)])
@@ -108,12 +107,30 @@ def test_columns_stand_under_their_names(smooth_photo):
     assert len(line) == 24 + 2 * 26 and line[23] == " "
 
 
-def test_a_photo_too_small_to_measure_is_named(generator_file, tmp_path, smooth_photo):
-    for side in (3, 12):
-        Image.fromarray(smooth_photo(side, side)).save(tmp_path / "small.png")
-        with pytest.raises(ImageError, match="small.png: ") as caught:
-            evaluate(load_generator(generator_file), tmp_path, "numpy", say=lambda line: None)
-        assert "\n" not in str(caught.value)
+def test_photos_too_small_to_measure_are_left_out_and_counted(generator_file, photo_folder, tmp_path, smooth_photo):
+    g, lines = load_generator(generator_file), []
+    for side in (1, 12):
+        Image.fromarray(smooth_photo(side, side)).save(tmp_path / f"small{side}.png")
+    with pytest.raises(ImageError, match="every photo is too small") as caught:
+        evaluate(g, tmp_path, "numpy", say=lambda line: None)
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+    shutil.copy(photo_folder / "b.png", tmp_path)
+    means = evaluate(g, tmp_path, "numpy", say=lines.append)
+    assert [line.split()[1:4] for line in lines if line.startswith("small")] == [
+        ["left", "out:", "1×1"],
+        ["left", "out:", "12×12"],
+    ]
+    assert "2 of 3 photos left out, being too small" in lines and any(line.startswith("mean of 1") for line in lines)
+    assert means == [score(*pair, 4) for pair in pairs_of(try_photo(g, read_photo(tmp_path / "b.png")[0], "numpy"))]
+
+
+def pairs_of(trial):
+    return [(trial.bicubic, trial.hr), (trial.sr, trial.hr)]
+
+
+def test_a_folder_that_is_not_there_is_told_before_the_table(generator_file, tmp_path):
+    with pytest.raises(ImageError, match="no such folder"):
+        evaluate(load_generator(generator_file), tmp_path / "none", "numpy", say=lambda line: pytest.fail(line))
 
 
 # drawing
@@ -176,10 +193,22 @@ def test_the_curves_are_those_of_the_log(tmp_path, monkeypatch):
             log_row("pretrain", 2, loss_content="0.25", grad_g="2", psnr="21.5"),
             log_row("gan", 1, loss_content="0.3", grad_g="1", d_real="0.6", d_fake="0.4", loss_d="1.2"),
         ],
+        bicubic=20.5,
     )
+    assert [y for _, y in drawn["bicubic"]] == [20.5, 20.5]
     assert drawn["loss_content"] == [[1, 0.5], [2, 0.25], [3, 0.3]]
     assert drawn["psnr"] == [[2, 21.5]] and drawn["d_fake"] == [[3, 0.4]]
     assert "loss_adversarial" not in drawn
+
+
+def test_the_curves_of_a_thinned_log_stand_at_their_steps(tmp_path, monkeypatch):
+    axes = []
+    monkeypatch.setattr(report, "save_figure", lambda figure, path: axes.extend(figure.axes))
+    rows = [log_row("pretrain", n, loss_content="1", psnr=p) for n, p in [(300, ""), (1000, "20")]]
+    report.draw_curves(tmp_path / "c.png", [*rows, log_row("gan", 200, loss_content="2")])
+    (line,) = [line for line in axes[0].lines if line.get_label() == "loss_content"]
+    assert line.get_xdata().tolist() == [300, 1000, 1200]
+    assert len({each.get_xlim() for each in axes}) == 1 and all(t == int(t) for t in axes[3].get_xticks())
 
 
 @pytest.mark.parametrize(
@@ -203,7 +232,7 @@ def test_the_demonstration_trains_compares_and_says_where_the_picture_is(
 ):
     monkeypatch.setattr(train, "LOOKS", 1)
     paths = sorted(photo_folder.iterdir())
-    monkeypatch.setattr(demo, "training_photos", lambda: (paths[1:], paths[:1]))
+    monkeypatch.setattr(demo, "training_photos", lambda least: photos.training_photos(photo_folder, least))
     config = tiny_config(steps=(2, 1), discriminator=DiscriminatorConfig(channels=2, dense=4, crop=16))
     (tmp_path / "demo").mkdir()
     means = demo.demo(tmp_path / "demo", "numpy", config, bar=False)

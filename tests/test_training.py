@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from minisrgan.autodiff import Tensor, grad
-from minisrgan.errors import DivergedError, WeightsError
+from minisrgan.errors import ConfigError, DivergedError, WeightsError
 from minisrgan.imaging.patches import PhotoSet
 from minisrgan.imaging.resize import downsample
 from minisrgan.models.discriminator import DiscriminatorConfig
 from minisrgan.models.generator import Generator, GeneratorConfig
-from minisrgan.training.config import Stage
+from minisrgan.training.config import PRESETS, Stage
 from minisrgan.training.trainer import Trainer
 
 SEVEN = [
@@ -279,6 +279,20 @@ def test_training_starts_from_a_trained_generator(trainer):
     assert unchanged(t.generator, other.generator.state())
     other.pretrain_step()
     assert not unchanged(t.generator, other.generator.state())  # a copy, not the same arrays
+
+
+@pytest.mark.parametrize("drop_at", [-0.1, 1.5])
+def test_the_rate_drops_within_the_stage(drop_at):
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        Stage(6, 1e-3, drop_at)
+
+
+def test_a_generator_of_another_preset_is_told_by_what_differs(trainer):
+    t = trainer(batch_norm=False)
+    with pytest.raises(WeightsError) as caught:
+        t.start_from(Generator(PRESETS["tiny"].generator, np.random.default_rng(0)))
+    differing = "channels 32, this training 4; blocks 4, this training 1; bicubic_skip True, this training False"
+    assert f"({differing}): train with --preset tiny" in str(caught.value)
 
 
 @pytest.mark.parametrize("change", [dict(channels=5), dict(blocks=2), dict(bicubic_skip=True)])

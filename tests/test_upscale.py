@@ -69,6 +69,16 @@ def test_statistics_are_frozen_even_if_the_generator_was_training():
     assert all(np.array_equal(before[name], array) for name, array in g.state().items())
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_the_generator_is_left_in_its_mode(training):
+    g = generator(blocks=1, batch_norm=True).train(training)
+    upscale(g, noise(5, 5), "numpy")
+    assert all(module.training == training for _, module in g.modules())
+    with pytest.raises(ZeroDivisionError):
+        upscale(g, noise(5, 5), "numpy", progress=lambda tiles: 1 / 0)
+    assert g.training == training
+
+
 def test_progress_sees_every_tile():
     seen = []
     upscale(generator(), noise(15, 8), "numpy", tile=7, progress=lambda tiles: seen.extend(tiles) or tiles)

@@ -3,11 +3,12 @@
 import os
 import uuid
 import warnings
+from errno import ENOTDIR
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError, ShapeError
 
@@ -24,6 +25,7 @@ FORMATS = {  # suffix: Pillow's name of the format, and how to save it
 }
 OPAQUE = ("JPEG", "BMP")  # formats written without transparency
 PHOTO_SUFFIXES = (*FORMATS, ".gif")
+PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # a profile's colour space: Pillow's mode of it
 
 
 def read_photo(path):
@@ -31,7 +33,8 @@ def read_photo(path):
 
     Any format and kind of pixels that Pillow reads: grey, palette, CMYK, ... are converted to RGB; 16-bit
     grey (and 32-bit integers, taken as 16-bit) to round(v / 257); of 16-bit colour Pillow itself keeps the
-    high bytes. A photo turned by its EXIF tag is turned upright. Of an animation it is the first frame.
+    high bytes. A photo with an ICC profile is converted to sRGB. One turned by its EXIF tag is turned
+    upright. Of an animation it is the first frame.
 
     Raises ImageError, in one line, for a file that is missing, empty, cut short of pixels, damaged, no
     picture, one of floating-point numbers (which have no agreed range), or of more pixels than Pillow
@@ -50,7 +53,7 @@ def read_photo(path):
                 return _rgb_and_alpha(ImageOps.exif_transpose(image), path)
     except ImageError:
         raise
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ImageError(f"{path}: there is no such file: check the name") from None
     except UnidentifiedImageError:
         raise ImageError(f"{path}: not a picture of a known format: convert it to PNG or JPEG") from None
@@ -63,19 +66,55 @@ def read_photo(path):
 
 
 def _rgb_and_alpha(image, path):
+    profile = image.info.get("icc_profile")
     if image.mode == "F":
         raise ImageError(f"{path}: floating-point pixels have no agreed range: save it with 8 or 16 bits")
     if image.mode.startswith("I"):  # Pillow would clip 16-bit grey at 255, not scale it
         values = np.asarray(image)
-        grey = np.floor(values / 257 + 0.5).clip(0, 255).astype(np.uint8)
+        grey = Image.fromarray(np.floor(values / 257 + 0.5).clip(0, 255).astype(np.uint8))
         alpha = None
         if image.has_transparency_data:
             alpha = np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)
-        return np.dstack([grey] * 3), alpha
+        return _srgb(grey, profile), alpha
+    alpha = None
     if image.has_transparency_data:
-        rgba = np.array(image.convert("RGBA"))
-        return np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])
-    return np.array(image.convert("RGB")), None
+        mode = "L" if Image.getmodebase(image.mode) == "L" else "RGB"
+        image = image.convert(mode + "A")
+        alpha = np.array(image.getchannel("A"))
+        image = image.convert(mode)
+    return _srgb(image, profile), alpha
+
+
+def _srgb(image, profile):
+    """The image's colours in sRGB by its ICC profile; where there is none to use, as they are.
+
+    By relative colorimetry: what sRGB can show stays exact, where a perceptual rendering would dull it to make
+    room for what it cannot. Black goes to black, or that of CMYK would come out grey.
+    """
+    plain = np.array(image.convert("RGB"))
+    if not profile:
+        return plain
+    grey = Image.getmodebase(image.mode) == "L"
+    kind = "CMYK" if image.mode == "CMYK" else "L" if grey else "RGB"
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        mode = PROFILED[source.profile.xcolor_space.strip()]
+        if kind != mode and (kind, mode) != ("L", "RGB"):
+            return plain  # the profile is of another kind of pixels
+        converted = np.array(
+            ImageCms.profileToProfile(
+                image.convert(mode),
+                source,
+                ImageCms.createProfile("sRGB"),
+                ImageCms.Intent.RELATIVE_COLORIMETRIC,
+                "RGB",
+                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+            )
+        )
+    except (ImageCms.PyCMSError, ImportError, OSError, KeyError, ValueError, TypeError):
+        return plain
+    rounding = np.abs(converted.astype(np.int16) - plain).max() <= 1  # the profile is that of sRGB
+    return plain if rounding else converted
 
 
 def _reason(error):
@@ -127,6 +166,8 @@ def write_whole(path, data):
     anything fails, it is removed. Raises OSError: the caller knows what kind of file it is, and says so.
     """
     path = Path(path)
+    if file := next((folder for folder in path.parents if folder.is_file()), None):
+        raise NotADirectoryError(ENOTDIR, "this is a file, where a folder is needed: name another", str(file))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex}.part")
     try:

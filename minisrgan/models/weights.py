@@ -23,19 +23,21 @@ def write_arrays(path, arrays, **metadata):
     write_whole(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, text))
 
 
-def read_arrays(path):
+def read_arrays(path, advice="give a generator.safetensors of a run"):
     """({name: array}, metadata) of a file that `write_arrays` wrote. Raises WeightsError for any other."""
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = json.loads((file.metadata() or {}).get(KEY, "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, metadata
     except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file") from None
+        raise WeightsError(f"{path}: there is no such file; {advice}") from None
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last two: bfloat16
-        raise WeightsError(f"{path}: not a safetensors file, or a damaged one ({error}); {what_to_do(path)}") from None
+        raise WeightsError(
+            f"{path}: not a safetensors file, or a damaged one ({error}); {what_to_do(path, advice)}"
+        ) from None
 
 
-def what_to_do(path):
+def what_to_do(path, advice):
     if Path(path).is_dir():
         return "it is a folder: name the file in it"
     try:
@@ -45,12 +47,12 @@ def what_to_do(path):
         start = b""
     if start.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer: run `git lfs pull` to get the file itself"
-    return "give a generator.safetensors of a run"
+    return advice
 
 
-def save_generator(path, generator):
-    """Write a generator and what is needed to build it again."""
-    write_arrays(path, generator.state(), kind=GENERATOR, config=asdict(generator.config))
+def save_generator(path, generator, **about):
+    """Write a generator and what is needed to build it again; `about`, how it was trained, is for people."""
+    write_arrays(path, generator.state(), kind=GENERATOR, config=asdict(generator.config), trained=about)
 
 
 def load_generator(path):

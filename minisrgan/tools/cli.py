@@ -11,12 +11,13 @@ from ..errors import ConfigError, MinisrganError
 
 
 def start_device(args):
-    """(device, why) as the options and the machine have it; from now on arrays are computed there."""
+    """The device as the options and the machine have it; from now on arrays are computed there."""
     from ..arrays import choose_device, use_device
 
     device, why = choose_device(args.device)
     use_device(device)
-    return device, why
+    print(f"device {device} ({why})", file=sys.stderr)  # stdout is for what was asked
+    return device
 
 
 def train_command(args):
@@ -25,14 +26,13 @@ def train_command(args):
     from ..training.checkpoint import Run
     from ..training.trainer import Trainer
     from .photos import training_photos
-    from .train import read_held_out, train
+    from .train import train
 
-    device, why = start_device(args)
+    device = start_device(args)
     run = Run(args.resume or args.out or "runs/train")
     config, about = resumed_training(run, args) if args.resume else new_training(run, args)
-    training, held_out = training_photos(about["data"])
-    photos = PhotoSet.from_files(training, config.generator.scale, config.discriminator.crop)
-    held_out = read_held_out(held_out, config.discriminator.crop)
+    training, held_out, small = training_photos(about["data"], config.discriminator.crop)
+    photos = PhotoSet(training, config.generator.scale, config.discriminator.crop)
     trainer = Trainer(config, photos, device)
     if args.resume:
         if photos.names != about["photos"]:
@@ -42,13 +42,13 @@ def train_command(args):
         if args.weights:
             trainer.start_from(load_generator(args.weights))
         Run.create(run.folder, config, **about, photos=photos.names)
-    small = f" ({len(photos.skipped)} smaller than {photos.crop} left out)" if photos.skipped else ""
-    print(f"device {device}: {why}")
-    print(f"{len(photos)} photos to train on{small}, {len(held_out)} held out to measure PSNR")
+    small = f"; {len(small)} smaller than {photos.crop} x {photos.crop} left out" if small else ""
+    print(f"{len(photos)} photos to train on, {len(held_out)} held out to measure PSNR{small}")
     print(f"writing {run.folder}; stop with Ctrl-C, go on with: minisrgan train --resume {run.folder}")
-    train(run, trainer, held_out, about["stages"])
+    train(run, trainer, [rgb for _, rgb in held_out], about["stages"])
     print(f"generator: {run.generator}")
-    print(f"curves:    {run.folder / 'curves.png'}")
+    if (run.folder / "curves.png").exists():  # not where there were no steps
+        print(f"curves:    {run.folder / 'curves.png'}")
 
 
 def new_training(run, args):
@@ -84,12 +84,14 @@ def upscale_command(args):
     from ..models.weights import DEFAULT, load_generator
     from ..upscale import upscale
 
-    device, _ = start_device(args)
+    device = start_device(args)
     generator = load_generator(args.weights or DEFAULT).to(device)
     scale = generator.config.scale
     photo = Path(args.photo)
     rgb, alpha = read_photo(photo)
     out = Path(args.output or photo.with_name(f"{photo.stem}-x{scale}.png"))
+    if out.is_dir():
+        raise ConfigError(f"{out} is a folder: name a file in it, such as {out / f'{photo.stem}-x{scale}.png'}")
     if out.suffix.lower() not in FORMATS:
         raise ConfigError(f"{out}: no photo format ends in {out.suffix!r}: use one of {', '.join(FORMATS)}")
     if out.exists() and out.samefile(photo):
@@ -103,26 +105,28 @@ def evaluate_command(args):
     from ..models.weights import DEFAULT, load_generator
     from .evaluate import evaluate
 
-    device, _ = start_device(args)
+    device = start_device(args)
     evaluate(load_generator(args.weights or DEFAULT).to(device), args.folder, device)
 
 
 def gradcheck_command(args):
-    from .gradcheck import gradcheck
+    from .gradcheck import find_op, gradcheck
 
-    return 0 if gradcheck(start_device(args)[0], args.plant) else 1
+    if args.plant:
+        find_op(args.plant)  # a mistyped name is told before anything else
+    return 0 if gradcheck(start_device(args), args.plant) else 1
 
 
 def demo_command(args):
     from .demo import demo
 
-    demo(args.out, start_device(args)[0])
+    demo(args.out, start_device(args))
 
 
 def bench_command(args):
     from .bench import bench
 
-    bench(start_device(args)[0], args.out, args.quick)
+    bench(start_device(args), args.out, args.quick)
 
 
 def resources_command(args):
@@ -134,7 +138,7 @@ def resources_command(args):
 def doctor_command(args):
     from .doctor import print_doctor
 
-    print_doctor(args.device)
+    return print_doctor(args.device)
 
 
 def whole_number(text):

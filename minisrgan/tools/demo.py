@@ -11,7 +11,7 @@ from ..training.trainer import STAGES, Trainer
 from .evaluate import mean_score, row, try_photo
 from .photos import training_photos
 from .report import draw_comparison
-from .train import read_held_out, train
+from .train import train
 
 NOTE = """The GAN stage gives up PSNR for sharpness, on purpose. PSNR rewards the mean of all plausible textures, which
 is blurred; D rejects blur. This is the trade-off of distortion and perception (Blau and Michaeli 2018)."""
@@ -27,28 +27,28 @@ def free_folder(folder):
 
 def demo(out, device, config=PRESETS["tiny"], bar=True):
     """Train, compare, and say where the picture is; returns {name: mean Score} of what was compared."""
-    training, held_out = training_photos()
-    photos = read_held_out(held_out, config.discriminator.crop)
-    crops = PhotoSet.from_files(training, config.generator.scale, config.discriminator.crop)
+    photos = training_photos(least=config.discriminator.crop)
+    crops = PhotoSet(photos.training, config.generator.scale, config.discriminator.crop)
     run = Run.create(free_folder(out), config, data=None, stages=STAGES, weights=None, photos=crops.names)
-    train(run, Trainer(config, crops, device), photos, STAGES, bar)
+    train(run, Trainer(config, crops, device), [rgb for _, rgb in photos.held_out], STAGES, bar)
 
     generators = {"stage 1": load_generator(run.pretrained), "GAN": load_generator(run.generator)}
     scores = {"bicubic": [], **{name: [] for name in generators}}
-    for path, photo in zip(held_out, photos):
-        trials = {name: try_photo(generator.to(device), photo, device) for name, generator in generators.items()}
+    names = [Path(name).stem for name, _ in photos.held_out]
+    for name, (_, photo) in zip(names, photos.held_out):
+        trials = {which: try_photo(generator.to(device), photo, device) for which, generator in generators.items()}
         one = trials["GAN"]
-        enlarged = {"bicubic": one.bicubic, **{name: trial.sr for name, trial in trials.items()}}
-        draw_comparison(run.folder / f"{path.stem}.png", one.lr, one.hr, enlarged)
-        for name, image in enlarged.items():
-            scores[name].append(score(image, one.hr, config.generator.scale))
+        enlarged = {"bicubic": one.bicubic, **{which: trial.sr for which, trial in trials.items()}}
+        draw_comparison(run.folder / f"{name}.png", one.lr, one.hr, enlarged)
+        for which, image in enlarged.items():
+            scores[which].append(score(image, one.hr, config.generator.scale))
 
     means = {name: mean_score(each) for name, each in scores.items()}
-    print(f"\nHeld-out photos ({', '.join(path.stem for path in held_out)}), enlarged {config.generator.scale} times:")
+    print(f"\nHeld-out photos ({', '.join(names)}), enlarged {config.generator.scale} times:")
     print(f"{'':24}{'PSNR Y':>10}{'PSNR RGB':>9}{'SSIM':>7}")
     for name, mean in means.items():
         print(row(name, mean))
     print(f"\n{NOTE}\n")
-    print(f"picture: {run.folder / held_out[0].stem}.png")
+    print(f"picture: {run.folder / names[0]}.png")
     print(f"curves:  {run.folder / 'curves.png'}")
     return means

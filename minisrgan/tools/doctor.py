@@ -12,26 +12,32 @@ import PIL
 
 from .. import __version__
 from ..arrays import PROBLEMS, choose_device, cuda_problem
+from ..errors import DeviceError
 from ..kernels import cache_folder, find_compiler
 from .install import cupy_extra, nvidia_gpu
 
 
 def print_doctor(device=None):
-    rows = doctor_report(device)
+    """Print the report; the exit status: 2 for a device that cannot be had, which the report says."""
+    rows, found = doctor_report(device)
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:{width}}  {value}")
+    return 0 if found else 2
 
 
 def doctor_report(device=None):
-    """What there is, as (name, value) rows. Raises DeviceError for a device that cannot be had."""
-    chosen, reason = choose_device(device)
+    """(what there is, as (name, value) rows; whether the device can be had)."""
+    try:
+        chosen, reason = choose_device(device)
+    except DeviceError as error:
+        chosen, reason = None, str(error)
     rows = [
         ("minisrgan", __version__),
         ("Python", f"{platform.python_version()} ({sys.executable})"),
         ("NumPy", f"{np.__version__} with {blas()}"),
         ("Pillow", PIL.__version__),
-        ("device", f"{chosen}: {reason}"),
+        ("device", f"{chosen} ({reason})" if chosen else reason),
     ]
     for other, find_problem in PROBLEMS.items():
         if other != chosen:
@@ -40,7 +46,7 @@ def doctor_report(device=None):
     memory = free_memory()
     if memory:
         rows.append(("free memory", memory))
-    return rows
+    return rows, chosen is not None
 
 
 def blas():

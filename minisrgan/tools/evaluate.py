@@ -42,18 +42,23 @@ def row(name, *scores):
 
 def evaluate(generator, folder, device, say=print):
     """Say a row for each photo of the folder and then the mean; returns the two means (bicubic, model)."""
-    border = generator.config.scale
+    border, paths = generator.config.scale, find_photos(folder)
     say(HEADER)
     results = []
-    for path in find_photos(folder):
+    for path in paths:
         rgb = read_photo(path)[0]
         try:
             trial = try_photo(generator, rgb, device)
             results.append([score(enlarged, trial.hr, border) for enlarged in (trial.bicubic, trial.sr)])
-        except ImageError as error:
-            raise ImageError(f"{path}: {error}") from None
-        say(row(path.name, *results[-1]))
+        except ImageError:
+            say(f"{path.name[:23]:24}left out: {rgb.shape[1]}×{rgb.shape[0]} pixels are too few to measure")
+        else:
+            say(row(path.name, *results[-1]))
+    if not results:
+        raise ImageError(f"{folder}: every photo is too small to measure: add some of at least 32 x 32 pixels")
     means = [mean_score(scores) for scores in zip(*results)]
     say(row(f"mean of {len(results)}", *means))
+    if len(results) < len(paths):
+        say(f"{len(paths) - len(results)} of {len(paths)} photos left out, being too small")
     say(f"dB, on Y (BT.601 studio swing) and RGB; SSIM on Y; a border of {border} pixels is left out")
     return means

@@ -58,7 +58,7 @@ def op_cases(rng):
         return rng.uniform(0.5, 2, shape)
 
     def case(op, *arrays, **params):
-        values = ", ".join(f"{k}={v}" for k, v in params.items() if k not in ("key", "chosen"))
+        values = " ".join(f"{k}={v}".replace(" ", "") for k, v in params.items() if k not in ("key", "chosen"))
         return Case(f"{op.__name__} {values}".strip(), lambda *xs: op(*xs, **params), list(arrays), op.linear)
 
     x, image = normal(3, 4), normal(2, 5, 7, 3)
@@ -98,6 +98,7 @@ def op_cases(rng):
         case(ad.MatMul, normal(2, 3, 4), normal(4, 5)),
         case(Reshape, x, shape=(2, 6)),
         case(Transpose, image, axes=(2, 0, 3, 1)),
+        case(Transpose, normal(3, 3, 3), axes=(0, -1, 1)),
         case(Slice, image, key=(slice(None), slice(1, -1), 2)),
         case(Unslice, normal(2, 3), key=(slice(None), slice(1, 4)), shape=(2, 5)),
         case(ad.Pad, x, widths=((1, 2), (0, 3))),
@@ -269,25 +270,34 @@ def spoil(gradient, fault):
 
 
 def gradcheck(device, plant=None, say=print):
-    """Say the table; True if every case passed. `plant` names an Op to make faulty first."""
+    """Say the table; True if every case passed. `plant` names an Op to make faulty first, and then it is False."""
     if plant:
         op = find_op(plant)
         say(f"planted: a fault of 1 % in one element of the vjp of {plant}")
         with planted(op):
-            return gradcheck(device, say=say)
-    say(f"{'what':44}{'shapes':28}{'device':8}{'adjoint':>9}{'first':>9}{'second':>9}")
+            failed = count_failures(device, say)
+        say(f"the fault planted in {plant} was " + (f"found: {failed} failed" if failed else "NOT found: 0 failed"))
+        return False
+    return not count_failures(device, say)
+
+
+def count_failures(device, say):
+    """Say the table of all cases; how many failed."""
+    cases = all_cases()
+    width = max(len(case.name) for case in cases) + 2
+    say(f"{'what':{width}}{'shapes':28}{'device':8}{'adjoint':>9}{'first':>9}{'second':>9}")
     rng = np.random.default_rng(1)
     results = []
-    for case in all_cases():
+    for case in cases:
         result = examine(case, device, rng)
         results.append(result)
         adjoint = "-" if result.adjoint is None else f"{result.adjoint:.0e}"
         verdict = "pass" if result.passed else "FAIL"
         errors = f"{adjoint:>9}{result.first:9.0e}{result.second:9.0e}"
-        say(f"{result.name[:43]:44}{result.shapes[:27]:28}{device:8}{errors}  {verdict}")
+        say(f"{result.name:{width}}{result.shapes[:27]:28}{device:8}{errors}  {verdict}")
     failed = sum(not result.passed for result in results)
     say(
         f"{len(results) - failed} passed, {failed} failed (relative errors; allowed: adjoint "
         f"{check.ADJOINT_TOLERANCE:.0e}, first and second order {check.FIRST_ORDER_TOLERANCE:.0e})"
     )
-    return not failed
+    return failed

@@ -2,9 +2,10 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import ImageError
-from ..imaging.files import find_photos
+from ..imaging.files import find_photos, read_photo
 
 # In the packages' wheels, so nothing is downloaded. motorcycle_right shows what motorcycle_left does, and the
 # drawings, texts and microscope slides among the others are no photos.
@@ -14,6 +15,14 @@ TRAINING = {
 }
 HELD_OUT = {"skimage": "chelsea.png coffee.png"}
 FOLDERS = {"skimage": "data", "matplotlib": "mpl-data/sample_data"}
+
+
+class Photos(NamedTuple):
+    """(name, uint8 (H, W, 3)) pairs to train on, others held out to measure with; the names of those too small."""
+
+    training: list
+    held_out: list
+    small: list
 
 
 def packaged(names):
@@ -31,15 +40,24 @@ def packaged(names):
     return paths
 
 
-def training_photos(folder=None):
-    """(paths to train on, paths held out to measure with); without a folder, the packaged ones.
+def training_photos(folder=None, least=1):
+    """Photos of at least `least` pixels a side: of a folder, or by default the packaged ones.
 
-    Of a folder every tenth photo is held out, at least one; a single photo is both.
+    Of a folder every tenth of them is held out, and at least one. Raises ImageError if none is left to train on.
     """
     if folder is None:
-        return packaged(TRAINING), packaged(HELD_OUT)
-    paths = find_photos(folder)
-    if len(paths) == 1:
-        return paths, paths
-    held_out = paths[::10]
-    return [path for path in paths if path not in held_out], held_out
+        return Photos(list(map(named, packaged(TRAINING))), list(map(named, packaged(HELD_OUT))), [])
+    photos = list(map(named, find_photos(folder)))
+    large = [photo for photo in photos if min(photo[1].shape[:2]) >= least]
+    if len(large) < 2:
+        raise ImageError(
+            f"{folder}: {len(large)} of {len(photos)} photos here with at least {least} x {least} pixels: "
+            "a training needs two, one of them to measure with"
+        )
+    small = [name for name, rgb in photos if min(rgb.shape[:2]) < least]
+    return Photos([photo for i, photo in enumerate(large) if i % 10], large[::10], small)
+
+
+def named(path):
+    """(name, rgb) of the photo in a file, its transparency ignored."""
+    return path.name, read_photo(path)[0]

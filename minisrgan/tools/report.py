@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from ..imaging.files import write_whole
 from ..imaging.metrics import score
@@ -36,9 +37,9 @@ def draw_comparison(path, lr, hr, enlarged, border=4):
     for (name, (image, caption)), whole, detail in zip(panels.items(), *axes):
         whole.imshow(image)
         whole.set_title(name, fontsize=12)
+        whole.set_xlabel(caption, fontsize=10)  # which is of the whole photo
         whole.add_patch(Rectangle((left, top), DETAIL, DETAIL, fill=False, edgecolor="yellow", linewidth=1.2))
         detail.imshow(image[top : top + DETAIL, left : left + DETAIL], interpolation="nearest")
-        detail.set_xlabel(caption, fontsize=10)
         for each in (whole, detail):
             each.set(xticks=[], yticks=[])
     save_figure(figure, path)
@@ -59,8 +60,11 @@ def liveliest(image, side):
     return max(places, key=lambda p: contrast[p[0] : p[0] + side, p[1] : p[1] + side].sum())
 
 
-def draw_curves(path, rows):
-    """The log as pictures: losses, D's opinion, gradient norms, PSNR, over the steps of both stages."""
+def draw_curves(path, rows, bicubic=None):
+    """The log as pictures: losses, D's opinion, gradient norms, PSNR beside bicubic's, over the steps of both stages.
+
+    Rows may be missing, but not the last of the first stage.
+    """
     figure = Figure(figsize=(11, 7), layout="constrained")
     panels = [
         ("losses", ["loss_content", "loss_adversarial", "loss_d"], "log"),
@@ -68,18 +72,24 @@ def draw_curves(path, rows):
         ("gradient norms", ["grad_g", "grad_d"], "log"),
         ("PSNR of held-out photos, dB on Y", ["psnr"], "linear"),
     ]
-    gan = next((i for i, row in enumerate(rows) if row["stage"] == "gan"), None)
-    for axes, (title, columns, scale) in zip(figure.subplots(2, 2).flat, panels):
+    pretrained = max((int(row["step"]) for row in rows if row["stage"] == "pretrain"), default=0)
+    steps = [int(row["step"]) + pretrained * (row["stage"] == "gan") for row in rows]
+    gan = pretrained if pretrained and rows[-1]["stage"] == "gan" else None
+    for axes, (title, columns, scale) in zip(figure.subplots(2, 2, sharex=True).flat, panels):
         for column in columns:
-            points = [(i + 1, float(row[column])) for i, row in enumerate(rows) if row[column] != ""]
+            points = [(step, float(row[column])) for step, row in zip(steps, rows) if row[column] != ""]
             points = [(step, value) for step, value in points if value > 0 or scale == "linear"]
             if points:
                 axes.plot(*zip(*points), label=column, linewidth=1, marker="o" if column == "psnr" else None, ms=3)
+        if columns == ["psnr"] and bicubic is not None and np.isfinite(bicubic):
+            axes.axhline(bicubic, label="bicubic", color="grey", linestyle="--", linewidth=1)
         if axes.lines:
             axes.set_yscale(scale)
             axes.legend(fontsize=8)
         if gan:
             axes.axvline(gan + 0.5, color="grey", linestyle=":", linewidth=1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(labelbottom=True)  # which a shared axis hides
         axes.set_title(title, fontsize=11)
         axes.set_xlabel("step (dotted: the GAN stage begins)" if gan else "step", fontsize=9)
     save_figure(figure, path)

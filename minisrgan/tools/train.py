@@ -6,8 +6,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
-from ..errors import DivergedError, ImageError
-from ..imaging.files import read_photo
+from ..errors import DivergedError
 from ..imaging.metrics import score
 from ..training.trainer import STAGES
 from .evaluate import try_photo
@@ -15,6 +14,7 @@ from .report import draw_comparison, draw_curves
 
 LOOKS = 10  # how often in a stage held-out photos are measured, pictures drawn and the state saved
 LONGEST = 1000  # but at least every so many steps
+POINTS = 2000  # of the log that are drawn, about
 SHOWN = 256  # HR pixels: the middle of a held-out photo, which is what is measured as it goes
 
 
@@ -25,6 +25,7 @@ def train(run, trainer, held_out, stages, bar=True):
     Raises DivergedError where numbers cease to be finite; the last saved state stays.
     """
     photos = [middle(photo) for photo in held_out]
+    started = time.perf_counter() - run.seconds()
     if not run.checkpoint.exists():
         run.save(trainer)  # from now on the run can go on, wherever it is stopped
     for stage in stages:
@@ -32,14 +33,13 @@ def train(run, trainer, held_out, stages, bar=True):
             continue  # a resumed run is past it
         if trainer.stage != stage:
             trainer.start_stage(stage)
-        train_stage(run, trainer, photos, bar)
+        train_stage(run, trainer, photos, started, bar)
 
 
-def train_stage(run, trainer, photos, bar):
+def train_stage(run, trainer, photos, started, bar):
     steps = getattr(trainer.config, trainer.stage).steps
     take_step = {"pretrain": trainer.pretrain_step, "gan": trainer.gan_step}[trainer.stage]
     every = max(min(steps // LOOKS, LONGEST), 1)
-    started = time.perf_counter()
     with tqdm(total=steps, initial=trainer.step, desc=trainer.stage, unit="step", disable=not bar) as progress:
         while trainer.step < steps:
             with np.errstate(over="ignore", invalid="ignore"):  # what is no longer finite is found and named
@@ -47,13 +47,13 @@ def train_stage(run, trainer, photos, bar):
             if not math.isfinite(measured["loss_g"]):
                 raise DivergedError(f"step {trainer.step} of stage {trainer.stage}: the loss is no longer finite")
             if trainer.step % every == 0 or trainer.step == steps:
-                measured["psnr"] = look(run, trainer, photos)
+                measured["psnr"], bicubic = look(run, trainer, photos)
             measured["seconds"] = round(time.perf_counter() - started, 3)
             run.append([{"stage": trainer.stage, "step": trainer.step, **measured}])
             show(progress, measured)
             if "psnr" in measured:
                 run.save(trainer)
-                draw_curves(run.folder / "curves.png", run.rows())
+                draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)
 
 
 def show(progress, measured):
@@ -66,27 +66,16 @@ def show(progress, measured):
 
 
 def look(run, trainer, photos):
-    """Draw a sample picture; the mean PSNR on Y over the held-out photos."""
+    """Draw a sample picture; the mean PSNR on Y over the held-out photos, of the generator and of bicubic."""
     trials = [try_photo(trainer.generator, photo, trainer.device) for photo in photos]
-    trainer.generator.train()
     first, border = trials[0], trainer.config.generator.scale
     sample = run.folder / "samples" / f"{trainer.stage}-{trainer.step:06d}.png"
     draw_comparison(sample, first.lr, first.hr, {"bicubic": first.bicubic, f"step {trainer.step}": first.sr})
-    return float(np.mean([score(trial.sr, trial.hr, border).psnr_y for trial in trials]))
+    pairs = [[score(image, trial.hr, border).psnr_y for image in (trial.sr, trial.bicubic)] for trial in trials]
+    return np.mean(pairs, axis=0).tolist()
 
 
 def middle(photo):
     """The middle of a photo, at most SHOWN pixels on a side."""
     top, left = (max((size - SHOWN) // 2, 0) for size in photo.shape[:2])
     return photo[top : top + SHOWN, left : left + SHOWN]
-
-
-def read_held_out(paths, least):
-    """The photos with at least `least` pixels a side. Raises ImageError if that is none of them."""
-    photos = [photo for photo, _ in map(read_photo, paths) if min(photo.shape[:2]) >= least]
-    if not photos:
-        names = ", ".join(path.name for path in paths)
-        raise ImageError(
-            f"held out to measure PSNR, but smaller than {least} x {least}: {names}; leave such photos out"
-        )
-    return photos

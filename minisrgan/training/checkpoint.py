@@ -10,15 +10,28 @@ curves.png, samples/             pictures, drawn by the tools
 
 import csv
 import json
+from itertools import islice
 from pathlib import Path
 
 from ..errors import ConfigError, WeightsError
 from ..imaging.files import write_whole
 from ..models.weights import read_arrays, save_generator, write_arrays
 from .config import TrainConfig
+from .trainer import STAGES
 
 COLUMNS = "stage step rate loss_g loss_content loss_adversarial loss_d d_real d_fake grad_g grad_d psnr seconds".split()
 CHECKPOINT = "minisrgan checkpoint"
+ABOUT = {  # what config.json says beside the TrainConfig, and what it may say
+    "data": ("a folder or null", lambda data: data is None or isinstance(data, str)),
+    "stages": (
+        "pretrain, gan or both in this order",
+        lambda stages: isinstance(stages, list) and stages in ([*STAGES], *([stage] for stage in STAGES)),
+    ),
+    "photos": (
+        "a list of names",
+        lambda photos: isinstance(photos, list) and all(isinstance(name, str) for name in photos),
+    ),
+}
 
 
 class Run:
@@ -42,33 +55,68 @@ class Run:
 
     def check_new(self):
         """Raise ConfigError if the folder holds anything."""
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise ConfigError(f"{self.folder} is there already: choose another --out, or --resume {self.folder}")
+        if self.folder.is_file():
+            raise ConfigError(f"{self.folder} is there already, and is a file: name a folder with --out")
+        if self.folder.exists() and any(self.folder.iterdir()):
+            resume = f", or --resume {self.folder}" if (self.folder / "config.json").exists() else ""
+            raise ConfigError(f"{self.folder} is there already, and not empty: choose another --out{resume}")
 
     def config(self):
         """(TrainConfig, whatever else `create` was told). Raises ConfigError where the file is not one."""
         path = self.folder / "config.json"
         try:
             about = json.loads(path.read_text())
-            return TrainConfig.from_dict(about.pop("training")), about
+            config = TrainConfig.from_dict(about.pop("training"))
+            for name, (kind, fits) in ABOUT.items():
+                if not fits(about[name]):
+                    raise ConfigError(f"{name!r} is {kind}, not {json.dumps(about[name])}")
+        except (FileNotFoundError, NotADirectoryError):
+            raise ConfigError(
+                f"{self.folder} is not the folder of a run, which has a config.json: "
+                "name one that `minisrgan train` made"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{self.folder} is not the folder of a run: config.json: {error}") from None
+            problem = f"there is no {error} in it" if isinstance(error, KeyError) else error
+            raise ConfigError(f"{path}: not that of a run ({problem}): undo what was changed in it") from None
+        return config, about
 
     def append(self, rows):
         """Add measurements, {column: value} a step, to the log."""
         with open(self.log, "a", newline="") as file:
             csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
 
-    def rows(self):
-        """The log as a list of {column: text}, "" where nothing was measured."""
+    def rows(self, most=None):
+        """The log as a list of {column: text}, "" where nothing was measured.
+
+        `most` thins a longer log out to as many rows, evenly up to its last, and those with a PSNR.
+        """
         with open(self.log, newline="") as file:
-            return list(csv.DictReader(file))
+            length = sum(1 for _ in file) - 1 if most else 0  # 1: the header
+        every, psnr = max(-(-length // most), 1) if most else 1, COLUMNS.index("psnr")
+        with open(self.log, newline="") as file:
+            lines = (
+                line
+                for i, line in enumerate(islice(file, 1, None), 1)
+                if (length - i) % every == 0 or line.split(",")[psnr]  # cheaper than to read them all as CSV
+            )
+            return list(csv.DictReader(lines, COLUMNS))
+
+    def seconds(self):
+        """How long the training took up to the last row of the log."""
+        last = self.rows(most=1)[-1:]
+        return float(last[0]["seconds"]) if last else 0.0
 
     def save(self, trainer):
         """Write G by itself, and last the trainer's state: until then, a resumed run makes all of this again."""
+        about = {
+            "seed": trainer.config.seed,
+            "stage": trainer.stage,
+            "step": trainer.step,
+            "photos": len(trainer.photos),
+        }
         if trainer.stage == "pretrain":
-            save_generator(self.pretrained, trainer.generator)
-        save_generator(self.generator, trainer.generator)
+            save_generator(self.pretrained, trainer.generator, **about)
+        save_generator(self.generator, trainer.generator, **about)
         arrays = {
             f"{part}.{name}": array for part, owner in parts(trainer).items() for name, array in owner.state().items()
         }
@@ -84,9 +132,12 @@ class Run:
 
     def restore(self, trainer):
         """Set the trainer, of the same configuration, to the state last saved, and cut the log back to it."""
-        arrays, about = read_arrays(self.checkpoint)
+        for path in (self.checkpoint, self.log):
+            if not path.is_file():
+                raise WeightsError(f"{path}: there is no such file, and no going on without it: begin a run anew")
+        arrays, about = read_arrays(self.checkpoint, "without it the run cannot go on: begin one anew")
         if about.get("kind") != CHECKPOINT:
-            raise WeightsError(f"{self.checkpoint} is not a checkpoint of minisrgan")
+            raise WeightsError(f"{self.checkpoint} is not a checkpoint of minisrgan: begin a run anew")
         try:
             trainer.start_stage(about["stage"])
             trainer.step = about["step"]

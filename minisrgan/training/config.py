@@ -1,6 +1,6 @@
 """What a training is: the models, the batch, the two stages. Three of them have names."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from ..errors import ConfigError
 from ..models.discriminator import DiscriminatorConfig
@@ -20,6 +20,8 @@ class Stage:
             raise ConfigError(f"a stage has 0 steps or more, not {self.steps}")
         if not 0 < self.rate < 1:
             raise ConfigError(f"a learning rate is between 0 and 1, not {self.rate}")
+        if self.drop_at is not None and not 0 <= self.drop_at <= 1:
+            raise ConfigError(f"a learning rate drops at a fraction of the steps, from 0 to 1, not at {self.drop_at}")
 
     @property
     def drop_step(self):
@@ -59,9 +61,18 @@ class TrainConfig:
         """The configuration that `to_dict` wrote. Raises ConfigError for anything else."""
         parts = {"generator": GeneratorConfig, "discriminator": DiscriminatorConfig, "pretrain": Stage, "gan": Stage}
         try:
-            return cls(**values | {name: part(**values[name]) for name, part in parts.items()})
+            return typed(cls, values | {name: typed(part, values[name]) for name, part in parts.items()})
         except (KeyError, TypeError) as error:
             raise ConfigError(f"not a training configuration ({error})") from None
+
+
+def typed(cls, values):
+    """A `cls` of these values. Raises TypeError for one that is not of its field's type; 1 will do for 1.0."""
+    for field in fields(cls):
+        kinds = bool if field.type is bool else field.type | int
+        if field.name in values and not isinstance(values[field.name], kinds):
+            raise TypeError(f"{field.name} cannot be {values[field.name]!r}")
+    return cls(**values)
 
 
 PRESETS = {

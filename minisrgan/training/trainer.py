@@ -8,6 +8,7 @@ Stage 1, `pretrain_step`, teaches G alone to be near HR. Stage 2, `gan_step`, is
 """
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from ..models.discriminator import Discriminator
 from ..models.generator import Generator
 from ..nn import held
 from ..optim import Adam, step_down
+from .config import PRESETS
 
 STAGES = ("pretrain", "gan")
 
@@ -68,7 +70,13 @@ class Trainer:
     def start_from(self, generator):
         """Take on a trained generator's weights. Raises WeightsError for one of another configuration."""
         if generator.config != self.generator.config:
-            raise WeightsError(f"the weights are of {generator.config}; this training is of {self.generator.config}")
+            theirs, ours = asdict(generator.config), asdict(self.generator.config)
+            differing = [
+                f"{name} {theirs[name]}, this training {ours[name]}" for name in ours if theirs[name] != ours[name]
+            ]
+            fitting = [name for name, preset in PRESETS.items() if preset.generator == generator.config]
+            advice = f"train with --preset {fitting[0]}" if fitting else "name weights of the same preset"
+            raise WeightsError(f"the weights are of another generator ({'; '.join(differing)}): {advice}")
         self.generator.load_state(generator.state())
 
     def sample_hr(self):
