@@ -200,8 +200,8 @@ def launch_conv(x, w, bias, out, stride, padding, size, step=(1, 1), first=(0, 0
     (n, height, width, cin), (kh, kw, _, cout), (_, out_height, out_width, _) = x.shape, w.shape, out.shape
     if stride == step == (1, 1) and cout <= FEW < cin:
         blocks = n * -(-size[0] // 32) * -(-size[1] // 32)
-        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), threads(x, 16, 64), x, w, bias, out, n, height, width, cin,
-               kh, kw, cout, *size, *padding, FEW=cout, KH=kh, KW=kw)  # fmt: skip
+        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), threads(x, 16, 64), x, w, bias, out, n, height, width,
+               cin, kh, kw, cout, *size, *padding, FEW=cout, KH=kh, KW=kw)  # fmt: skip
         return
     blocks = -(-n * size[0] * size[1] // 64) * -(-cout // 64)
     launch("conv.cu", "conv2d", min(blocks, GRID), threads(x, 32, 128), x, w, bias, out, n, height, width, cin,
@@ -244,8 +244,8 @@ def launch_weight_gradient(x, g, kernel, stride, padding):
         n_parts = min(PARTS // 4, n * ho)
         part_rows = -(-n * ho // n_parts)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
-        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), threads(x, 16, 64), x, g, parts, n, height, width,
-               cin, kh, kw, cout, ho, wo, *padding, part_rows, n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
+        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), threads(x, 16, 64), x, g, parts, n, height,
+               width, cin, kh, kw, cout, ho, wo, *padding, part_rows, n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
     else:
         tiles = -(-kh * kw * cin // 64) * -(-cout // 64)
         part_pixels = max(-(-n * ho * wo * tiles // PARTS), 512) // 64 * 64
