@@ -50,7 +50,7 @@ inline I run_start(I n, unsigned part, unsigned parts) {
 
 // ---- Shared memory -----------------------------------------------------------------------------------
 //
-//     SHARED(real, tile, [ROWS][LANES]);    // __shared__ real tile[ROWS][LANES], aligned for Vec
+//     SHARED(real, tile, [8][LANES]);    // __shared__ real tile[8][LANES], aligned for Vec
 //     SHARED_DYNAMIC(real, tile);           // real *tile: as many bytes as the launch asked for
 //
 // Plain `__shared__ real tile[64];` works too, but on a CPU it is slower (the compiler looks up the address
@@ -114,18 +114,17 @@ static __device__ __forceinline__ void copy_async_wait() {
 
 // ---- Registers ---------------------------------------------------------------------------------------
 //
-// LANES: how many reals one vector holds; ROWS: how many such vectors of sums a thread can keep in
-// registers beside its operands. A tile of ROWS x LANES outputs a thread is a good start for a product.
+// LANES: how many reals one vector holds.
 #if !defined(CPU)
-constexpr int LANES = 16 / sizeof(real), ROWS = 8;
+constexpr int LANES = 16 / sizeof(real);
 #elif defined(__AVX512F__)
-constexpr int LANES = 64 / sizeof(real), ROWS = 16;
+constexpr int LANES = 64 / sizeof(real);
 #elif defined(__AVX__)
-constexpr int LANES = 32 / sizeof(real), ROWS = 8;
+constexpr int LANES = 32 / sizeof(real);
 #elif defined(__aarch64__)
-constexpr int LANES = 16 / sizeof(real), ROWS = 16;
+constexpr int LANES = 16 / sizeof(real);
 #else
-constexpr int LANES = 16 / sizeof(real), ROWS = 8;
+constexpr int LANES = 16 / sizeof(real);
 #endif
 
 // Before a loop of a constant number of steps over registers: an array in registers has no address to index.

@@ -15,8 +15,8 @@
 // multiply, wait. A number that was loaded from memory once is used TILE_M or TILE_N times, a number from
 // shared memory ROWS_M or COLS times. Blocks take tiles in turn, so that any grid is right.
 //
-// Memory traffic: x is read kh kw / stride^2 times (from the cache, but for the first), w once for each row of
-// tiles, y written once.
+// Memory traffic: x is read kh kw / stride^2 times for each column of tiles (from the cache, but for the first), w
+// once for each row of tiles, y written once.
 
 #ifdef NARROW  // tiles of half the width and twice the height, for not many outputs
 constexpr int WIDE = 1;

@@ -7,7 +7,7 @@
 //     y[p, q .. q + LANES, o] += x[p + i, q + j .. q + j + LANES, c] * w[i, j, c, o]
 //
 // A thread makes 2 rows x 2 vectors of pixels, for all FEW channels: 4 vectors loaded for 4 FEW multiplications.
-// The image is read once, and (BAND + KH)/BAND times more at the seams; y is written once.
+// Each number of the image is read (BAND + KH - 1)/BAND * (STRIP + KW - 1)/STRIP times; y is written once.
 
 #ifndef FEW  // the last layer of the paper's G
 #define FEW 3

@@ -13,10 +13,10 @@
 // of weights that are used 16 times each: it is bound by memory. So K is cut into parts, each with a C of its own,
 // and sum_parts adds them up in their order. No atomics: the same bits on every run. A batch of products is
 // the same thing, but for the sum.
-
-// Few rows.  With SKINNY the first factor has up to 16 rows, with NARROW the second has up to 16 columns. One row, or
-// one column, of threads has them all, so each number of the large factor is used by one thread alone. On a CPU it
-// goes straight to a register: a detour by shared memory would only cost.
+//
+// Few rows.  With SKINNY the first factor has up to 16 rows, with NARROW the second has up to 16 columns. On a CPU one
+// row, or one column, of threads has them all, so each number of the large factor is used by one thread alone. With
+// NARROW it then goes straight to a register: a detour by shared memory would only cost.
 
 #if defined(CPU) && defined(SKINNY)
 constexpr int THREADS_M = 1, THREADS_N = 4, ROWS_M = 16, VECS = 1, SLAB = 256;

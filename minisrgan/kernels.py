@@ -1,6 +1,6 @@
 """The CUDA kernels of kernels/*.cu: compiled for the device of their arrays, cached, checked and launched.
 
-    launch("prelu.cu", "prelu_forward", grid, block, x, slope, y, n, channels)
+    launch("channels.cu", "prelu_forward", grid, block, x, slope, y, rows, channels, rows_per_part)
 
 runs on the GPU if the arrays are CuPy's. If they are NumPy's, it runs what the system's C++ compiler makes of
 the same file. `real` is float or double, as the arrays are.
@@ -8,8 +8,8 @@ the same file. `real` is float or double, as the arrays are.
 CUDA itself checks nothing: a wrong dtype or a stride is read as if it were right, a wrong size runs over the
 end of an array. So every argument is first held against the kernel's signature, as the .cu text has it:
 
-    extern "C" __global__ void prelu_forward(const real *x /*[n]*/, const real *slope /*[channels]*/,
-                                             real *y /*[n]*/, int n, int channels)
+    extern "C" __global__ void prelu_forward(const real *x /*[rows*channels]*/, const real *slope /*[channels]*/,
+                                             real *y /*[rows*channels]*/, int rows, int channels, int rows_per_part)
 
 /*[...]*/ after a pointer says how many elements its array has, in terms of the kernel's integers.
 """
@@ -50,7 +50,7 @@ def launch(file, name, grid, block, *args, shared=0, **defines):
 
     args      the kernel's: contiguous arrays (None is a null pointer), ints and floats
     shared    bytes of dynamic shared memory for each block
-    defines   macros to compile the file with: ROWS=8 becomes -DROWS=8. The file has a default for each (#ifndef)
+    defines   macros to compile the file with: FEW=3 becomes -DFEW=3. The file must do without, or have a default
 
     Raises KernelError before anything runs if the kernel cannot take an argument.
     """

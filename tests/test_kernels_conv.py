@@ -107,8 +107,9 @@ def test_every_output_is_written_and_nothing_else(cin, cout, stride):
     assert all((end == 7).all() for end in (*ends, *dx_ends))
 
 
-def test_an_empty_batch():
-    x, w, g = (np.ones(shape, np.float32) for shape in ((0, 8, 8, 16), (3, 3, 16, 32), (0, 8, 8, 32)))
+@pytest.mark.parametrize("cout", [32, 3])
+def test_an_empty_batch(cout):
+    x, w, g = (np.ones(shape, np.float32) for shape in ((0, 8, 8, 16), (3, 3, 16, cout), (0, 8, 8, cout)))
     assert kernel(Conv2d, x, w, padding=1).shape == g.shape
     assert kernel(InputGrad, g, w, size=(8, 8), padding=1).shape == x.shape
     assert not kernel(WeightGrad, x, g, kernel=(3, 3), padding=1).any()
@@ -151,3 +152,8 @@ def test_the_same_bits_whoever_runs_first():
         for changed in settings
     }
     assert len(bits) == 1
+
+
+def test_a_bias_that_is_not_contiguous():
+    x, w, b = np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 2, 5), np.float32), np.arange(10, dtype=np.float32)[::2]
+    assert close(kernel(Conv2dBias, x, w, b, padding=1), Conv2dBias.forward(x, w, b, 1, 1), 18)

@@ -198,7 +198,7 @@ def threads(array, cpu, gpu):
 def launch_conv(x, w, bias, out, stride, padding, size, step=(1, 1), first=(0, 0)):
     """x ⋆ w + bias (or None), of `size` (Ho, Wo), into every step-th pixel of `out` from pixel `first` on."""
     (n, height, width, cin), (kh, kw, _, cout), (_, out_height, out_width, _) = x.shape, w.shape, out.shape
-    if stride == step == (1, 1) and cout <= FEW < cin:
+    if stride == step == (1, 1) and few_outputs(kh, kw, cin, cout):
         blocks = n * -(-size[0] // 32) * -(-size[1] // 32)
         launch("conv_few.cu", "conv2d_few", min(blocks, GRID), threads(x, 16, 64), x, w, bias, out, n, height, width,
                cin, kh, kw, cout, *size, *padding, FEW=cout, KH=kh, KW=kw)  # fmt: skip
@@ -206,6 +206,11 @@ def launch_conv(x, w, bias, out, stride, padding, size, step=(1, 1), first=(0, 0
     blocks = -(-n * size[0] * size[1] // 64) * -(-cout // 64)
     launch("conv.cu", "conv2d", min(blocks, GRID), threads(x, 32, 128), x, w, bias, out, n, height, width, cin,
            kh, kw, cout, *size, *stride, *padding, *step, *first, out_height, out_width, **narrow(cout))  # fmt: skip
+
+
+def few_outputs(kh, kw, cin, cout):
+    """Whether conv_few.cu is for this: its tile, with a halo as wide as the kernel, must fit into shared memory."""
+    return cout <= FEW < cin and max(kh, kw) <= 13
 
 
 def narrow(cout):
@@ -240,8 +245,8 @@ def remainder(a, kernel, stride, padding, size):
 def launch_weight_gradient(x, g, kernel, stride, padding):
     """The weight gradient, summed in parts that are then added in order: the same bits on every run."""
     (n, height, width, cin), (_, ho, wo, cout), (kh, kw), xp = x.shape, g.shape, kernel, array_module(x)
-    if stride == (1, 1) and cout <= FEW < cin:
-        n_parts = min(PARTS // 4, n * ho)
+    if stride == (1, 1) and few_outputs(kh, kw, cin, cout):
+        n_parts = max(min(PARTS // 4, n * ho), 1)
         part_rows = -(-n * ho // n_parts)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
         launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), threads(x, 16, 64), x, g, parts, n, height,
@@ -290,6 +295,7 @@ class Conv2dBias(Op):
     def kernel(x, w, b, stride=1, padding=0):
         stride, padding, ho, wo = check_geometry(x.shape, w.shape, stride, padding)
         out = array_module(x).empty((len(x), ho, wo, w.shape[3]), x.dtype)
+        b = None if b is None else contiguous(b)
         launch_conv(contiguous(x), contiguous(w), b, out, stride, padding, (ho, wo))
         return out
 

@@ -85,7 +85,7 @@ def load_nvrtc(load=ctypes.CDLL):
             return load(str(path))
         except OSError:
             continue
-    raise DeviceError("NVRTC is not installed: pip install nvidia-cuda-nvrtc")
+    raise DeviceError("NVRTC is not installed: .venv/bin/python -m pip install nvidia-cuda-nvrtc")
 
 
 def compile_cuda(nvrtc, name, source, options):
