@@ -6,7 +6,7 @@
 // block gathers the piece that it needs into shared memory ("implicit GEMM").
 //
 //     conv2d             Y = A W        also the input gradient, with weights from turn_weights
-//     weight_grad        W = A^T G      in parts, each of some pixels; sum_parts adds them in a fixed order
+//     weight_grad        W = A^T G      in parts, each of some pixels; elementwise.cu adds them in order
 //
 // Few output channels would leave most of a tile empty: conv_few.cu is for those.
 //
@@ -244,15 +244,5 @@ weight_grad(const real *x /*[n*height*width*cin]*/, const real *g /*[n*out_h*out
                 if (o >= cout || k0 + row + r >= depth) break;
                 sums.of[r][v].store_edge(parts + ((long long)part * depth + k0 + row + r) * cout + o, cout - o, whole);
             }
-    }
-}
-
-// w = the sum of the parts, in their order: the same bits on every run.
-extern "C" __global__ void sum_parts(const real *parts /*[n_parts*count]*/, real *w /*[count]*/, int count,
-                                     int n_parts) {
-    FOR_EACH(e, count) {
-        real total = parts[e];
-        for (int part = 1; part < n_parts; ++part) total += parts[(long long)part * count + e];
-        w[e] = total;
     }
 }

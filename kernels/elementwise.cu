@@ -51,3 +51,12 @@ extern "C" __global__ void squared_error_backward(const real *a /*[n]*/, const r
     real weight = factor * g[0];
     FOR_EACH(i, n) y[i] = weight * (a[i] - b[i]);
 }
+
+// y = the sum of the parts, in their order: the same bits on every run
+extern "C" __global__ void sum_parts(const real *parts /*[n_parts*n]*/, real *y /*[n]*/, int n, int n_parts) {
+    FOR_EACH(i, n) {
+        real total = parts[i];
+        for (int part = 1; part < n_parts; ++part) total += parts[(long long)part * n + i];
+        y[i] = total;
+    }
+}

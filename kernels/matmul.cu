@@ -11,7 +11,7 @@
 //
 // Split K.  The dense layer of D is 16 x 18432 times 18432 x 1024: one row of tiles, so too few blocks, and 75 MB
 // of weights that are used 16 times each: it is bound by memory. So K is cut into parts, each with a C of its own,
-// and sum_parts adds them up in their order. No atomics: the same bits on every run. A batch of products is
+// and elementwise.cu's sum_parts adds them up in their order. No atomics: the same bits on every run. A batch of products is
 // the same thing, but for the sum.
 //
 // Few rows.  With SKINNY the first factor has up to 16 rows, with NARROW the second has up to 16 columns. On a CPU one
@@ -133,15 +133,5 @@ matmul(const real *a, const real *b, real *c /*[count*m*n]*/, int m, int n, int 
                         if (lane < left) to[(long long)lane * c_column] = sum[r][v].lane[lane];
                 }
             }
-    }
-}
-
-// c = the sum of the parts, in their order.
-extern "C" __global__ void sum_parts(const real *parts /*[count*n_parts]*/, real *c /*[count]*/, int count,
-                                     int n_parts) {
-    FOR_EACH(i, count) {
-        real total = parts[i];
-        for (int part = 1; part < n_parts; ++part) total += parts[(long long)part * count + i];
-        c[i] = total;
     }
 }

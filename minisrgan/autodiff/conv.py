@@ -16,12 +16,11 @@ output pixel's receptive field is a row, so that x ⋆ w = windows(x) @ w. A blo
 copied out of that view ("im2col"), few enough to be in the cache still when BLAS reads them.
 """
 
-import numpy as np
-
 from ..arrays import array_module, as_strided
 from ..errors import ShapeError
 from ..kernels import contiguous, elementwise_grid, launch
 from .tensor import Op
+from .tiles import sum_parts, threads
 
 BLOCK = 1 << 21  # elements of im2col at once: 8 MB of float32, which a large last-level cache holds
 GRID, PARTS = 1024, 64  # the most blocks of a launch, and about how many a weight gradient is divided into
@@ -190,11 +189,6 @@ def check_cotangent(g_shape, expected):
 # ---- The kernels of conv.cu and conv_few.cu -----------------------------------------------------------
 
 
-def threads(array, cpu, gpu):
-    """Threads of a block, as the kernel's file has it: few on a CPU, each with a large tile of its own."""
-    return cpu if array_module(array) is np else gpu
-
-
 def launch_conv(x, w, bias, out, stride, padding, size, step=(1, 1), first=(0, 0)):
     """x ⋆ w + bias (or None), of `size` (Ho, Wo), into every step-th pixel of `out` from pixel `first` on."""
     (n, height, width, cin), (kh, kw, _, cout), (_, out_height, out_width, _) = x.shape, w.shape, out.shape
@@ -258,11 +252,7 @@ def launch_weight_gradient(x, g, kernel, stride, padding):
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
         launch("conv.cu", "weight_grad", min(tiles * n_parts, GRID), threads(x, 32, 128), x, g, parts, n, height, width,
                cin, kh, kw, cout, ho, wo, *stride, *padding, part_pixels, n_parts, **narrow(cout))  # fmt: skip
-    if n_parts == 1:
-        return parts[0]
-    out = xp.empty(parts.shape[1:], x.dtype)
-    launch("conv.cu", "sum_parts", *elementwise_grid(out.size, out), parts, out, out.size, n_parts)
-    return out
+    return sum_parts(parts)
 
 
 class Conv2d(Op):

@@ -4,8 +4,9 @@ from numbers import Integral
 
 from ..arrays import array_module
 from ..errors import ShapeError
-from ..kernels import contiguous, elementwise_grid, launch
+from ..kernels import contiguous, launch
 from .tensor import Op, Tensor
+from .tiles import sum_parts, threads
 
 
 class MatMul(Op):
@@ -51,11 +52,7 @@ def matrix_product(x, y):
         multiply(x, y, out, m, n, k, x_row, x_column, y_row, 1, n, 1, x_next, y_next, depth, parts)
     else:  # Cᵀ = Bᵀ Aᵀ, so that it is the rows of the weights that lie in memory as rows
         multiply(y, x, out, n, m, k, y_column, y_row, x_column, x_row, 1, n, y_next, x_next, depth, parts)
-    if parts == 1:
-        return out[0]
-    product = array_module(x).empty((m, n), x.dtype)
-    launch("matmul.cu", "sum_parts", *elementwise_grid(m * n, out), out, product, m * n, parts)
-    return product
+    return sum_parts(out)
 
 
 def with_strides(x):
@@ -72,8 +69,8 @@ def tiles(m, n):
 def multiply(a, b, out, m, n, k, *steps):
     """Launch matmul.cu's matmul, whose other arguments `steps` are; the last is how many products there are."""
     shape = {"SKINNY": 1} if m <= 16 else {"NARROW": 1} if n <= 16 else {}
-    threads = (4 if shape else 16) if array_module(out).__name__ == "numpy" else 64
-    launch("matmul.cu", "matmul", tiles(m, n) * steps[-1], threads, a, b, out, m, n, k, *steps, **shape)
+    block = threads(out, 4 if shape else 16, 64)
+    launch("matmul.cu", "matmul", tiles(m, n) * steps[-1], block, a, b, out, m, n, k, *steps, **shape)
 
 
 def swap_last(x):

@@ -44,6 +44,20 @@ def map_elements(name, *inputs):
     return out
 
 
+def threads(array, cpu, gpu):
+    """Threads of a block, as the kernel's file has it: few on a CPU, each with a large tile of its own."""
+    return gpu if array_module(array).__name__ == "cupy" else cpu
+
+
+def sum_parts(parts):
+    """The sum along the first axis, in order: the same bits on every run."""
+    if len(parts) == 1:
+        return parts[0]
+    out = empty_like(parts[0])
+    launch("elementwise.cu", "sum_parts", *elementwise_grid(out.size, out), parts, out, out.size, len(parts))
+    return out
+
+
 def cut(rows, channels, x):
     """(grid, block, rows of a part) for a matrix of rows × channels."""
     here = machine(x)

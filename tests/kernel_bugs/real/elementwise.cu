@@ -58,7 +58,17 @@ void check_limits() {
     expect("softplus", {0, 0, real(log(real(2))), 1000, inf});
 }
 
+void check_sum_parts(int n, int n_parts) {
+    auto parts = numbers(n_parts * n), y = nothing(n);
+    std::vector<real> want(n);
+    for (int e = 0; e < n_parts * n; ++e) want[e % n] += parts[e];
+    launch<sum_parts>({3, 1, 1}, {4, 1, 1}, parts.data(), y.data(), n, n_parts);
+    expect_equal(y, want, "sum_parts");
+}
+
 int main() {
+    check_sum_parts(1003, 5);
+    check_sum_parts(7, 1);
     check(1000, {3, 1, 1}, {2, 1, 1});
     check(5, {4, 1, 1}, {32, 1, 1});
     check(1, {1, 1, 1}, {1, 1, 1});
