@@ -152,7 +152,9 @@ struct Vec {
     __forceinline__ void fma(real s, const Vec &b) { lane += s * b.lane; }
     __forceinline__ void fma(const Vec &a, const Vec &b) { lane += a.lane * b.lane; }
     friend __forceinline__ Vec operator+(const Vec &a, const Vec &b) { return {a.lane + b.lane}; }
+    friend __forceinline__ Vec operator-(const Vec &a, const Vec &b) { return {a.lane - b.lane}; }
     friend __forceinline__ Vec operator*(const Vec &a, const Vec &b) { return {a.lane * b.lane}; }
+    friend __forceinline__ Vec operator*(real s, const Vec &b) { return {s * b.lane}; }
     // In each lane: a where x > 0, else b.
     static __forceinline__ Vec where_positive(const Vec &x, const Vec &a, const Vec &b) {
         return {x.lane > Register{} ? a.lane : b.lane};
@@ -194,9 +196,19 @@ struct Vec {
         for (int i = 0; i < N; ++i) v.lane[i] = a.lane[i] + b.lane[i];
         return v;
     }
+    friend __device__ __forceinline__ Vec operator-(const Vec &a, const Vec &b) {
+        Vec v;
+        for (int i = 0; i < N; ++i) v.lane[i] = a.lane[i] - b.lane[i];
+        return v;
+    }
     friend __device__ __forceinline__ Vec operator*(const Vec &a, const Vec &b) {
         Vec v;
         for (int i = 0; i < N; ++i) v.lane[i] = a.lane[i] * b.lane[i];
+        return v;
+    }
+    friend __device__ __forceinline__ Vec operator*(real s, const Vec &b) {
+        Vec v;
+        for (int i = 0; i < N; ++i) v.lane[i] = s * b.lane[i];
         return v;
     }
     static __device__ __forceinline__ Vec where_positive(const Vec &x, const Vec &a, const Vec &b) {

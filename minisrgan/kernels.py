@@ -79,6 +79,11 @@ def elementwise_grid(n, array):
     return 4 * runtime().kernel_threads(), 1  # a few blocks a thread: who is done early takes another one
 
 
+def resident_blocks(array):
+    """About how many blocks run at the same time on the device that `array` is on."""
+    return runtime().kernel_threads() if isinstance(array, np.ndarray) else 256
+
+
 def contiguous(array):
     """`array` in the layout that kernels want, rows in C order from an aligned address; copied if it has another."""
     if not array.flags.c_contiguous or address(array) % ALIGNMENT:

@@ -18,12 +18,11 @@ copied out of that view ("im2col"), few enough to be in the cache still when BLA
 
 from ..arrays import array_module, as_strided
 from ..errors import ShapeError
-from ..kernels import contiguous, elementwise_grid, launch
+from ..kernels import contiguous
+from .conv_kernels import launch_conv, launch_input_gradient, launch_weight_gradient
 from .tensor import Op
-from .tiles import sum_parts, threads
 
 BLOCK = 1 << 21  # elements of im2col at once: 8 MB of float32, which a large last-level cache holds
-GRID, PARTS = 1024, 64  # the most blocks of a launch, and about how many a weight gradient is divided into
 FEW = 8  # output channels, up to which it pays to multiply first and shift afterwards
 
 
@@ -186,75 +185,6 @@ def check_cotangent(g_shape, expected):
         raise ShapeError(f"the cotangent is {tuple(g_shape)} where the output is {tuple(expected)}")
 
 
-# ---- The kernels of conv.cu and conv_few.cu -----------------------------------------------------------
-
-
-def launch_conv(x, w, bias, out, stride, padding, size, step=(1, 1), first=(0, 0)):
-    """x ⋆ w + bias (or None), of `size` (Ho, Wo), into every step-th pixel of `out` from pixel `first` on."""
-    (n, height, width, cin), (kh, kw, _, cout), (_, out_height, out_width, _) = x.shape, w.shape, out.shape
-    if stride == step == (1, 1) and few_outputs(kh, kw, cin, cout):
-        blocks = n * -(-size[0] // 32) * -(-size[1] // 32)
-        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), threads(x, 16, 64), x, w, bias, out, n, height, width,
-               cin, kh, kw, cout, *size, *padding, FEW=cout, KH=kh, KW=kw)  # fmt: skip
-        return
-    blocks = -(-n * size[0] * size[1] // 64) * -(-cout // 64)
-    launch("conv.cu", "conv2d", min(blocks, GRID), threads(x, 32, 128), x, w, bias, out, n, height, width, cin,
-           kh, kw, cout, *size, *stride, *padding, *step, *first, out_height, out_width, **narrow(cout))  # fmt: skip
-
-
-def few_outputs(kh, kw, cin, cout):
-    """Whether conv_few.cu is for this: its tile, with a halo as wide as the kernel, must fit into shared memory."""
-    return cout <= FEW < cin and max(kh, kw) <= 13
-
-
-def narrow(cout):
-    """Tiles of half the width, and twice the height, where outputs would not fill a whole one."""
-    return {"NARROW": 1} if cout <= 32 else {}
-
-
-def launch_input_gradient(g, w, out, stride, padding):
-    """Fill `out` with the gradient at x: for each remainder (a, b) of its pixels by the stride, a convolution of g.
-
-    Pixel Y of x meets output p by the taps i = Y + P - s·p: those with i ≡ a = (Y + P) mod s, kh' of them. So with
-    u = (Y + P - a)/s the pixels of one remainder are a convolution of g with those taps turned: padding kh' - 1 - u.
-    """
-    (kh, kw, cin, cout), xp = w.shape, array_module(w)
-    for a in range(stride[0]):
-        for b in range(stride[1]):
-            axes = [remainder(*axis) for axis in zip((a, b), (kh, kw), stride, padding, out.shape[1:3])]
-            taps, first, size, offset = zip(*axes)
-            turned = xp.empty((*taps, cout, cin), w.dtype)
-            launch("conv.cu", "turn_weights", *elementwise_grid(turned.size, w), w, turned, kh, kw, cin, cout,
-                   a, b, *stride, *taps)  # fmt: skip
-            if min(size) > 0:
-                launch_conv(g, turned, None, out, (1, 1), offset, size, stride, first)
-
-
-def remainder(a, kernel, stride, padding, size):
-    """On one axis: (taps kh', first pixel, number of pixels, padding) of the remainder a."""
-    taps, first = len(range(a, kernel, stride)), (a - padding) % stride
-    return taps, first, len(range(first, size, stride)), taps - 1 - (first + padding - a) // stride
-
-
-def launch_weight_gradient(x, g, kernel, stride, padding):
-    """The weight gradient, summed in parts that are then added in order: the same bits on every run."""
-    (n, height, width, cin), (_, ho, wo, cout), (kh, kw), xp = x.shape, g.shape, kernel, array_module(x)
-    if stride == (1, 1) and few_outputs(kh, kw, cin, cout):
-        n_parts = max(min(PARTS // 4, n * ho), 1)
-        part_rows = -(-n * ho // n_parts)
-        parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
-        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), threads(x, 16, 64), x, g, parts, n, height,
-               width, cin, kh, kw, cout, ho, wo, *padding, part_rows, n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
-    else:
-        tiles = -(-kh * kw * cin // 64) * -(-cout // 64)
-        part_pixels = max(-(-n * ho * wo * tiles // PARTS), 512) // 64 * 64
-        n_parts = max(-(-n * ho * wo // part_pixels), 1)
-        parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
-        launch("conv.cu", "weight_grad", min(tiles * n_parts, GRID), threads(x, 32, 128), x, g, parts, n, height, width,
-               cin, kh, kw, cout, ho, wo, *stride, *padding, part_pixels, n_parts, **narrow(cout))  # fmt: skip
-    return sum_parts(parts)
-
-
 class Conv2d(Op):
     """y[n, p, q, o] = Σ_ijc x[n, s·p + i - P, s·q + j - P, c] · w[i, j, c, o]."""
 
@@ -286,7 +216,7 @@ class Conv2dBias(Op):
         stride, padding, ho, wo = check_geometry(x.shape, w.shape, stride, padding)
         out = array_module(x).empty((len(x), ho, wo, w.shape[3]), x.dtype)
         b = None if b is None else contiguous(b)
-        launch_conv(contiguous(x), contiguous(w), b, out, stride, padding, (ho, wo))
+        launch_conv(contiguous(x), contiguous(w), b, out, stride, padding)
         return out
 
     def vjp(g, out, x, w, b, stride=1, padding=0):

@@ -1,0 +1,345 @@
+// Convolution of 3 x 3 at stride 1 with a quarter of the multiplications: Winograd's F(4x4, 3x3).
+// Lavin and Gray 2016, "Fast algorithms for convolutional neural networks", algorithm 1.
+//
+// A convolution is a product of polynomials, and a polynomial is known by its values at a few points, where a product
+// is one multiplication each. Along a line, 4 outputs of 3 taps need 6 points, not 12 products; over a square of
+// 4 x 4 outputs they need 36 products, not 144:
+//
+//     Y = A^T [ (G w G^T) * (B^T d B) ] A        d: 6 x 6 pixels, w: 3 x 3 taps, Y: 4 x 4 outputs, *: number by number
+//
+// Summed over the input channels, each of the 36 products is a matrix product: (tiles x Cin) (Cin x Cout).
+//
+//     winograd_conv2d         d -> V = B^T d B,  M = V U,  M -> Y = A^T M A, with U = G w G^T from winograd_weights
+//     winograd_weight_grad    dU = V^T W with W = A g A^T, the adjoint of that in U; dW = G^T dU G by winograd_finish
+//
+// The points are 0, +-P, +-Q and infinity. P = 5/8 and Q = 3/2 round less than the usual 1 and 2: in float32 the
+// result is off by 8e-7 of its norm at 64 channels, against 2e-7 of the direct sum and 2e-6 of the usual points.
+//
+// Threads.  A block takes `chunk` tiles at a time through three phases with barriers between them: transform the
+// image, multiply, transform back. In the transforms a thread has one tile and a vector of channels, in the product
+// ROWS x PANEL sums in registers. Blocks take chunks in turn, so that any grid is right.
+//
+// Memory traffic: x is read 36/16 times (from the cache, but for the first), y written once. V and M are a block's
+// own `scratch`, which is small enough for the second-level cache. U is read once for each chunk.
+
+constexpr real P = 0.625, Q = 1.5, P2 = P * P, Q2 = Q * Q;
+constexpr int POINTS = 36;
+
+#ifdef CPU
+constexpr int WIDTH = LANES, VECS = 2;  // WIDTH: channels that a transforming thread has
+#if defined(__AVX512F__)
+constexpr int ROWS = 12, ROWS_C = 8;  // of 32 registers; ROWS_C of channels, in the weight gradient: a divisor of PAD
+#elif defined(__AVX__)
+constexpr int ROWS = 6, ROWS_C = 4;  // of 16
+#else
+constexpr int ROWS = 8, ROWS_C = 8;
+#endif
+#else
+constexpr int WIDTH = 1, VECS = 2, ROWS = 8, ROWS_C = 8;
+#endif
+constexpr int PANEL = LANES * VECS;
+typedef Vec<LANES> V;
+typedef Vec<WIDTH> Channels;
+
+__device__ __forceinline__ int round_up(int n, int unit) { return (n + unit - 1) / unit * unit; }
+
+// ---- The transforms along a line ---------------------------------------------------------------------
+
+// B^T d: row k is (x - a_0) ... without (x - a_k), by the powers of x. Each pair +-a shares its even and its odd half.
+template <class T>
+__device__ __forceinline__ void transform_image(T (&d)[6]) {
+    T even_p = d[4] - Q2 * d[2], odd_p = P * (d[3] - Q2 * d[1]);
+    T even_q = d[4] - P2 * d[2], odd_q = Q * (d[3] - P2 * d[1]);
+    d[0] = (P2 * Q2) * d[0] - (P2 + Q2) * d[2] + d[4];
+    d[5] = (P2 * Q2) * d[1] - (P2 + Q2) * d[3] + d[5];
+    d[1] = even_p + odd_p;
+    d[2] = even_p - odd_p;
+    d[3] = even_q + odd_q;
+    d[4] = even_q - odd_q;
+}
+
+// A^T m, the adjoint of transform_cotangent: 6 values to 4 outputs.
+template <class T>
+__device__ __forceinline__ void transform_output(T (&m)[6]) {
+    T sum_p = m[1] + m[2], difference_p = m[1] - m[2], sum_q = m[3] + m[4], difference_q = m[3] - m[4];
+    m[0] = m[0] + sum_p + sum_q;
+    m[1] = P * difference_p + Q * difference_q;
+    m[2] = P2 * sum_p + Q2 * sum_q;
+    m[3] = (P * P2) * difference_p + (Q * Q2) * difference_q + m[5];
+}
+
+// A g: the polynomial with the 4 coefficients g, at the 6 points.
+template <class T>
+__device__ __forceinline__ void transform_cotangent(T (&g)[6]) {
+    T even_p = g[0] + P2 * g[2], odd_p = P * g[1] + (P * P2) * g[3];
+    T even_q = g[0] + Q2 * g[2], odd_q = Q * g[1] + (Q * Q2) * g[3];
+    g[5] = g[3];
+    g[1] = even_p + odd_p;
+    g[2] = even_p - odd_p;
+    g[3] = even_q + odd_q;
+    g[4] = even_q - odd_q;
+}
+
+// G w: the polynomial with the 3 coefficients w, at the 6 points, each divided by the product of its differences.
+constexpr real AT_0 = 1 / (P2 * Q2), AT_P = 1 / (2 * P2 * (P2 - Q2)), AT_Q = 1 / (2 * Q2 * (Q2 - P2));
+template <class T>
+__device__ __forceinline__ void transform_weights(T (&w)[6]) {
+    T even_p = AT_P * w[0] + (AT_P * P2) * w[2], odd_p = (AT_P * P) * w[1];
+    T even_q = AT_Q * w[0] + (AT_Q * Q2) * w[2], odd_q = (AT_Q * Q) * w[1];
+    w[0] = AT_0 * w[0];
+    w[5] = w[2];
+    w[1] = even_p + odd_p;
+    w[2] = even_p - odd_p;
+    w[3] = even_q + odd_q;
+    w[4] = even_q - odd_q;
+}
+
+// G^T u, the adjoint of that.
+template <class T>
+__device__ __forceinline__ void transform_weights_back(T (&u)[6]) {
+    T sum_p = AT_P * (u[1] + u[2]), difference_p = AT_P * (u[1] - u[2]);
+    T sum_q = AT_Q * (u[3] + u[4]), difference_q = AT_Q * (u[3] - u[4]);
+    u[0] = AT_0 * u[0] + sum_p + sum_q;
+    u[1] = P * difference_p + Q * difference_q;
+    u[2] = P2 * sum_p + Q2 * sum_q + u[5];
+}
+
+// Both sides of a square: `transform` down the first `columns` columns, then along the first `rows` rows.
+#define TRANSFORM_SQUARE(transform, square, columns, rows)                               \
+    do {                                                                                 \
+        UNROLL for (int j_ = 0; j_ < columns; ++j_) {                                    \
+            Channels line_[6];                                                           \
+            UNROLL for (int i_ = 0; i_ < 6; ++i_) line_[i_] = square[i_][j_];            \
+            transform(line_);                                                            \
+            UNROLL for (int i_ = 0; i_ < 6; ++i_) square[i_][j_] = line_[i_];            \
+        }                                                                                \
+        UNROLL for (int i_ = 0; i_ < rows; ++i_) transform(square[i_]);                  \
+    } while (0)
+
+// ---- Tiles -------------------------------------------------------------------------------------------
+
+// An image of height x width pixels, and the tiles of outputs that its convolution is cut into.
+struct Tiles {
+    int height, width, out_h, out_w, pad_y, pad_x, down, across, count;
+};
+
+__device__ __forceinline__ Tiles tiles_of(int n, int height, int width, int out_h, int out_w, int pad_y, int pad_x) {
+    int down = (out_h + 3) / 4, across = (out_w + 3) / 4;
+    return {height, width, out_h, out_w, pad_y, pad_x, down, across, n * down * across};
+}
+
+// V[point][t][c] = B^T d B for tiles first .. first + chunk and channels c < depth; zeros beyond the last of either.
+__device__ __forceinline__ void transform_images(const Tiles &tiles, const real *x, real *v, int first, int chunk,
+                                                 int channels, int depth) {
+    int vectors = depth / WIDTH;
+    bool whole = channels % LANES == 0;
+    for (int unit = threadIdx.x; unit < chunk * vectors; unit += blockDim.x) {
+        int t = unit / vectors, c = unit % vectors * WIDTH, tile = first + t;
+        bool real_one = tile < tiles.count && c < channels;
+        int row = tile / tiles.across % tiles.down * 4 - tiles.pad_y, column = tile % tiles.across * 4 - tiles.pad_x;
+        int image = tile / tiles.across / tiles.down;
+        Channels d[6][6];
+        for (int i = 0; i < 6; ++i)
+            UNROLL for (int j = 0; j < 6; ++j) {
+                bool in = real_one && unsigned(row + i) < unsigned(tiles.height) && unsigned(column + j) < unsigned(tiles.width);
+                int at = ((image * tiles.height + row + i) * tiles.width + column + j) * channels + c;
+                d[i][j] = in ? Channels::load_edge(x + at, channels - c, whole) : Channels::broadcast(0);
+            }
+        TRANSFORM_SQUARE(transform_image, d, 6, 6);
+        real *to = v + (long long)t * depth + c;
+        for (int i = 0; i < 6; ++i)
+            UNROLL for (int j = 0; j < 6; ++j) d[i][j].store(to + (long long)(i * 6 + j) * chunk * depth);
+    }
+}
+
+// W[point][t][o] = A g A^T for the same tiles of the cotangent, `span` channels from `from` on.
+__device__ __forceinline__ void transform_cotangents(const Tiles &tiles, const real *g, real *w, int first, int chunk,
+                                                     int channels, int from, int span) {
+    int vectors = span / WIDTH;
+    bool whole = channels % LANES == 0;
+    for (int unit = threadIdx.x; unit < chunk * vectors; unit += blockDim.x) {
+        int t = unit / vectors, c = unit % vectors * WIDTH, o = from + c, tile = first + t;
+        bool real_one = tile < tiles.count && o < channels;
+        int row = tile / tiles.across % tiles.down * 4, column = tile % tiles.across * 4;
+        int image = tile / tiles.across / tiles.down;
+        Channels d[6][6];
+        for (int i = 0; i < 4; ++i)
+            UNROLL for (int j = 0; j < 4; ++j) {
+                bool in = real_one && row + i < tiles.out_h && column + j < tiles.out_w;
+                int at = ((image * tiles.out_h + row + i) * tiles.out_w + column + j) * channels + o;
+                d[i][j] = in ? Channels::load_edge(g + at, channels - o, whole) : Channels::broadcast(0);
+            }
+        TRANSFORM_SQUARE(transform_cotangent, d, 4, 6);
+        real *to = w + (long long)t * span + c;
+        for (int i = 0; i < 6; ++i)
+            UNROLL for (int j = 0; j < 6; ++j) d[i][j].store(to + (long long)(i * 6 + j) * chunk * span);
+    }
+}
+
+// y = A^T M A + bias for those tiles, `span` channels from `from` on.
+__device__ __forceinline__ void transform_outputs(const Tiles &tiles, const real *m, const real *bias, real *y, int first,
+                                                  int chunk, int channels, int from, int span) {
+    int vectors = span / WIDTH;
+    bool whole = channels % LANES == 0;
+    for (int unit = threadIdx.x; unit < chunk * vectors; unit += blockDim.x) {
+        int t = unit / vectors, c = unit % vectors * WIDTH, o = from + c, tile = first + t;
+        if (tile >= tiles.count || o >= channels) continue;
+        int row = tile / tiles.across % tiles.down * 4, column = tile % tiles.across * 4;
+        int image = tile / tiles.across / tiles.down;
+        Channels d[6][6];
+        const real *source = m + (long long)t * span + c;
+        for (int i = 0; i < 6; ++i)
+            UNROLL for (int j = 0; j < 6; ++j) d[i][j] = Channels::load(source + (long long)(i * 6 + j) * chunk * span);
+        TRANSFORM_SQUARE(transform_output, d, 6, 4);
+        Channels plus = bias ? Channels::load_edge(bias + o, channels - o, whole) : Channels::broadcast(0);
+        for (int i = 0; i < 4 && row + i < tiles.out_h; ++i)
+            for (int j = 0; j < 4 && column + j < tiles.out_w; ++j) {
+                int at = ((image * tiles.out_h + row + i) * tiles.out_w + column + j) * channels + o;
+                (d[i][j] + plus).store_edge(y + at, channels - o, whole);
+            }
+    }
+}
+
+// ---- The products ------------------------------------------------------------------------------------
+
+// sums (R x PANEL) += the product of R rows of `left` and a panel of `right`, `depth` deep. Number k of row r of left is
+// left[r row_step + k k_step]; row k of right begins at right + k right_step.
+template <int R>
+struct Sums {
+    V of[R][VECS];
+    __device__ __forceinline__ void clear() {
+        UNROLL for (int r = 0; r < R; ++r)
+            UNROLL for (int v = 0; v < VECS; ++v) of[r][v] = V::broadcast(0);
+    }
+    __device__ __forceinline__ void load(const real *from, int step) {
+        UNROLL for (int r = 0; r < R; ++r)
+            UNROLL for (int v = 0; v < VECS; ++v) of[r][v] = V::load(from + (long long)r * step + v * LANES);
+    }
+    __device__ __forceinline__ void store(real *to, int step) const {
+        UNROLL for (int r = 0; r < R; ++r)
+            UNROLL for (int v = 0; v < VECS; ++v) of[r][v].store(to + (long long)r * step + v * LANES);
+    }
+    __device__ __forceinline__ void add_product(const real *left, int row_step, int k_step, const real *right,
+                                                int right_step, int depth) {
+        for (int k = 0; k < depth; ++k, left += k_step, right += right_step) {
+            V b[VECS];
+            UNROLL for (int v = 0; v < VECS; ++v) b[v] = V::load(right + v * LANES);
+            UNROLL for (int r = 0; r < R; ++r) {
+                real a = left[r * row_step];
+                UNROLL for (int v = 0; v < VECS; ++v) of[r][v].fma(a, b[v]);
+            }
+        }
+    }
+};
+
+// ---- Kernels -----------------------------------------------------------------------------------------
+
+// U = G w G^T, in panels: U[point][panel][c][PANEL], with zeros for outputs beyond the last. `turned`: of the weights
+// turned by 180 degrees and transposed, which make the input gradient a convolution, w'[i, j, o, c] = w[2-i, 2-j, c, o].
+// cin and cout are those of the convolution that U is for. A thread has one panel's row of one input channel.
+extern "C" __global__ void winograd_weights(const real *w /*[9*cin*cout]*/, real *u /*[36*cin*padded]*/, int cin,
+                                            int cout, int padded, int turned) {
+    int vectors = padded / WIDTH;
+    for (int unit = THREAD_NUMBER; unit < cin * vectors; unit += THREAD_COUNT) {
+        int c = unit / vectors, o = unit % vectors * WIDTH;
+        Channels d[6][6];
+        for (int i = 0; i < 3; ++i)
+            for (int j = 0; j < 3; ++j) {
+                d[i][j] = Channels::broadcast(0);
+                for (int lane = 0; lane < WIDTH && o + lane < cout; ++lane)
+                    d[i][j].lane[lane] = turned ? w[(((2 - i) * 3 + 2 - j) * cout + o + lane) * cin + c]
+                                                : w[((i * 3 + j) * cin + c) * cout + o + lane];
+            }
+        TRANSFORM_SQUARE(transform_weights, d, 3, 6);
+        real *to = u + ((long long)(o / PANEL) * cin + c) * PANEL + o % PANEL;
+        for (int i = 0; i < 6; ++i)
+            UNROLL for (int j = 0; j < 6; ++j) d[i][j].store(to + (long long)(i * 6 + j) * cin * padded);
+    }
+}
+
+// A multiple of ROWS tiles in a chunk; `span` output channels, a multiple of PAD, go through the last two phases at once.
+extern "C" __global__ void winograd_conv2d(const real *x /*[n*height*width*cin]*/, const real *u /*[36*cin*padded]*/,
+                                           const real *bias /*[cout]*/, real *y /*[n*out_h*out_w*cout]*/,
+                                           real *scratch /*[blocks*36*chunk*(depth+span)]*/, int n, int height,
+                                           int width, int cin, int cout, int out_h, int out_w, int pad_y, int pad_x,
+                                           int padded, int depth, int chunk, int span, int blocks) {
+    Tiles tiles = tiles_of(n, height, width, out_h, out_w, pad_y, pad_x);
+    real *v = scratch + (long long)blockIdx.x * POINTS * chunk * (depth + span), *m = v + (long long)POINTS * chunk * depth;
+    for (int first = blockIdx.x * chunk; first < tiles.count; first += gridDim.x * chunk) {
+        transform_images(tiles, x, v, first, chunk, cin, depth);
+        __syncthreads();
+        for (int from = 0; from < padded; from += span) {
+            int panels = min(span, padded - from) / PANEL, groups = chunk / ROWS;
+            for (int unit = threadIdx.x; unit < POINTS * panels * groups; unit += blockDim.x) {
+                int row = unit % groups * ROWS, panel = unit / groups % panels, point = unit / groups / panels;
+                Sums<ROWS> sums;
+                sums.clear();
+                sums.add_product(v + ((long long)point * chunk + row) * depth, depth, 1,
+                                 u + ((long long)point * padded + from + panel * PANEL) * cin, PANEL, cin);
+                sums.store(m + ((long long)point * chunk + row) * span + panel * PANEL, span);
+            }
+            __syncthreads();
+            transform_outputs(tiles, m, bias, y, first, chunk, cout, from, min(span, padded - from));
+            __syncthreads();
+        }
+    }
+}
+
+// dU[part][span][point][c][span] of `part_tiles` tiles and `span` output channels for each block in turn.
+extern "C" __global__ void winograd_weight_grad(const real *x /*[n*height*width*cin]*/,
+                                                const real *g /*[n*out_h*out_w*cout]*/,
+                                                real *parts /*[n_parts*36*depth*padded]*/,
+                                                real *scratch /*[blocks*36*chunk*(depth+span)]*/, int n, int height,
+                                                int width, int cin, int cout, int out_h, int out_w, int pad_y, int pad_x,
+                                                int padded, int depth, int chunk, int span, int blocks, int part_tiles,
+                                                int n_parts) {
+    Tiles tiles = tiles_of(n, height, width, out_h, out_w, pad_y, pad_x);
+    real *v = scratch + (long long)blockIdx.x * POINTS * chunk * (depth + span), *w = v + (long long)POINTS * chunk * depth;
+    int spans = padded / span;
+    for (int place = blockIdx.x; place < n_parts * spans; place += gridDim.x) {
+        int part = place / spans, from = place % spans * span;
+        int start = part * part_tiles, stop = min(start + part_tiles, tiles.count);
+        real *du = parts + (long long)place * POINTS * depth * span;
+        for (int first = start; first == start || first < stop; first += chunk) {  // once, if there is nothing to sum
+            int count = min(chunk, stop - first);
+            transform_images(tiles, x, v, first, chunk, cin, depth);
+            transform_cotangents(tiles, g, w, first, chunk, cout, from, span);
+            __syncthreads();
+            int panels = span / PANEL, groups = depth / ROWS_C;
+            for (int unit = threadIdx.x; unit < POINTS * panels * groups; unit += blockDim.x) {
+                int row = unit % groups * ROWS_C, panel = unit / groups % panels, point = unit / groups / panels;
+                real *to = du + ((long long)point * depth + row) * span + panel * PANEL;
+                Sums<ROWS_C> sums;
+                if (first == start) sums.clear();
+                else sums.load(to, span);
+                sums.add_product(v + (long long)point * chunk * depth + row, 1, depth,
+                                 w + (long long)point * chunk * span + panel * PANEL, span, count);
+                sums.store(to, span);
+            }
+            __syncthreads();
+        }
+    }
+}
+
+// dW = G^T (the sum of the parts, in their order) G
+extern "C" __global__ void winograd_finish(const real *parts /*[n_parts*36*depth*padded]*/, real *dw /*[9*cin*cout]*/,
+                                           int cin, int cout, int padded, int depth, int span, int n_parts) {
+    int vectors = padded / WIDTH, spans = padded / span;
+    bool whole = cout % LANES == 0;
+    for (int unit = THREAD_NUMBER; unit < cin * vectors; unit += THREAD_COUNT) {
+        int c = unit / vectors, o = unit % vectors * WIDTH;
+        if (o >= cout) continue;
+        Channels d[6][6];
+        for (int i = 0; i < 6; ++i)
+            UNROLL for (int j = 0; j < 6; ++j) {
+                const real *from = parts + ((long long)(o / span * POINTS + i * 6 + j) * depth + c) * span + o % span;
+                d[i][j] = Channels::load(from);
+                for (int part = 1; part < n_parts; ++part)
+                    d[i][j] = d[i][j] + Channels::load(from + (long long)part * spans * POINTS * depth * span);
+            }
+        TRANSFORM_SQUARE(transform_weights_back, d, 6, 3);
+        for (int i = 0; i < 3; ++i)
+            for (int j = 0; j < 3; ++j)
+                d[i][j].store_edge(dw + ((long long)(i * 3 + j) * cin + c) * cout + o, cout - o, whole);
+    }
+}

@@ -1,0 +1,166 @@
+"""How convolutions are cut up for their kernels, and which kernel a convolution goes to.
+
+    winograd.cu    3×3 at stride 1, which is most of G and D: a quarter of the multiplications
+    conv_few.cu    few output channels at stride 1: the last layer of G
+    conv.cu        any other
+
+All arrays here are contiguous, and their shapes have been checked.
+"""
+
+import numpy as np
+
+from ..arrays import array_module
+from ..kernels import elementwise_grid, launch, resident_blocks
+from .tiles import sum_parts, threads
+
+GRID, PARTS = 1024, 64  # the most blocks of a launch, and about how many a weight gradient is divided into
+FEW = 8  # output channels, up to which conv_few.cu has less to do
+
+
+def launch_conv(x, w, bias, out, stride, padding):
+    """out = x ⋆ w + bias (or None)."""
+    size = out.shape[1:3]
+    if winograd_pays(x, w.shape, stride, size):
+        Winograd(x, w.shape[3], size, padding).convolve(w, bias, out)
+    else:
+        launch_direct(x, w, bias, out, stride, padding, size)
+
+
+def launch_input_gradient(g, w, out, stride, padding):
+    """Fill `out` with the gradient at x."""
+    (kh, kw, cin, cout), size = w.shape, out.shape[1:3]
+    if winograd_pays(g, (kh, kw, cout, cin), stride, size):
+        Winograd(g, cin, size, (kh - 1 - padding[0], kw - 1 - padding[1])).convolve(w, None, out, turned=True)
+    else:
+        launch_direct_input_gradient(g, w, out, stride, padding)
+
+
+def launch_weight_gradient(x, g, kernel, stride, padding):
+    """The weight gradient, summed in parts that are then added in order: the same bits on every run."""
+    shape, size = (*kernel, x.shape[3], g.shape[3]), g.shape[1:3]
+    if winograd_pays(x, shape, stride, size):
+        return Winograd(x, g.shape[3], size, padding).weight_gradient(g)
+    return launch_direct_weight_gradient(x, g, kernel, stride, padding)
+
+
+# ---- The kernels of winograd.cu -----------------------------------------------------------------------
+
+TILE, POINTS = 4, 36  # a tile has 4×4 outputs, and is known by its values at 6×6 points
+CHUNK = 36  # tiles that a block transforms and multiplies at once: they stay in its second-level cache
+SPANS = 8  # about how many blocks a weight gradient is divided into
+
+
+def winograd_pays(x, w_shape, stride, size):
+    """Whether it is for winograd.cu: 3×3 at stride 1, unless most of the tiles' outputs are beyond the image's edge.
+
+    On a GPU nobody has measured it, and conv.cu is sure to do well there.
+    """
+    tiled = [-(-length // TILE) * TILE for length in size]
+    fits = w_shape[:2] == (3, 3) and stride == (1, 1) and 2 * size[0] * size[1] > tiled[0] * tiled[1]
+    return fits and not few_outputs(w_shape, stride) and array_module(x) is np
+
+
+class Winograd:
+    """How a 3×3 convolution of x, (N, H, W, Cin) to Cout channels of `size` pixels, is cut up for winograd.cu."""
+
+    def __init__(self, x, cout, size, padding):
+        n, height, width, cin = x.shape
+        self.x, self.cin, self.cout = x, cin, cout
+        self.tiles = n * -(-size[0] // TILE) * -(-size[1] // TILE)
+        self.padded, self.depth = -(-cout // 32) * 32, -(-cin // 16) * 16
+        self.span = 64 if self.padded % 64 == 0 else 32
+        self.geometry = n, height, width, cin, cout, *size, *padding, self.padded, self.depth, CHUNK, self.span
+
+    def empty(self, *shape):
+        return array_module(self.x).empty(shape, self.x.dtype)
+
+    def launch(self, name, works, *arrays, more=()):
+        """Launch on as many blocks as can run at once, each with a scratch memory of its own."""
+        blocks = min(works, resident_blocks(self.x))
+        scratch = self.empty(blocks, POINTS, CHUNK, self.depth + self.span)
+        launch("winograd.cu", name, blocks, threads(self.x, 1, 128), *arrays, scratch, *self.geometry, blocks, *more)
+
+    def convolve(self, w, bias, out, turned=False):
+        """Fill `out` with x ⋆ w + bias (or None). `turned`: with w turned by 180° and its channels exchanged."""
+        u = self.empty(POINTS, self.padded, self.cin)
+        grid = elementwise_grid(u.size // POINTS, u)
+        launch("winograd.cu", "winograd_weights", *grid, w, u, self.cin, self.cout, self.padded, turned)
+        self.launch("winograd_conv2d", -(-self.tiles // CHUNK), self.x, u, bias, out)
+
+    def weight_gradient(self, g):
+        spans = self.padded // self.span
+        part_tiles = max(-(-self.tiles * spans // (SPANS * CHUNK)), 1) * CHUNK
+        n_parts = max(-(-self.tiles // part_tiles), 1)
+        parts = self.empty(n_parts, POINTS, self.depth, self.padded)
+        self.launch("winograd_weight_grad", n_parts * spans, self.x, g, parts, more=(part_tiles, n_parts))
+        out = self.empty(3, 3, self.cin, self.cout)
+        launch("winograd.cu", "winograd_finish", *elementwise_grid(self.cin * self.cout, out), parts, out, self.cin,
+               self.cout, self.padded, self.depth, self.span, n_parts)  # fmt: skip
+        return out
+
+
+def launch_direct(x, w, bias, out, stride, padding, size, step=(1, 1), first=(0, 0)):
+    """x ⋆ w + bias (or None), of `size` (Ho, Wo), into every step-th pixel of `out` from pixel `first` on."""
+    (n, height, width, cin), (kh, kw, _, cout), (_, out_height, out_width, _) = x.shape, w.shape, out.shape
+    if step == (1, 1) and few_outputs(w.shape, stride):
+        blocks = n * -(-size[0] // 32) * -(-size[1] // 32)
+        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), threads(x, 16, 64), x, w, bias, out, n, height, width,
+               cin, kh, kw, cout, *size, *padding, FEW=cout, KH=kh, KW=kw)  # fmt: skip
+        return
+    blocks = -(-n * size[0] * size[1] // 64) * -(-cout // 64)
+    launch("conv.cu", "conv2d", min(blocks, GRID), threads(x, 32, 128), x, w, bias, out, n, height, width, cin,
+           kh, kw, cout, *size, *stride, *padding, *step, *first, out_height, out_width, **narrow(cout))  # fmt: skip
+
+
+def few_outputs(w_shape, stride):
+    """Whether it is for conv_few.cu: its tile, with a halo as wide as the kernel, must fit into shared memory."""
+    kh, kw, cin, cout = w_shape
+    return stride == (1, 1) and cout <= FEW < cin and max(kh, kw) <= 13
+
+
+def narrow(cout):
+    """Tiles of half the width, and twice the height, where outputs would not fill a whole one."""
+    return {"NARROW": 1} if cout <= 32 else {}
+
+
+def launch_direct_input_gradient(g, w, out, stride, padding):
+    """Fill `out` with the gradient at x: for each remainder (a, b) of its pixels by the stride, a convolution of g.
+
+    Pixel Y of x meets output p by the taps i = Y + P - s·p: those with i ≡ a = (Y + P) mod s, kh' of them. So with
+    u = (Y + P - a)/s the pixels of one remainder are a convolution of g with those taps turned: padding kh' - 1 - u.
+    """
+    (kh, kw, cin, cout), xp = w.shape, array_module(w)
+    for a in range(stride[0]):
+        for b in range(stride[1]):
+            axes = [remainder(*axis) for axis in zip((a, b), (kh, kw), stride, padding, out.shape[1:3])]
+            taps, first, size, offset = zip(*axes)
+            turned = xp.empty((*taps, cout, cin), w.dtype)
+            launch("conv.cu", "turn_weights", *elementwise_grid(turned.size, w), w, turned, kh, kw, cin, cout,
+                   a, b, *stride, *taps)  # fmt: skip
+            if min(size) > 0:
+                launch_direct(g, turned, None, out, (1, 1), offset, size, stride, first)
+
+
+def remainder(a, kernel, stride, padding, size):
+    """On one axis: (taps kh', first pixel, number of pixels, padding) of the remainder a."""
+    taps, first = len(range(a, kernel, stride)), (a - padding) % stride
+    return taps, first, len(range(first, size, stride)), taps - 1 - (first + padding - a) // stride
+
+
+def launch_direct_weight_gradient(x, g, kernel, stride, padding):
+    """The weight gradient, summed in parts that are then added in order: the same bits on every run."""
+    (n, height, width, cin), (_, ho, wo, cout), (kh, kw), xp = x.shape, g.shape, kernel, array_module(x)
+    if few_outputs((kh, kw, cin, cout), stride):
+        n_parts = max(min(PARTS // 4, n * ho), 1)
+        part_rows = -(-n * ho // n_parts)
+        parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
+        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), threads(x, 16, 64), x, g, parts, n, height,
+               width, cin, kh, kw, cout, ho, wo, *padding, part_rows, n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
+    else:
+        tiles = -(-kh * kw * cin // 64) * -(-cout // 64)
+        part_pixels = max(-(-n * ho * wo * tiles // PARTS), 512) // 64 * 64
+        n_parts = max(-(-n * ho * wo // part_pixels), 1)
+        parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
+        launch("conv.cu", "weight_grad", min(tiles * n_parts, GRID), threads(x, 32, 128), x, g, parts, n, height, width,
+               cin, kh, kw, cout, ho, wo, *stride, *padding, part_pixels, n_parts, **narrow(cout))  # fmt: skip
+    return sum_parts(parts)
