@@ -15,11 +15,12 @@
 // the same thing, but for the sum.
 //
 // Few rows.  With SKINNY the first factor has up to 16 rows, with NARROW the second has up to 16 columns. On a CPU one
-// row, or one column, of threads has them all, so each number of the large factor is used by one thread alone. With
-// NARROW it then goes straight to a register: a detour by shared memory would only cost.
+// row, or one column, of threads has them all, so each number of the large factor is used by one thread alone: it goes
+// straight to a register, since a detour by shared memory would only cost. SKINNY is for few numbers along K too: the
+// product is large then, and a wide tile writes it in long runs.
 
 #if defined(CPU) && defined(SKINNY)
-constexpr int THREADS_M = 1, THREADS_N = 4, ROWS_M = 16, VECS = 1, SLAB = 256;
+constexpr int THREADS_M = 1, THREADS_N = 32, ROWS_M = 16, VECS = 1, SLAB = 64;
 #elif defined(CPU) && defined(NARROW)
 constexpr int THREADS_M = 4, THREADS_N = 1, ROWS_M = 16, VECS = 16 / LANES, SLAB = 256;
 #elif defined(__AVX512F__)
@@ -97,6 +98,7 @@ matmul(const real *a, const real *b, real *c /*[count*m*n]*/, int m, int n, int 
         Matrix matrix_b = {b + (long long)z * b_next, depth, n, b_row, b_column};
         bool busy = row0 + row < m && column0 + column < n;  // at an edge, the others only load
         bool direct_a = THREADS_N == 1 && a_column == 1 && row0 + TILE_M <= m;
+        bool direct_b = THREADS_M == 1 && b_column == 1 && column0 + TILE_N <= n && aligned_rows(matrix_b.start + column0, b_row);
 
         V sum[ROWS_M][VECS];
         UNROLL for (int r = 0; r < ROWS_M; ++r)
@@ -104,12 +106,12 @@ matmul(const real *a, const real *b, real *c /*[count*m*n]*/, int m, int n, int 
         for (int k0 = 0; k0 < depth; k0 += SLAB) {
             int slab = min(SLAB, depth - k0);
             if (!direct_a) load_tile(tile_a, matrix_a, row0, k0, TILE_M, slab);
-            load_tile(tile_b, matrix_b, k0, column0, slab, TILE_N);
+            if (!direct_b) load_tile(tile_b, matrix_b, k0, column0, slab, TILE_N);
             __syncthreads();
             const real *left = direct_a ? matrix_a.start + (long long)(row0 + row) * a_row + k0 : tile_a[row];
-            const real *right = &tile_b[0][column];
-            long long left_step = direct_a ? a_row : SLAB;
-            for (int l = 0; l < (busy ? slab : 0); ++l, ++left, right += TILE_N) {
+            const real *right = direct_b ? matrix_b.start + (long long)k0 * b_row + column0 + column : &tile_b[0][column];
+            long long left_step = direct_a ? a_row : SLAB, right_step = direct_b ? b_row : TILE_N;
+            for (int l = 0; l < (busy ? slab : 0); ++l, ++left, right += right_step) {
                 V other[VECS];
                 UNROLL for (int v = 0; v < VECS; ++v) other[v] = V::load(right + v * LANES);
                 UNROLL for (int r = 0; r < ROWS_M; ++r) {

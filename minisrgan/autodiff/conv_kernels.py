@@ -7,6 +7,8 @@
 All arrays here are contiguous, and their shapes have been checked.
 """
 
+import math
+
 import numpy as np
 
 from ..arrays import array_module
@@ -109,7 +111,7 @@ def launch_direct(x, w, bias, out, stride, padding, size, step=(1, 1), first=(0,
         return
     blocks = -(-n * size[0] * size[1] // 64) * -(-cout // 64)
     launch("conv.cu", "conv2d", min(blocks, GRID), threads(x, 32, 128), x, w, bias, out, n, height, width, cin,
-           kh, kw, cout, *size, *stride, *padding, *step, *first, out_height, out_width, **narrow(cout))  # fmt: skip
+           kh, kw, cout, *size, *stride, *padding, *step, *first, out_height, out_width, **wide(cout))  # fmt: skip
 
 
 def few_outputs(w_shape, stride):
@@ -118,9 +120,9 @@ def few_outputs(w_shape, stride):
     return stride == (1, 1) and cout <= FEW < cin and max(kh, kw) <= 13
 
 
-def narrow(cout):
-    """Tiles of half the width, and twice the height, where outputs would not fill a whole one."""
-    return {"NARROW": 1} if cout <= 32 else {}
+def wide(cout):
+    """Tiles as wide as the outputs can fill, and the higher the narrower."""
+    return {"WIDE": 1 if cout <= 32 else 2 if cout <= 64 else 4}
 
 
 def launch_direct_input_gradient(g, w, out, stride, padding):
@@ -135,7 +137,8 @@ def launch_direct_input_gradient(g, w, out, stride, padding):
             axes = [remainder(*axis) for axis in zip((a, b), (kh, kw), stride, padding, out.shape[1:3])]
             taps, first, size, offset = zip(*axes)
             turned = xp.empty((*taps, cout, cin), w.dtype)
-            launch("conv.cu", "turn_weights", *elementwise_grid(turned.size, w), w, turned, kh, kw, cin, cout,
+            squares = math.prod(taps) * -(-cin // 32) * -(-cout // 32)
+            launch("conv.cu", "turn_weights", min(squares, GRID), threads(w, 1, (32, 8)), w, turned, kh, kw, cin, cout,
                    a, b, *stride, *taps)  # fmt: skip
             if min(size) > 0:
                 launch_direct(g, turned, None, out, (1, 1), offset, size, stride, first)
@@ -158,9 +161,9 @@ def launch_direct_weight_gradient(x, g, kernel, stride, padding):
                width, cin, kh, kw, cout, ho, wo, *padding, part_rows, n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
     else:
         tiles = -(-kh * kw * cin // 64) * -(-cout // 64)
-        part_pixels = max(-(-n * ho * wo * tiles // PARTS), 512) // 64 * 64
+        part_pixels = max(-(-n * ho * wo * tiles // PARTS), 512) // 128 * 128
         n_parts = max(-(-n * ho * wo // part_pixels), 1)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
         launch("conv.cu", "weight_grad", min(tiles * n_parts, GRID), threads(x, 32, 128), x, g, parts, n, height, width,
-               cin, kh, kw, cout, ho, wo, *stride, *padding, part_pixels, n_parts, **narrow(cout))  # fmt: skip
+               cin, kh, kw, cout, ho, wo, *stride, *padding, part_pixels, n_parts, **wide(cout))  # fmt: skip
     return sum_parts(parts)

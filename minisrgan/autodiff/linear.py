@@ -68,8 +68,8 @@ def tiles(m, n):
 
 def multiply(a, b, out, m, n, k, *steps):
     """Launch matmul.cu's matmul, whose other arguments `steps` are; the last is how many products there are."""
-    shape = {"SKINNY": 1} if m <= 16 else {"NARROW": 1} if n <= 16 else {}
-    block = threads(out, 4 if shape else 16, 64)
+    shape = {"NARROW": 1} if n <= 16 < m else {"SKINNY": 1} if min(m, k) <= 16 else {}
+    block = threads(out, 32 if "SKINNY" in shape else 4 if "NARROW" in shape else 16, 64)
     launch("matmul.cu", "matmul", tiles(m, n) * steps[-1], block, a, b, out, m, n, k, *steps, **shape)
 
 
