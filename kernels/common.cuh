@@ -253,3 +253,47 @@ struct Vec {
         return total;
     }
 };
+
+// ---- The end of a convolution ------------------------------------------------------------------------
+//
+// What becomes of a convolution's sums before they leave their registers: y = PReLU(sum + bias) + residual, each part
+// only where its pointer is not null, and stored where pixel shuffle would move it (shuffle = r, 1 for none). A pass
+// over memory each, saved.
+struct Output {
+    real *y;
+    const real *bias, *slope, *residual;  // a number for each channel, for each channel of y, and an image like y
+    int height, width, channels;          // of the convolution's output
+    int shuffle;
+};
+
+// N of its channels, from `o` on. With shuffle they must be one square's; the square's place is (square_row, square_column).
+template <int N>
+struct OutputChannels {
+    Vec<N> bias, slope;
+    int channel, channels, square_row, square_column;  // channels: of y
+
+    __device__ __forceinline__ OutputChannels(const Output &out, int o) {
+        int r = out.shuffle;
+        channels = r == 1 ? out.channels : out.channels / (r * r);
+        int square = r == 1 ? 0 : o / channels;
+        channel = o - square * channels;
+        square_row = square / r;
+        square_column = square - square_row * r;
+        int left = channels - channel;
+        bool whole = channels % N == 0;
+        bias = out.bias && left > 0 ? Vec<N>::load_edge(out.bias + o, left, whole) : Vec<N>::broadcast(0);
+        slope = out.slope && left > 0 ? Vec<N>::load_edge(out.slope + channel, left, whole) : Vec<N>::broadcast(1);
+    }
+
+    // The sums of those channels at pixel (p, q) of an image.
+    __device__ __forceinline__ void write(const Output &out, Vec<N> value, int image, int p, int q) const {
+        int r = out.shuffle, row = (image * out.height + p) * r + square_row, column = q * r + square_column;
+        long long at = ((long long)row * out.width * r + column) * channels + channel;
+        int left = channels - channel;
+        bool whole = channels % N == 0;
+        value = value + bias;
+        if (out.slope) value = Vec<N>::where_positive(value, value, slope * value);
+        if (out.residual) value = value + Vec<N>::load_edge(out.residual + at, left, whole);
+        value.store_edge(out.y + at, left, whole);
+    }
+};

@@ -185,17 +185,19 @@ struct Sums {
 
 // Y = A W, row m being output pixel m. Pixel (p, q) of the output is pixel (p step + first_y, q step + first_x) of
 // y, an image of y_h x y_w: at stride s the input gradient fills every s-th pixel at a time.
-// bias may be null.
+// bias, slope and residual may be null (Output in common.cuh).
 extern "C" __global__ void __launch_bounds__(THREADS)
 conv2d(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/, const real *bias /*[cout]*/,
-       real *y /*[n*y_h*y_w*cout]*/, int n, int height, int width, int cin, int kh, int kw, int cout, int out_h,
-       int out_w, int stride_y, int stride_x, int pad_y, int pad_x, int step_y, int step_x, int first_y, int first_x, int y_h, int y_w) {
+       const real *slope /*[cout/shuffle/shuffle]*/, const real *residual /*[n*y_h*y_w*cout]*/,
+       real *y /*[n*y_h*y_w*cout]*/, int shuffle, int n, int height, int width, int cin, int kh, int kw, int cout,
+       int out_h, int out_w, int stride_y, int stride_x, int pad_y, int pad_x, int step_y, int step_x, int first_y,
+       int first_x, int y_h, int y_w) {
     SHARED(real, a, [TILE_M][SLAB]);
     SHARED(SlabB, b, [1]);
     SHARED(Window, window, [TILE_M]);
     int thread = threadIdx.x, pixels = n * out_h * out_w, depth = kh * kw * cin;
     int row = thread / THREADS_N * ROWS_M, column = thread % THREADS_N * COLS;
-    bool whole = cout % LANES == 0;
+    Output out = {y, bias, slope, residual, y_h, y_w, cout, shuffle};
     int tiles_n = (cout + TILE_N - 1) / TILE_N, tiles = (pixels + TILE_M - 1) / TILE_M * tiles_n;
     Image image = {x, height, width, cin, kw};
 
@@ -214,17 +216,15 @@ conv2d(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*
             for (int k = 0; k < slab; ++k) sums.add_outer(&a[row][k], SLAB, &(*b)[column / PANEL][k][column % PANEL]);
             __syncthreads();
         }
-        GPU_UNROLL for (int r = 0; r < ROWS_M; ++r) {
-            int m = m0 + row + r;
-            if (m >= pixels) break;
-            int q = m % out_w, p = m / out_w % out_h;
-            int pixel = (m / out_w / out_h * y_h + p * step_y + first_y) * y_w + q * step_x + first_x;
-            GPU_UNROLL for (int v = 0; v < VECS; ++v) {
-                int o = n0 + column + v * LANES, at = pixel * cout + o;
-                if (o >= cout) break;
-                V value = sums.of[r][v];
-                if (bias) value = value + V::load_edge(bias + o, cout - o, whole);
-                value.store_edge(y + at, cout - o, whole);
+        GPU_UNROLL for (int v = 0; v < VECS; ++v) {
+            int o = n0 + column + v * LANES;
+            if (o >= cout) break;
+            OutputChannels<LANES> channels(out, o);
+            GPU_UNROLL for (int r = 0; r < ROWS_M; ++r) {
+                int m = m0 + row + r;
+                if (m >= pixels) break;
+                int q = m % out_w, p = m / out_w % out_h, number = m / out_w / out_h;
+                channels.write(out, sums.of[r][v], number, p * step_y + first_y, q * step_x + first_x);
             }
         }
     }

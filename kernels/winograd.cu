@@ -176,14 +176,13 @@ __device__ __forceinline__ void transform_cotangents(const Tiles &tiles, const r
     }
 }
 
-// y = A^T M A + bias for those tiles, `span` channels from `from` on.
-__device__ __forceinline__ void transform_outputs(const Tiles &tiles, const real *m, const real *bias, real *y, int first,
-                                                  int chunk, int channels, int from, int span) {
+// The outputs A^T M A of those tiles, `span` channels from `from` on.
+__device__ __forceinline__ void transform_outputs(const Tiles &tiles, const real *m, const Output &out, int first,
+                                                  int chunk, int from, int span) {
     int vectors = span / WIDTH;
-    bool whole = channels % LANES == 0;
     for (int unit = threadIdx.x; unit < chunk * vectors; unit += blockDim.x) {
-        int t = unit / vectors, c = unit % vectors * WIDTH, o = from + c, tile = first + t;
-        if (tile >= tiles.count || o >= channels) continue;
+        int t = unit / vectors, c = unit % vectors * WIDTH, tile = first + t;
+        if (tile >= tiles.count || from + c >= out.channels) continue;
         int row = tile / tiles.across % tiles.down * 4, column = tile % tiles.across * 4;
         int image = tile / tiles.across / tiles.down;
         Channels d[6][6];
@@ -191,12 +190,10 @@ __device__ __forceinline__ void transform_outputs(const Tiles &tiles, const real
         for (int i = 0; i < 6; ++i)
             UNROLL for (int j = 0; j < 6; ++j) d[i][j] = Channels::load(source + (long long)(i * 6 + j) * chunk * span);
         TRANSFORM_SQUARE(transform_output, d, 6, 4);
-        Channels plus = bias ? Channels::load_edge(bias + o, channels - o, whole) : Channels::broadcast(0);
+        OutputChannels<WIDTH> channels(out, from + c);
         for (int i = 0; i < 4 && row + i < tiles.out_h; ++i)
-            for (int j = 0; j < 4 && column + j < tiles.out_w; ++j) {
-                int at = ((image * tiles.out_h + row + i) * tiles.out_w + column + j) * channels + o;
-                (d[i][j] + plus).store_edge(y + at, channels - o, whole);
-            }
+            for (int j = 0; j < 4 && column + j < tiles.out_w; ++j)
+                channels.write(out, d[i][j], image, row + i, column + j);
     }
 }
 
@@ -258,12 +255,16 @@ extern "C" __global__ void winograd_weights(const real *w /*[9*cin*cout]*/, real
 }
 
 // A multiple of ROWS tiles in a chunk; `span` output channels, a multiple of PAD, go through the last two phases at once.
+// bias, slope and residual may be null (Output in common.cuh).
 extern "C" __global__ void winograd_conv2d(const real *x /*[n*height*width*cin]*/, const real *u /*[36*cin*padded]*/,
-                                           const real *bias /*[cout]*/, real *y /*[n*out_h*out_w*cout]*/,
+                                           const real *bias /*[cout]*/, const real *slope /*[cout/shuffle/shuffle]*/,
+                                           const real *residual /*[n*out_h*out_w*cout]*/,
+                                           real *y /*[n*out_h*out_w*cout]*/, int shuffle,
                                            real *scratch /*[blocks*36*chunk*(depth+span)]*/, int n, int height,
                                            int width, int cin, int cout, int out_h, int out_w, int pad_y, int pad_x,
                                            int padded, int depth, int chunk, int span, int blocks) {
     Tiles tiles = tiles_of(n, height, width, out_h, out_w, pad_y, pad_x);
+    Output out = {y, bias, slope, residual, out_h, out_w, cout, shuffle};
     real *v = scratch + (long long)blockIdx.x * POINTS * chunk * (depth + span), *m = v + (long long)POINTS * chunk * depth;
     for (int first = blockIdx.x * chunk; first < tiles.count; first += gridDim.x * chunk) {
         transform_images(tiles, x, v, first, chunk, cin, depth);
@@ -279,7 +280,7 @@ extern "C" __global__ void winograd_conv2d(const real *x /*[n*height*width*cin]*
                 sums.store(m + ((long long)point * chunk + row) * span + panel * PANEL, span);
             }
             __syncthreads();
-            transform_outputs(tiles, m, bias, y, first, chunk, cout, from, min(span, padded - from));
+            transform_outputs(tiles, m, out, first, chunk, from, min(span, padded - from));
             __syncthreads();
         }
     }

@@ -121,6 +121,8 @@ def icnr(rng, kernel, cin, cout, r):
 class Conv(Module):
     """k×k convolution and bias that keeps the size at stride 1, and halves it (rounded up) at stride 2."""
 
+    shuffle = 1
+
     def __init__(self, rng, cin, cout, kernel=3, stride=1, slope=0.0):
         self.weight = Parameter(he_normal(rng, (kernel, kernel, cin, cout), kernel * kernel * cin, slope))
         self.bias = Parameter(np.zeros(cout, np.float32))
@@ -136,10 +138,10 @@ class SubpixelConv(Conv):
     def __init__(self, rng, channels, r=2, kernel=3):
         super().__init__(rng, channels, channels * r * r, kernel)
         self.weight = Parameter(icnr(rng, kernel, channels, channels * r * r, r))
-        self.r = r
+        self.shuffle = r
 
     def forward(self, x):
-        return op.PixelShuffle(super().forward(x), r=self.r)
+        return op.PixelShuffle(super().forward(x), r=self.shuffle)
 
 
 class Dense(Module):
@@ -190,11 +192,16 @@ class BatchNorm(Module):
 
     def forward(self, x):
         if not self.training:
-            scale = self.gamma * Tensor((self.running_var + self.eps) ** -0.5)
-            return x * scale + (self.beta - Tensor(self.running_mean) * scale)
+            scale, shift = self.frozen()
+            return x * scale + shift
         statistics = batch_statistics(x.data)
         self.remember(*statistics, count=x.size // x.shape[-1])
         return op.BatchNorm(x, self.gamma, self.beta, statistics=statistics, eps=self.eps)
+
+    def frozen(self):
+        """(scale, shift) by the running averages: after training, batch norm is x·scale + shift."""
+        scale = self.gamma * Tensor((self.running_var + self.eps) ** -0.5)
+        return scale, self.beta - Tensor(self.running_mean) * scale
 
     def remember(self, mean, var, count):
         if self.momentum:
@@ -227,3 +234,26 @@ class Sequential(Module):
         for layer in self.layers:
             x = layer(x)
         return x
+
+
+def chain(x, *modules, residual=None):
+    """The modules one after another, a convolution first, then the `residual` (or None) added.
+
+    Where nothing is recorded and batch norm is frozen it is one pass over memory: batch norm goes into the weights,
+    (x ⋆ w + b)·s + t = x ⋆ (w·s) + (b·s + t), and PReLU and the residual into the convolution's end.
+    """
+    conv, *rest = layers = [layer for module in modules for layer in getattr(module, "layers", [module])]
+    kinds = [type(layer) for layer in rest]
+    if op.recording() or kinds not in FUSIBLE or BatchNorm in kinds and rest[0].training:
+        for layer in layers:
+            x = layer(x)
+        return x if residual is None else x + residual
+    weight, bias = conv.weight, conv.bias
+    if BatchNorm in kinds:
+        scale, shift = rest[0].frozen()
+        weight, bias = weight * scale, bias * scale + shift
+    slope = rest[-1].slope if PReLU in kinds else None
+    return op.conv_block(x, weight, bias, slope, residual, conv.shuffle, conv.stride, conv.padding)
+
+
+FUSIBLE = [[], [BatchNorm], [PReLU], [BatchNorm, PReLU]]  # what may follow a convolution in a chain of one pass

@@ -12,8 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minisrgan.arrays import PROBLEMS, to_device, to_numpy
-from minisrgan.autodiff import Conv2d, Conv2dBias, InputGrad, WeightGrad
+from minisrgan.arrays import PROBLEMS, to_device, to_numpy, use_device
+from minisrgan.autodiff import (
+    Conv2d,
+    Conv2dBias,
+    InputGrad,
+    Tensor,
+    WeightGrad,
+    conv_block,
+    conv_kernels,
+    no_grad,
+    tiles,
+)
 from minisrgan.autodiff.conv_kernels import launch_conv, launch_input_gradient
 
 DEVICE = "cuda" if os.environ.get("MINISRGAN_DEVICE") == "cuda" else "cpu"
@@ -100,7 +110,7 @@ def test_every_output_is_written_and_nothing_else(cin, cout, stride):
     w = to_device(rng.standard_normal((3, 3, cin, cout)).astype(np.float32), DEVICE)
     size = tuple(-(-n // stride) for n in x.shape[1:3])
     y, ends = guarded((2, *size, cout))
-    launch_conv(x, w, None, y, (stride, stride), (1, 1))
+    launch_conv(x, w, y, (stride, stride), (1, 1))
     dx, dx_ends = guarded(x.shape)
     launch_input_gradient(y, w, dx, (stride, stride), (1, 1))
     assert np.isfinite(to_numpy(y)).all() and np.isfinite(to_numpy(dx)).all()
@@ -127,7 +137,7 @@ import numpy as np, hashlib
 from minisrgan.autodiff import Conv2d, InputGrad, WeightGrad
 rng = np.random.default_rng(0)
 digest = hashlib.sha256()
-for channels, out, k, stride in ((64, 64, 3, 1), (32, 64, 3, 2), (32, 3, 9, 1)):
+for channels, out, k, stride in ((64, 64, 3, 1), (32, 64, 3, 2), (32, 3, 9, 1), (3, 70, 5, 1)):
     x, w = (rng.standard_normal(s).astype("f") for s in ((4, 24, 24, channels), (k, k, channels, out)))
     y = Conv2d.kernel(x, w, stride, k // 2)
     for each in (y, InputGrad.kernel(y, w, (24, 24), stride, k // 2), WeightGrad.kernel(x, y, (k, k), stride, k // 2)):
@@ -157,3 +167,76 @@ def test_the_same_bits_whoever_runs_first():
 def test_a_bias_that_is_not_contiguous():
     x, w, b = np.ones((1, 4, 4, 2), np.float32), np.ones((3, 3, 2, 5), np.float32), np.arange(10, dtype=np.float32)[::2]
     assert close(kernel(Conv2dBias, x, w, b, padding=1), Conv2dBias.forward(x, w, b, 1, 1), 18)
+
+
+def block_case(rng, kernel, cin, cout, stride, shuffle, parts, dtype):
+    """Tensors for conv_block: x, w, b and those of the optional `parts`."""
+    height, width, channels = 9, 10, cout // shuffle**2
+    size = [-(-length // stride) * shuffle for length in (height, width)]
+    shapes = {"slope": (channels,), "residual": (2, *size, channels)}
+    arrays = [rng.standard_normal(s) for s in ((2, height, width, cin), (kernel, kernel, cin, cout), (cout,))]
+    optional = {part: rng.standard_normal(shapes[part]) for part in parts}
+    wrap = lambda array: Tensor(to_device(array.astype(dtype), DEVICE))  # noqa: E731
+    return [wrap(each) for each in arrays], {part: wrap(array) for part, array in optional.items()}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("parts", [(), ("slope",), ("residual",), ("slope", "residual")])
+@pytest.mark.parametrize(
+    "kernel, cin, cout, stride, shuffle",
+    [(3, 5, 24, 1, 1), (3, 16, 64, 1, 2), (3, 4, 12, 1, 2), (5, 4, 64, 1, 2), (3, 6, 35, 2, 1), (9, 16, 3, 1, 1)],
+)
+def test_one_pass_is_operation_by_operation(kernel, cin, cout, stride, shuffle, parts, dtype):
+    arrays, optional = block_case(np.random.default_rng(0), kernel, cin, cout, stride, shuffle, parts, dtype)
+    at = {"shuffle": shuffle, "stride": stride, "padding": kernel // 2}
+    with use_device(DEVICE):
+        one_by_one = conv_block(*arrays, **optional, **at)
+        with no_grad():
+            at_once = conv_block(*arrays, **optional, **at)
+    made, wanted = to_numpy(at_once.data), to_numpy(one_by_one.data)
+    assert made.shape == wanted.shape and close(made, wanted, kernel * kernel * cin)
+
+
+def test_one_pass_is_really_one(monkeypatch):
+    arrays, optional = block_case(np.random.default_rng(0), 3, 16, 64, 1, 2, ("slope", "residual"), np.float32)
+    launched = []
+    for module in conv_kernels, tiles:
+        launch = module.launch
+        monkeypatch.setattr(module, "launch", lambda *a, launch=launch, **k: (launched.append(a[1]), launch(*a, **k)))
+    with use_device(DEVICE), no_grad():
+        conv_block(*arrays, **optional, shuffle=2, padding=1)
+    assert [name for name in launched if name != "winograd_weights"] in (["winograd_conv2d"], ["conv2d"])
+
+
+WINOGRAD = [(1, 5, 7, 3, 5, 1), (2, 9, 8, 17, 33, 1), (1, 4, 4, 1, 1, 1), (2, 13, 10, 20, 70, 0), (1, 6, 6, 40, 96, 2)]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n, height, width, cin, cout, padding", WINOGRAD)
+def test_winograd_is_the_definition_on_any_device(n, height, width, cin, cout, padding, dtype):
+    """Also where `winograd_pays` would not choose it."""
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(s).astype(dtype) for s in ((n, height, width, cin), (3, 3, cin, cout)))
+    y = Conv2d.forward(x, w, 1, padding)
+    g = rng.standard_normal(y.shape).astype(dtype)
+    there = [to_device(each, DEVICE) for each in (x, w, g)]
+    out, dx = (to_device(np.full(each.shape, np.nan, dtype), DEVICE) for each in (y, x))
+    forward = conv_kernels.Winograd(there[0], cout, y.shape[1:3], (padding, padding))
+    forward.convolve(there[1], out)
+    backward = conv_kernels.Winograd(there[2], cin, x.shape[1:3], (2 - padding, 2 - padding))
+    backward.convolve(there[1], dx, turned=True)
+    assert close(to_numpy(out), y, 9 * cin)
+    assert close(to_numpy(dx), InputGrad.forward(g, w, x.shape[1:3], 1, padding), 9 * cout)
+    dw = to_numpy(forward.weight_gradient(there[2]))
+    assert close(dw, WeightGrad.forward(x, g, (3, 3), 1, padding), y[..., 0].size)
+
+
+def test_winograd_in_float32_is_off_by_a_millionth():
+    """As the kernel's text says, and no more: its points are 0, ±5/8, ±3/2 and infinity."""
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(s).astype(np.float32) for s in ((2, 24, 24, 64), (3, 3, 64, 64)))
+    exact = Conv2d.forward(x.astype(float), w.astype(float), 1, 1)
+    out = to_device(np.empty(exact.shape, np.float32), DEVICE)
+    forward = conv_kernels.Winograd(to_device(x, DEVICE), 64, (24, 24), (1, 1))
+    forward.convolve(to_device(w, DEVICE), out)
+    assert np.linalg.norm(to_numpy(out) - exact) < 1e-6 * np.linalg.norm(exact)

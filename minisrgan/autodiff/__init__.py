@@ -2,7 +2,7 @@
 
 from . import batch_norm, conv, elementwise, linear, pixel_shuffle, pooling, reduce  # noqa: F401  operators
 from .batch_norm import BatchNorm
-from .conv import Conv2d, Conv2dBias, InputGrad, WeightGrad
+from .conv import Conv2d, Conv2dBias, InputGrad, WeightGrad, conv_block
 from .elementwise import Clip, LeakyReLU, PReLU, ReLU, Sigmoid, Softplus, WherePositive
 from .linear import Concatenate, MatMul, Pad
 from .pixel_shuffle import PixelShuffle, PixelUnshuffle
@@ -30,6 +30,7 @@ __all__ = [
     "Tensor",
     "WeightGrad",
     "WherePositive",
+    "conv_block",
     "grad",
     "no_grad",
     "record",

@@ -16,14 +16,17 @@ output pixel's receptive field is a row, so that x ⋆ w = windows(x) @ w. A blo
 copied out of that view ("im2col"), few enough to be in the cache still when BLAS reads them.
 """
 
-from ..arrays import array_module, as_strided
+from ..arrays import array_module, as_strided, uses_kernels
 from ..errors import ShapeError
 from ..kernels import contiguous
-from .conv_kernels import launch_conv, launch_input_gradient, launch_weight_gradient
-from .tensor import Op
+from .conv_kernels import End, launch_conv, launch_input_gradient, launch_weight_gradient
+from .elementwise import PReLU
+from .pixel_shuffle import PixelShuffle
+from .tensor import Op, Tensor, recording
 
 BLOCK = 1 << 21  # elements of im2col at once: 8 MB of float32, which a large last-level cache holds
 FEW = 8  # output channels, up to which it pays to multiply first and shift afterwards
+VECTOR = 16  # channels, at most, that a kernel stores at once: they must be of one pixel, wherever that is shuffled to
 
 
 def pair(value):
@@ -215,8 +218,8 @@ class Conv2dBias(Op):
     def kernel(x, w, b, stride=1, padding=0):
         stride, padding, ho, wo = check_geometry(x.shape, w.shape, stride, padding)
         out = array_module(x).empty((len(x), ho, wo, w.shape[3]), x.dtype)
-        b = None if b is None else contiguous(b)
-        launch_conv(contiguous(x), contiguous(w), b, out, stride, padding)
+        end = End(None if b is None else contiguous(b))
+        launch_conv(contiguous(x), contiguous(w), out, stride, padding, end)
         return out
 
     def vjp(g, out, x, w, b, stride=1, padding=0):
@@ -276,3 +279,23 @@ class WeightGrad(Op):
             lambda: InputGrad(g, v, size=x.shape[1:3], stride=stride, padding=padding),
             lambda: Conv2d(x, v, stride=stride, padding=padding),
         )
+
+
+def conv_block(x, w, b, slope=None, residual=None, shuffle=1, stride=1, padding=0):
+    """PReLU(PixelShuffle(x ⋆ w + b, shuffle), slope) + residual; the slope and the residual may be None.
+
+    Operation by operation, or, where kernels run and nothing is recorded, in one pass: a derivative would need what
+    lies between.
+    """
+    odd = shuffle > 1 and w.shape[3] // shuffle**2 % VECTOR
+    if recording() or odd or not uses_kernels(x.data):
+        y = Conv2dBias(x, w, b, stride=stride, padding=padding)
+        y = PixelShuffle(y, r=shuffle) if shuffle > 1 else y
+        y = y if slope is None else PReLU(y, slope)
+        return y if residual is None else y + residual
+    stride, padding, ho, wo = check_geometry(x.shape, w.shape, stride, padding)
+    shape = len(x.data), ho * shuffle, wo * shuffle, w.shape[3] // shuffle**2
+    out = array_module(x.data).empty(shape, x.dtype)
+    end = [None if each is None else contiguous(each.data) for each in (b, slope, residual)]
+    launch_conv(contiguous(x.data), contiguous(w.data), out, stride, padding, End(*end, shuffle))
+    return Tensor(out)

@@ -8,6 +8,7 @@ All arrays here are contiguous, and their shapes have been checked.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,20 +20,36 @@ GRID, PARTS = 1024, 64  # the most blocks of a launch, and about how many a weig
 FEW = 8  # output channels, up to which conv_few.cu has less to do
 
 
-def launch_conv(x, w, bias, out, stride, padding):
-    """out = x ⋆ w + bias (or None)."""
-    size = out.shape[1:3]
+class End(NamedTuple):
+    """What becomes of a convolution's sums on their way to memory: PReLU(shuffle_r(· + bias)) + residual."""
+
+    bias: object = None  # arrays, or None for no such thing
+    slope: object = None
+    residual: object = None
+    shuffle: int = 1
+
+    @property
+    def only_bias(self):
+        return self.slope is None and self.residual is None and self.shuffle == 1
+
+
+PLAIN = End()
+
+
+def launch_conv(x, w, out, stride, padding, end=PLAIN):
+    """Fill `out` with x ⋆ w, and `end` applied to it."""
+    size = tuple(length // end.shuffle for length in out.shape[1:3])
     if winograd_pays(x, w.shape, stride, size):
-        Winograd(x, w.shape[3], size, padding).convolve(w, bias, out)
+        Winograd(x, w.shape[3], size, padding).convolve(w, out, end)
     else:
-        launch_direct(x, w, bias, out, stride, padding, size)
+        launch_direct(x, w, out, stride, padding, size, end)
 
 
 def launch_input_gradient(g, w, out, stride, padding):
     """Fill `out` with the gradient at x."""
     (kh, kw, cin, cout), size = w.shape, out.shape[1:3]
     if winograd_pays(g, (kh, kw, cout, cin), stride, size):
-        Winograd(g, cin, size, (kh - 1 - padding[0], kw - 1 - padding[1])).convolve(w, None, out, turned=True)
+        Winograd(g, cin, size, (kh - 1 - padding[0], kw - 1 - padding[1])).convolve(w, out, turned=True)
     else:
         launch_direct_input_gradient(g, w, out, stride, padding)
 
@@ -76,18 +93,18 @@ class Winograd:
     def empty(self, *shape):
         return array_module(self.x).empty(shape, self.x.dtype)
 
-    def launch(self, name, works, *arrays, more=()):
+    def launch(self, name, works, *first, more=()):
         """Launch on as many blocks as can run at once, each with a scratch memory of its own."""
         blocks = min(works, resident_blocks(self.x))
         scratch = self.empty(blocks, POINTS, CHUNK, self.depth + self.span)
-        launch("winograd.cu", name, blocks, threads(self.x, 1, 128), *arrays, scratch, *self.geometry, blocks, *more)
+        launch("winograd.cu", name, blocks, threads(self.x, 1, 128), *first, scratch, *self.geometry, blocks, *more)
 
-    def convolve(self, w, bias, out, turned=False):
-        """Fill `out` with x ⋆ w + bias (or None). `turned`: with w turned by 180° and its channels exchanged."""
+    def convolve(self, w, out, end=PLAIN, turned=False):
+        """Fill `out` with x ⋆ w and `end`. `turned`: with w turned by 180° and its channels exchanged."""
         u = self.empty(POINTS, self.padded, self.cin)
         grid = elementwise_grid(u.size // POINTS, u)
         launch("winograd.cu", "winograd_weights", *grid, w, u, self.cin, self.cout, self.padded, turned)
-        self.launch("winograd_conv2d", -(-self.tiles // CHUNK), self.x, u, bias, out)
+        self.launch("winograd_conv2d", -(-self.tiles // CHUNK), self.x, u, *end[:3], out, end.shuffle)
 
     def weight_gradient(self, g):
         spans = self.padded // self.span
@@ -101,17 +118,18 @@ class Winograd:
         return out
 
 
-def launch_direct(x, w, bias, out, stride, padding, size, step=(1, 1), first=(0, 0)):
-    """x ⋆ w + bias (or None), of `size` (Ho, Wo), into every step-th pixel of `out` from pixel `first` on."""
-    (n, height, width, cin), (kh, kw, _, cout), (_, out_height, out_width, _) = x.shape, w.shape, out.shape
-    if step == (1, 1) and few_outputs(w.shape, stride):
+def launch_direct(x, w, out, stride, padding, size, end=PLAIN, step=(1, 1), first=(0, 0)):
+    """x ⋆ w and `end`, of `size` (Ho, Wo), into every step-th pixel of `out` from pixel `first` on."""
+    (n, height, width, cin), (kh, kw, _, cout) = x.shape, w.shape
+    if step == (1, 1) and end.only_bias and few_outputs(w.shape, stride):
         blocks = n * -(-size[0] // 32) * -(-size[1] // 32)
-        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), threads(x, 16, 64), x, w, bias, out, n, height, width,
-               cin, kh, kw, cout, *size, *padding, FEW=cout, KH=kh, KW=kw)  # fmt: skip
+        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), threads(x, 16, 64), x, w, end.bias, out, n, height,
+               width, cin, kh, kw, cout, *size, *padding, FEW=cout, KH=kh, KW=kw)  # fmt: skip
         return
     blocks = -(-n * size[0] * size[1] // 64) * -(-cout // 64)
-    launch("conv.cu", "conv2d", min(blocks, GRID), threads(x, 32, 128), x, w, bias, out, n, height, width, cin,
-           kh, kw, cout, *size, *stride, *padding, *step, *first, out_height, out_width, **wide(cout))  # fmt: skip
+    whole = [length // end.shuffle for length in out.shape[1:3]]
+    launch("conv.cu", "conv2d", min(blocks, GRID), threads(x, 32, 128), x, w, *end[:3], out, end.shuffle, n, height,
+           width, cin, kh, kw, cout, *size, *stride, *padding, *step, *first, *whole, **wide(cout))  # fmt: skip
 
 
 def few_outputs(w_shape, stride):
@@ -141,7 +159,7 @@ def launch_direct_input_gradient(g, w, out, stride, padding):
             launch("conv.cu", "turn_weights", min(squares, GRID), threads(w, 1, (32, 8)), w, turned, kh, kw, cin, cout,
                    a, b, *stride, *taps)  # fmt: skip
             if min(size) > 0:
-                launch_direct(g, turned, None, out, (1, 1), offset, size, stride, first)
+                launch_direct(g, turned, out, (1, 1), offset, size, step=stride, first=first)
 
 
 def remainder(a, kernel, stride, padding, size):

@@ -16,7 +16,7 @@ from ..arrays import array_module
 from ..autodiff import MatMul, Tensor
 from ..errors import ConfigError
 from ..imaging.resize import resize_matrix
-from ..nn import BatchNorm, Conv, Module, PReLU, Sequential, SubpixelConv
+from ..nn import BatchNorm, Conv, Module, PReLU, Sequential, SubpixelConv, chain
 
 START = 0.01  # of He's weights in the last layer, where a skip brings the image: the network starts as a whisper
 
@@ -50,7 +50,7 @@ class ResidualBlock(Module):
         self.conv2 = norm_conv(rng, channels, batch_norm)
 
     def forward(self, x):
-        return x + self.conv2(self.prelu(self.conv1(x)))
+        return chain(chain(x, self.conv1, self.prelu), self.conv2, residual=x)
 
 
 def norm_conv(rng, channels, batch_norm):
@@ -72,12 +72,12 @@ class Generator(Module):
             self.tail.weight.data *= START
 
     def forward(self, lr):
-        first = x = self.head(lr)
+        first = x = chain(lr, self.head)
         for block in self.blocks:
             x = block(x)
-        x = self.trunk(x) + first
+        x = chain(x, self.trunk, residual=first)
         for enlarge in self.upsample:
-            x = enlarge(x)
+            x = chain(x, enlarge)
         sr = self.tail(x)
         return sr + (enlarge_bicubic(lr, self.config.scale) * 2 - 1) if self.config.bicubic_skip else sr
 

@@ -24,24 +24,41 @@ void for_each_product(const Shape &s, F f) {
         }
 }
 
-// Into every step-th pixel of an image that has other numbers, which must stay; with a bias or without.
-void check_conv2d(const Shape &s, bool with_bias, int step_y = 1, int step_x = 1, int first_y = 0, int first_x = 0) {
+// Into every step-th pixel of an image that has other numbers, which must stay; with all that may be added to the sums, or
+// with nothing.
+void check_conv2d(const Shape &s, bool with_end, int step_y = 1, int step_x = 1, int first_y = 0, int first_x = 0) {
     auto x = numbers(s.n * s.height * s.width * s.cin), w = numbers(s.taps() * s.cout, 3), sum = nothing(0);
-    auto bias = numbers(s.cout, 5);
+    auto bias = numbers(s.cout, 5), slope = numbers(s.cout, 6);
     sum.resize(s.pixels() * s.cout);
     for_each_product(s, [&](int in, int weight, int out) { sum[out] += x[in] * w[weight]; });
 
     int y_h = s.out_h() * step_y + first_y, y_w = s.out_w() * step_x + first_x;
-    auto y = numbers(s.n * y_h * y_w * s.cout, 2), want = y;
+    auto y = numbers(s.n * y_h * y_w * s.cout, 2), want = y, residual = numbers(y.size(), 4);
     for (int e = 0; e < s.pixels() * s.cout; ++e) {
         int o = e % s.cout, m = e / s.cout, q = m % s.out_w(), p = m / s.out_w() % s.out_h();
         int pixel = (m / s.out_w() / s.out_h() * y_h + p * step_y + first_y) * y_w + q * step_x + first_x;
-        want[pixel * s.cout + o] = sum[e] + (with_bias ? bias[o] : 0);
+        real biased = sum[e] + bias[o];
+        want[pixel * s.cout + o] = with_end ? (biased > 0 ? 1 : slope[o]) * biased + residual[pixel * s.cout + o] : sum[e];
     }
-    launch<conv2d>({3, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), with_bias ? bias.data() : nullptr, y.data(), s.n, s.height,
-                   s.width, s.cin, s.kh, s.kw, s.cout, s.out_h(), s.out_w(), s.stride_y, s.stride_x, s.pad_y, s.pad_x,
+    launch<conv2d>({3, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), with_end ? bias.data() : nullptr,
+                   with_end ? slope.data() : nullptr, with_end ? residual.data() : nullptr, y.data(), 1, s.n, s.height, s.width, s.cin, s.kh, s.kw, s.cout, s.out_h(), s.out_w(), s.stride_y, s.stride_x, s.pad_y, s.pad_x,
                    step_y, step_x, first_y, first_x, y_h, y_w);
     expect_equal(y, want, "conv2d");
+}
+
+// With pixel shuffle: channel (i 2 + j) C + c of pixel (p, q) is channel c of pixel (2 p + i, 2 q + j).
+void check_shuffle(const Shape &s) {
+    auto x = numbers(s.n * s.height * s.width * s.cin), w = numbers(s.taps() * s.cout, 3);
+    auto y = nothing(s.pixels() * s.cout), want = std::vector<real>(s.pixels() * s.cout);
+    for_each_product(s, [&](int in, int weight, int out) {
+        int o = out % s.cout, m = out / s.cout, channels = s.cout / 4, square = o / channels;
+        int row = m / s.out_w() * 2 + square / 2, column = m % s.out_w() * 2 + square % 2;
+        want[(row * 2 * s.out_w() + column) * channels + o % channels] += x[in] * w[weight];
+    });
+    launch<conv2d>({2, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), (real *)nullptr, (real *)nullptr, (real *)nullptr, y.data(), 2,
+                   s.n, s.height, s.width, s.cin, s.kh, s.kw, s.cout, s.out_h(), s.out_w(), s.stride_y, s.stride_x,
+                   s.pad_y, s.pad_x, 1, 1, 0, 0, s.out_h(), s.out_w());
+    expect_equal(y, want, "conv2d with shuffle");
 }
 
 void check_weight_grad(const Shape &s, int part_pixels) {
@@ -76,6 +93,8 @@ int main() {
     check_conv2d({1, 9, 8, even, 2, 2, TILE_N + LANES, 2, 1, 0, 1}, true);
     check_conv2d({2, 3, 4, even, 2, 2, LANES, 1, 1, 1, 0}, false, 2, 3, 1, 2);
     check_conv2d({1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0}, false);
+
+    check_shuffle({2, 5, 3, 3, 3, 3, 4 * LANES, 1, 1, 1, 1});
 
     check_weight_grad({2, 5, 7, TILE_M / 9 / LANES * LANES + LANES - 1, 3, 3, 3, 1, 1, 1, 1}, SLAB + 5);
     check_weight_grad({1, 6, 7, even, 2, 3, TILE_N + LANES, 1, 2, 0, 1}, SLAB);

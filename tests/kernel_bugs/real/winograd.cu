@@ -41,7 +41,7 @@ void check_conv2d(const Shape &s, bool with_bias, bool turned, int blocks, int t
     auto u = nothing(POINTS * s.cin * s.padded()), scratch = scratch_for(s, blocks, 32);
     launch<winograd_weights>({2, 1, 1}, {3, 1, 1}, w.data(), u.data(), s.cin, s.cout, s.padded(), int(turned));
     launch<winograd_conv2d>({unsigned(blocks), 1, 1}, {unsigned(threads), 1, 1}, x.data(), u.data(),
-                            with_bias ? bias.data() : nullptr, y.data(), scratch.data(), s.n, s.height, s.width, s.cin,
+                            with_bias ? bias.data() : nullptr, (real *)nullptr, (real *)nullptr, y.data(), 1, scratch.data(), s.n, s.height, s.width, s.cin,
                             s.cout, s.out_h(), s.out_w(), s.pad_y, s.pad_x, s.padded(), s.depth(), ROWS, 32, blocks);
     expect_close(y, want, TOLERANCE, "winograd_conv2d");
 }
