@@ -4,18 +4,33 @@
 //     v <- v + (1 - beta2)(g^2 - v)           v^ = v/(1 - beta2^t)
 //     theta <- theta - rate m^/(sqrt(v^) + eps)
 //
-// A thread takes an element (FOR_EACH), and one pass does it all: 4 numbers read and 3 written, where the
-// formula line by line would move 20. The two powers of beta are the same for all elements: they come in as
-// step = rate/(1 - beta1^t) and unbias2 = 1 - beta2^t.
+// One pass does it all: 4 numbers read and 3 written, where the formula line by line would move 20. And one launch does
+// it for all parameters: they are cut into pieces, (array, start, stop) each, which blocks take in turn. Where the arrays
+// begin says a table: `count` addresses of thetas, then of ms, of vs and of gs. The settings are the same for all, and in
+// memory, so that a recorded launch can be played again with others: 1 - beta1, 1 - beta2, rate/(1 - beta1^t),
+// 1 - beta2^t, eps.
 
-extern "C" __global__ void adam(real *theta /*[n]*/, real *m /*[n]*/, real *v /*[n]*/, const real *g /*[n]*/,
-                                real one_minus_beta1, real one_minus_beta2, real step, real unbias2, real eps,
-                                int n) {
-    FOR_EACH(i, n) {
-        real mean = m[i] + one_minus_beta1 * (g[i] - m[i]);
-        real square = v[i] + one_minus_beta2 * (g[i] * g[i] - v[i]);
-        m[i] = mean;
-        v[i] = square;
-        theta[i] -= step * mean / (sqrt(square / unbias2) + eps);
+#ifdef CPU
+constexpr int THREADS = 1;
+#else
+constexpr int THREADS = 256;
+#endif
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+adam(const long long *addresses /*[4*count]*/, const int *pieces /*[3*n_pieces]*/, const real *settings /*[5]*/,
+     int count, int n_pieces) {
+    real one_minus_beta1 = settings[0], one_minus_beta2 = settings[1], step = settings[2], unbias2 = settings[3], eps = settings[4];
+    for (int piece = blockIdx.x; piece < n_pieces; piece += gridDim.x) {
+        int array = pieces[3 * piece], start = pieces[3 * piece + 1], stop = pieces[3 * piece + 2];
+        real *theta = reinterpret_cast<real *>(addresses[array]), *m = reinterpret_cast<real *>(addresses[count + array]);
+        real *v = reinterpret_cast<real *>(addresses[2 * count + array]);
+        const real *g = reinterpret_cast<const real *>(addresses[3 * count + array]);
+        INDEPENDENT for (int i = start + threadIdx.x; i < stop; i += THREADS) {
+            real mean = m[i] + one_minus_beta1 * (g[i] - m[i]);
+            real square = v[i] + one_minus_beta2 * (g[i] * g[i] - v[i]);
+            m[i] = mean;
+            v[i] = square;
+            theta[i] -= step * mean / (sqrt(square / unbias2) + eps);
+        }
     }
 }

@@ -6,7 +6,8 @@
 //
 //     y[p, q .. q + LANES, o] += x[p + i, q + j .. q + j + LANES, c] * w[i, j, c, o]
 //
-// A thread makes 2 rows x 2 vectors of pixels, for all FEW channels: 4 vectors loaded for 4 FEW multiplications.
+// A thread makes ROWS_P rows below each other x 2 vectors of pixels, for all FEW channels. A row of the image that it has
+// loaded serves up to ROWS_P rows of outputs, by another row of taps for each: 2 loads for 2 ROWS_P FEW multiplications.
 // Each number of the image is read (BAND + KH - 1)/BAND * (STRIP + KW - 1)/STRIP times; y is written once.
 
 #ifndef FEW  // the last layer of the paper's G
@@ -16,11 +17,12 @@
 #endif
 typedef Vec<LANES> V;
 #ifdef CPU
-constexpr int THREADS = 16;
+constexpr int BAND = 32;
 #else
-constexpr int THREADS = 64;
+constexpr int BAND = 128;
 #endif
-constexpr int ROWS_P = 2, VECS = 2, BAND = ROWS_P * THREADS, STRIP = VECS * LANES, SLAB = 16 / sizeof(real);
+constexpr int ROWS_P = FEW <= 3 ? 4 : FEW <= 6 ? 2 : 1;  // ROWS_P VECS FEW sums have to fit into registers
+constexpr int THREADS = BAND / ROWS_P, VECS = 2, STRIP = VECS * LANES, SLAB = 16 / sizeof(real);
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 conv2d_few(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/, const real *bias /*[cout]*/,
@@ -46,18 +48,22 @@ conv2d_few(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*co
             }
             __syncthreads();
             for (int c = 0; c < SLAB && c0 + c < cin; ++c)
-                for (int i = 0; i < KH; ++i)
-                    for (int j = 0; j < KW; ++j) {
-                        const real *tap = w + ((i * KW + j) * cin + c0 + c) * FEW;
-                        UNROLL for (int r = 0; r < ROWS_P; ++r)
-                            UNROLL for (int v = 0; v < VECS; ++v) {
-                                V pixels = V::load_any(&tile[c][thread + r * THREADS + i][v * LANES + j]);
-                                UNROLL for (int o = 0; o < FEW; ++o) sum[r][v][o].fma(tap[o], pixels);
-                            }
+                for (int j = 0; j < KW; ++j)
+                    UNROLL for (int row = 0; row < ROWS_P + KH - 1; ++row) {
+                        V pixels[VECS];
+                        UNROLL for (int v = 0; v < VECS; ++v)
+                            pixels[v] = V::load_any(&tile[c][thread * ROWS_P + row][v * LANES + j]);
+                        UNROLL for (int r = 0; r < ROWS_P; ++r) {
+                            int i = row - r;
+                            if (i < 0 || i >= KH) continue;
+                            const real *tap = w + ((i * KW + j) * cin + c0 + c) * FEW;
+                            UNROLL for (int v = 0; v < VECS; ++v)
+                                UNROLL for (int o = 0; o < FEW; ++o) sum[r][v][o].fma(tap[o], pixels[v]);
+                        }
                     }
         }
         for (int r = 0; r < ROWS_P; ++r) {
-            int p = p0 + thread + r * THREADS;
+            int p = p0 + thread * ROWS_P + r;
             for (int v = 0; v < VECS && p < out_h; ++v)
                 for (int lane = 0; lane < LANES; ++lane) {
                     int q = q0 + v * LANES + lane;

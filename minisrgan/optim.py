@@ -1,8 +1,14 @@
 """Adam, and the schedule of its learning rate."""
 
+import numpy as np
+
 from .arrays import array_module, to_numpy, uses_kernels
-from .kernels import contiguous, elementwise_grid, launch
+from .autodiff.tiles import threads
+from .errors import KernelError, ShapeError
+from .kernels import address, contiguous, launch
 from .nn import check_fit
+
+PIECE = 16384  # elements that a block of adam.cu takes at once
 
 
 class Adam:
@@ -22,22 +28,35 @@ class Adam:
         )
 
     def step(self, gradients, rate):
-        """Move every parameter, in place, by its gradient (a Tensor each, in order) at learning rate α = `rate`."""
+        """Move every parameter, in place, by its gradient (a Tensor each, in order) at learning rate α = `rate`.
+
+        Raises ShapeError, and moves nothing, for a gradient that is not of its parameter's shape and dtype.
+        """
+        gradients = [gradient.data for gradient in gradients]
+        for (name, parameter), g in zip(self.parameters.items(), gradients, strict=True):
+            if g.shape != parameter.shape or g.dtype != parameter.dtype:
+                wanted = f"{parameter.shape} {parameter.dtype}"
+                raise ShapeError(f"the gradient of {name} is {g.shape} {g.dtype}, not {wanted}")
         self.t += 1
         unbias1, unbias2 = 1 - self.beta1**self.t, 1 - self.beta2**self.t
-        for (name, parameter), gradient in zip(self.parameters.items(), gradients, strict=True):
-            m, v, g = self.m[name], self.v[name], gradient.data
-            if uses_kernels(m):
-                self.launch(parameter, m, v, g, rate / unbias1, unbias2)
-                continue
+        if gradients and uses_kernels(gradients[0]):
+            return self.launch(gradients, rate / unbias1, unbias2)
+        for (name, parameter), g in zip(self.parameters.items(), gradients):
+            m, v = self.m[name], self.v[name]
             m += (1 - self.beta1) * (g - m)
             v += (1 - self.beta2) * (g * g - v)
             parameter.data -= (rate / unbias1) * m / (array_module(v).sqrt(v / unbias2) + self.eps)
 
-    def launch(self, parameter, m, v, g, step, unbias2):
-        """The same by the kernel, in one pass."""
-        launch("adam.cu", "adam", *elementwise_grid(m.size, m), parameter.data, m, v, contiguous(g),
-               1 - self.beta1, 1 - self.beta2, step, unbias2, self.eps, m.size)  # fmt: skip
+    def launch(self, gradients, step, unbias2):
+        """The same by the kernel: one pass, and one launch for all parameters."""
+        thetas, gradients = [p.data for p in self.parameters.values()], [contiguous(g) for g in gradients]
+        if not all(theta.flags.c_contiguous for theta in thetas):
+            raise KernelError("adam: a parameter is not contiguous")  # which the kernel cannot see: it gets addresses
+        xp, cut = array_module(thetas[0]), pieces([theta.size for theta in thetas])
+        places = xp.array([address(each) for each in (*thetas, *self.m.values(), *self.v.values(), *gradients)])
+        settings = xp.array([1 - self.beta1, 1 - self.beta2, step, unbias2, self.eps], thetas[0].dtype)
+        launch("adam.cu", "adam", min(len(cut), 1024), threads(thetas[0], 1, 256), places, xp.array(cut), settings,
+               len(thetas), len(cut))  # fmt: skip
 
     def state(self):
         """{"m.name" or "v.name": NumPy array}; `t` is kept apart."""
@@ -53,6 +72,12 @@ class Adam:
     def _moments(self):
         both = {"m": self.m, "v": self.v}
         return {f"{k}.{name}": array for k, moment in both.items() for name, array in moment.items()}
+
+
+def pieces(sizes):
+    """(array, start, stop) of pieces that arrays of these sizes are cut into, as whole numbers of 32 bits."""
+    starts = [(i, start) for i, size in enumerate(sizes) for start in range(0, size, PIECE)]
+    return np.array([(i, start, min(start + PIECE, sizes[i])) for i, start in starts], np.int32).reshape(-1, 3)
 
 
 def step_down(rate, step, at, factor=0.1):

@@ -5,7 +5,10 @@ from math import sqrt
 import numpy as np
 import pytest
 
+from minisrgan.arrays import use_device
 from minisrgan.autodiff import Tensor
+from minisrgan.errors import KernelError, ShapeError
+from minisrgan.kernels import cpu_problem
 from minisrgan.nn import Parameter
 from minisrgan.optim import Adam, step_down
 
@@ -100,3 +103,23 @@ def test_the_rate_steps_down_once(step, rate):
     assert step_down(1.0, step, 10) == rate
     assert step_down(1.0, step, None) == 1.0
     assert step_down(1.0, step, 10, factor=0.5) == (rate if rate == 1 else 0.5)
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu"])
+def test_a_gradient_that_does_not_fit_moves_nothing(device):
+    if device == "cpu" and cpu_problem():
+        pytest.skip(cpu_problem())
+    moved, start = parameters(), parameters()
+    adam = Adam(moved)
+    with use_device(device):
+        for wrong in (np.ones(2), np.ones(1, np.float32)):
+            with pytest.raises(ShapeError, match="gradient of b"):
+                adam.step([gradients(0)[0], Tensor(wrong)], 1e-2)
+    assert adam.t == 0 and all(np.array_equal(moved[name].data, start[name].data) for name in moved)
+
+
+@pytest.mark.skipif(cpu_problem() is not None, reason=str(cpu_problem()))
+def test_a_parameter_that_is_not_contiguous_is_refused_by_the_kernel():
+    adam = Adam({"w": Tensor(np.ones((4, 6)).T)})
+    with use_device("cpu"), pytest.raises(KernelError, match="not contiguous"):
+        adam.step([Tensor(np.ones((6, 4)))], 1e-2)

@@ -123,7 +123,7 @@ def launch_direct(x, w, out, stride, padding, size, end=PLAIN, step=(1, 1), firs
     (n, height, width, cin), (kh, kw, _, cout) = x.shape, w.shape
     if step == (1, 1) and end.only_bias and few_outputs(w.shape, stride):
         blocks = n * -(-size[0] // 32) * -(-size[1] // 32)
-        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), threads(x, 16, 64), x, w, end.bias, out, n, height,
+        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), few_threads(x, cout), x, w, end.bias, out, n, height,
                width, cin, kh, kw, cout, *size, *padding, FEW=cout, KH=kh, KW=kw)  # fmt: skip
         return
     blocks = -(-n * size[0] * size[1] // 64) * -(-cout // 64)
@@ -136,6 +136,12 @@ def few_outputs(w_shape, stride):
     """Whether it is for conv_few.cu: its tile, with a halo as wide as the kernel, must fit into shared memory."""
     kh, kw, cin, cout = w_shape
     return stride == (1, 1) and cout <= FEW < cin and max(kh, kw) <= 13
+
+
+def few_threads(x, cout):
+    """Threads of a block of conv_few.cu: the fewer channels, the more rows a thread has."""
+    rows = 4 if cout <= 3 else 2 if cout <= 6 else 1
+    return threads(x, 32 // rows, 128 // rows)
 
 
 def wide(cout):
@@ -175,7 +181,7 @@ def launch_direct_weight_gradient(x, g, kernel, stride, padding):
         n_parts = max(min(PARTS // 4, n * ho), 1)
         part_rows = -(-n * ho // n_parts)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
-        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), threads(x, 16, 64), x, g, parts, n, height,
+        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), few_threads(x, cout), x, g, parts, n, height,
                width, cin, kh, kw, cout, ho, wo, *padding, part_rows, n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
     else:
         tiles = -(-kh * kw * cin // 64) * -(-cout // 64)
