@@ -10,7 +10,7 @@
 // Summed over the input channels, each of the 36 products is a matrix product: (tiles x Cin) (Cin x Cout).
 //
 //     winograd_conv2d         d -> V = B^T d B,  M = V U,  M -> Y = A^T M A, with U = G w G^T from winograd_weights
-//     winograd_weight_grad    dU = V^T W with W = A g A^T, the adjoint of that in U; dW = G^T dU G by winograd_finish
+//     winograd_weight_grad    dU = V^T W with W = A g A^T, the adjoint of that in U, in parts; dW = G^T dU G by winograd_finish
 //
 // The points are 0, +-P, +-Q and infinity. P = 5/8 and Q = 3/2 round less than the usual 1 and 2: in float32 the
 // result is off by 8e-7 of its norm at 64 channels, against 2e-7 of the direct sum and 2e-6 of the usual points.
@@ -322,22 +322,18 @@ extern "C" __global__ void winograd_weight_grad(const real *x /*[n*height*width*
     }
 }
 
-// dW = G^T (the sum of the parts, in their order) G
-extern "C" __global__ void winograd_finish(const real *parts /*[n_parts*36*depth*padded]*/, real *dw /*[9*cin*cout]*/,
-                                           int cin, int cout, int padded, int depth, int span, int n_parts) {
-    int vectors = padded / WIDTH, spans = padded / span;
+// dW = G^T dU G, of dU as winograd_weight_grad left it, its parts summed.
+extern "C" __global__ void winograd_finish(const real *du /*[36*depth*padded]*/, real *dw /*[9*cin*cout]*/, int cin,
+                                           int cout, int padded, int depth, int span) {
+    int vectors = padded / WIDTH;
     bool whole = cout % LANES == 0;
     for (int unit = THREAD_NUMBER; unit < cin * vectors; unit += THREAD_COUNT) {
         int c = unit / vectors, o = unit % vectors * WIDTH;
         if (o >= cout) continue;
         Channels d[6][6];
         for (int i = 0; i < 6; ++i)
-            UNROLL for (int j = 0; j < 6; ++j) {
-                const real *from = parts + ((long long)(o / span * POINTS + i * 6 + j) * depth + c) * span + o % span;
-                d[i][j] = Channels::load(from);
-                for (int part = 1; part < n_parts; ++part)
-                    d[i][j] = d[i][j] + Channels::load(from + (long long)part * spans * POINTS * depth * span);
-            }
+            UNROLL for (int j = 0; j < 6; ++j)
+                d[i][j] = Channels::load(du + ((long long)(o / span * POINTS + i * 6 + j) * depth + c) * span + o % span);
         TRANSFORM_SQUARE(transform_weights_back, d, 6, 3);
         for (int i = 0; i < 3; ++i)
             for (int j = 0; j < 3; ++j)

@@ -129,7 +129,8 @@ class Conv(Module):
         self.stride, self.padding = stride, kernel // 2
 
     def forward(self, x):
-        return op.Conv2dBias(x, self.weight, self.bias, stride=self.stride, padding=self.padding)
+        at = {"stride": self.stride, "padding": self.padding, "shuffle": self.shuffle}
+        return op.Conv2dBias(x, self.weight, self.bias, **at)
 
 
 class SubpixelConv(Conv):
@@ -139,9 +140,6 @@ class SubpixelConv(Conv):
         super().__init__(rng, channels, channels * r * r, kernel)
         self.weight = Parameter(icnr(rng, kernel, channels, channels * r * r, r))
         self.shuffle = r
-
-    def forward(self, x):
-        return op.PixelShuffle(super().forward(x), r=self.shuffle)
 
 
 class Dense(Module):

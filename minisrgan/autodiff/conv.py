@@ -21,7 +21,7 @@ from ..errors import ShapeError
 from ..kernels import contiguous
 from .conv_kernels import End, launch_conv, launch_input_gradient, launch_weight_gradient
 from .elementwise import PReLU
-from .pixel_shuffle import PixelShuffle
+from .pixel_shuffle import PixelShuffle, PixelUnshuffle
 from .tensor import Op, Tensor, recording
 
 BLOCK = 1 << 21  # elements of im2col at once: 8 MB of float32, which a large last-level cache holds
@@ -198,7 +198,7 @@ class Conv2d(Op):
         return correlate(pad(x, py, px), w, stride)
 
     def kernel(x, w, stride=1, padding=0):
-        return Conv2dBias.kernel(x, w, None, stride, padding)
+        return convolve(x, w, stride, padding)
 
     def vjp(g, out, x, w, stride=1, padding=0):
         return (
@@ -208,22 +208,38 @@ class Conv2d(Op):
 
 
 class Conv2dBias(Op):
-    """x ⋆ w + b, with b of (Cout,): the sum is made before a number leaves its register.  ∂b = Σ g over all pixels."""
+    """PixelShuffle(x ⋆ w + b, shuffle), with b of (Cout,).  ∂b = Σ g over all pixels, g being unshuffled.
 
-    def forward(x, w, b, stride=1, padding=0):
+    The sum is made, and shuffled, before a number leaves its register: what lies between is never in memory.
+    """
+
+    def forward(x, w, b, stride=1, padding=0, shuffle=1):
         out = Conv2d.forward(x, w, stride, padding)
         out += b
-        return out
+        return out if shuffle == 1 else PixelShuffle.forward(out, shuffle)
 
-    def kernel(x, w, b, stride=1, padding=0):
-        stride, padding, ho, wo = check_geometry(x.shape, w.shape, stride, padding)
-        out = array_module(x).empty((len(x), ho, wo, w.shape[3]), x.dtype)
-        end = End(None if b is None else contiguous(b))
-        launch_conv(contiguous(x), contiguous(w), out, stride, padding, end)
-        return out
+    def kernel(x, w, b, stride=1, padding=0, shuffle=1):
+        if shuffles(w, shuffle):
+            return convolve(x, w, stride, padding, b, shuffle=shuffle)
+        return PixelShuffle.kernel(convolve(x, w, stride, padding, b), shuffle)
 
-    def vjp(g, out, x, w, b, stride=1, padding=0):
+    def vjp(g, out, x, w, b, stride=1, padding=0, shuffle=1):
+        g = g if shuffle == 1 else PixelUnshuffle(g, r=shuffle)
         return *Conv2d.vjp(g, out, x, w, stride, padding), lambda: g.sum_to(b.shape)
+
+
+def shuffles(w, shuffle):
+    """Whether a kernel can shuffle what it stores: the channels of a pixel must be whole vectors."""
+    return shuffle == 1 or w.shape[-1] % (shuffle**2 * VECTOR) == 0
+
+
+def convolve(x, w, stride, padding, bias=None, slope=None, residual=None, shuffle=1):
+    """PReLU(PixelShuffle(x ⋆ w + bias)) + residual of arrays, by a kernel, in one pass; None where there is no such."""
+    stride, padding, ho, wo = check_geometry(x.shape, w.shape, stride, padding)
+    out = array_module(x).empty((len(x), ho * shuffle, wo * shuffle, w.shape[3] // shuffle**2), x.dtype)
+    end = [None if each is None else contiguous(each) for each in (bias, slope, residual)]
+    launch_conv(contiguous(x), contiguous(w), out, stride, padding, End(*end, shuffle))
+    return out
 
 
 class InputGrad(Op):
@@ -287,15 +303,9 @@ def conv_block(x, w, b, slope=None, residual=None, shuffle=1, stride=1, padding=
     Operation by operation, or, where kernels run and nothing is recorded, in one pass: a derivative would need what
     lies between.
     """
-    odd = shuffle > 1 and w.shape[3] // shuffle**2 % VECTOR
-    if recording() or odd or not uses_kernels(x.data):
-        y = Conv2dBias(x, w, b, stride=stride, padding=padding)
-        y = PixelShuffle(y, r=shuffle) if shuffle > 1 else y
+    if recording() or not shuffles(w, shuffle) or not uses_kernels(x.data):
+        y = Conv2dBias(x, w, b, stride=stride, padding=padding, shuffle=shuffle)
         y = y if slope is None else PReLU(y, slope)
         return y if residual is None else y + residual
-    stride, padding, ho, wo = check_geometry(x.shape, w.shape, stride, padding)
-    shape = len(x.data), ho * shuffle, wo * shuffle, w.shape[3] // shuffle**2
-    out = array_module(x.data).empty(shape, x.dtype)
-    end = [None if each is None else contiguous(each.data) for each in (b, slope, residual)]
-    launch_conv(contiguous(x.data), contiguous(w.data), out, stride, padding, End(*end, shuffle))
-    return Tensor(out)
+    arrays = [None if each is None else each.data for each in (b, slope, residual)]
+    return Tensor(convolve(x.data, w.data, stride, padding, *arrays, shuffle))

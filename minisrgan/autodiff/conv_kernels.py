@@ -112,10 +112,13 @@ class Winograd:
         n_parts = max(-(-self.tiles // part_tiles), 1)
         parts = self.empty(n_parts, POINTS, self.depth, self.padded)
         self.launch("winograd_weight_grad", n_parts * spans, self.x, g, parts, more=(part_tiles, n_parts))
-        out = self.empty(3, 3, self.cin, self.cout)
-        launch("winograd.cu", "winograd_finish", *elementwise_grid(self.cin * self.cout, out), parts, out, self.cin,
-               self.cout, self.padded, self.depth, self.span, n_parts)  # fmt: skip
+        du, out = sum_parts(parts), self.empty(3, 3, self.cin, self.cout)
+        launch("winograd.cu", "winograd_finish", *elementwise_grid(out.size, out), du, out, self.cin, self.cout,
+               self.padded, self.depth, self.span)  # fmt: skip
         return out
+
+
+# ---- The kernels of conv.cu and conv_few.cu -----------------------------------------------------------
 
 
 def launch_direct(x, w, out, stride, padding, size, end=PLAIN, step=(1, 1), first=(0, 0)):

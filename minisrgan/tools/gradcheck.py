@@ -137,6 +137,8 @@ def op_cases(rng):
         case(losses.PixelMSEGrad, image, g, normal()),
         case(ad.MatMul, normal(7, 300), normal(300, 5)),
         case(ad.MatMul, normal(4, 3), normal(2, 3, 5)),
+        case(ad.Conv2dBias, normal(2, 4, 5, 3), normal(3, 3, 3, 8), normal(8), padding=1, shuffle=2),
+        case(ad.Conv2dBias, normal(1, 5, 3, 2), normal(3, 3, 2, 64), normal(64), stride=2, padding=1, shuffle=2),
     ]
     return cases
 
