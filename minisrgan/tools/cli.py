@@ -117,6 +117,13 @@ def gradcheck_command(args):
     return 0 if gradcheck(start_device(args), args.plant) else 1
 
 
+def losses_command(args):
+    from .losses import draw_losses
+
+    draw_losses(args.out)
+    print(args.out)
+
+
 def demo_command(args):
     from .demo import demo
 
@@ -238,6 +245,14 @@ def build_parser():
         "minisrgan gradcheck --plant Conv2d",
     )
     gradcheck.add_argument("--plant", metavar="OP", help="first put a fault of 1 %% into one element of that op's vjp")
+
+    losses = command(
+        "losses",
+        losses_command,
+        "draw every adversarial loss and its derivative against the logit",
+        "minisrgan losses --out losses.png",
+    )
+    losses.add_argument("--out", default="losses.png", metavar="FILE", help="the picture (losses.png)")
 
     demo = command(
         "demo", demo_command, "train the tiny preset and show what it does", "minisrgan demo --out runs/demo"
