@@ -265,7 +265,8 @@ def test_a_free_folder_is_found(tmp_path):
 
 def test_the_picture_of_the_losses_shows_each_side_of_each_game(tmp_path):
     draw_losses(tmp_path / "losses.png")
-    assert Image.open(tmp_path / "losses.png").size == (1600, 600)
+    with Image.open(tmp_path / "losses.png") as picture:
+        assert picture.size == (1600, 600)
     middle = len(LOGITS) // 2
     slopes = {name: [along(loss)[1] for loss in sides(game).values()] for name, game in ADVERSARIAL.items()}
     for name, (d_real, d_fake, g_fake) in slopes.items():
