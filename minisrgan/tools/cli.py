@@ -124,6 +124,13 @@ def losses_command(args):
     print(args.out)
 
 
+def modes_command(args):
+    from .modes import modes
+
+    modes(args.out, args.steps)
+    print(args.out)
+
+
 def demo_command(args):
     from .demo import demo
 
@@ -253,6 +260,15 @@ def build_parser():
         "minisrgan losses --out losses.png",
     )
     losses.add_argument("--out", default="losses.png", metavar="FILE", help="the picture (losses.png)")
+
+    modes = command(
+        "modes",
+        modes_command,
+        "play every adversarial loss on a ring of eight Gaussians, and say which find them all",
+        "minisrgan modes --out modes.png",
+    )
+    modes.add_argument("--out", default="modes.png", metavar="FILE", help="the picture (modes.png)")
+    modes.add_argument("--steps", type=whole_number, default=1500, metavar="N", help="steps of each game (1500)")
 
     demo = command(
         "demo", demo_command, "train the tiny preset and show what it does", "minisrgan demo --out runs/demo"
