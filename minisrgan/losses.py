@@ -1,15 +1,22 @@
 """Every loss: its formula, and its derivative written out.
 
-D returns logits z: D(x) = σ(z) is its probability that x is real. A probability rounded to 0 or 1 has no
-logarithm, so nothing here takes one. With softplus(z) = ln(1 + eᶻ),
+Pixels and features compare two images; N is the number of samples in them. An adversarial loss sees D's logits:
+`real` are D's of HR, `fake` are D's of SR. E is the mean over the batch, of n images.
+
+Where a logit z stands for a probability, D(x) = σ(z) that x is real, no logarithm is taken of it: rounded to 0 or
+1 it has none. With softplus(z) = ln(1 + eᶻ),
 
     -ln σ(z) = softplus(-z)        -ln(1 - σ(z)) = softplus(z)        softplus'(z) = σ(z)
 
-which are exact for any logit. E is the mean over the batch, of n images.
+which are exact for any logit.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from .arrays import array_module
-from .autodiff import Op, Sigmoid, Softplus
+from .autodiff import Op, Sigmoid, Softplus, Tensor, WherePositive, no_grad
+from .autodiff.tensor import nhwc
 from .autodiff.tiles import map_elements, sum_channels
 from .errors import ShapeError
 
@@ -59,6 +66,70 @@ class PixelMSEGrad(Op):
         )
 
 
+class PixelL1(Op):
+    """L = mean |SR - HR|, whose minimum is the median where PixelMSE's is the mean.
+
+    ∂L/∂SR = sign(SR - HR)/N, and 0 where they are equal        ∂L/∂HR = -∂L/∂SR
+    """
+
+    def forward(sr, hr):
+        same_shape(sr, hr)
+        return abs(sr - hr).mean()
+
+    def vjp(g, out, sr, hr):
+        sign = Tensor(array_module(sr.data).sign(sr.data - hr.data))
+        return lambda: g * sign / sr.size, lambda: -g * sign / sr.size
+
+
+class PixelCharbonnier(Op):
+    """L = mean √((SR - HR)² + ε²): PixelL1 with its corner rounded off over a width of ε. Charbonnier et al. 1994.
+
+    ∂L/∂SR = (SR - HR)/√((SR - HR)² + ε²)/N        ∂L/∂HR = -∂L/∂SR
+    """
+
+    def forward(sr, hr, eps=1e-3):
+        same_shape(sr, hr)
+        return (((sr - hr) ** 2 + eps**2) ** 0.5).mean()
+
+    def vjp(g, out, sr, hr, eps=1e-3):
+        def towards(a, b):
+            return g * (a - b) * ((a - b) ** 2 + eps**2) ** -0.5 / a.size
+
+        return lambda: towards(sr, hr), lambda: towards(hr, sr)
+
+
+PIXEL = {"mse": PixelMSE, "l1": PixelL1, "charbonnier": PixelCharbonnier}
+
+
+def feature_mse(features, sr, hr):
+    """L = mean (φ(SR) - φ(HR))², over the N samples of the features φ: the content loss with φ a part of VGG.
+
+    By the chain rule, with J the Jacobian of φ at SR,
+
+        ∂L/∂SR = Jᵀ ∂L/∂φ(SR) = Jᵀ · 2(φ(SR) - φ(HR))/N
+
+    The walk back through φ is that product with Jᵀ, layer by layer. φ is frozen: what its own weights would get is
+    not computed, as long as no gradient in them is asked for. φ(HR) is a constant, and keeps no graph.
+    """
+    with no_grad():
+        target = features(hr)
+    return PixelMSE(features(sr), target)
+
+
+def total_variation(sr, eps=1e-3):
+    """L = mean √((∂ᵧSR)² + ε²) + mean √((∂ₓSR)² + ε²), with ∂ᵧ, ∂ₓ the differences of neighbours in a column, a row.
+
+    That is the anisotropic total variation: |∂ᵧ| + |∂ₓ|, each of them rounded off at 0. Along either direction, with
+    N differences d, and ψ(d) = d/√(d² + ε²), a pixel draws its neighbours to itself, and they it:
+
+        ∂L/∂SR[i] = (ψ(SR[i] - SR[i - 1]) - ψ(SR[i + 1] - SR[i]))/N        (no term beyond the border)
+    """
+    _, height, width, _ = nhwc(sr)
+    if min(height, width) < 2:
+        raise ShapeError(f"total variation is of neighbours: images of at least 2 x 2 pixels, not {height} x {width}")
+    return PixelCharbonnier(sr[:, 1:], sr[:, :-1], eps=eps) + PixelCharbonnier(sr[:, :, 1:], sr[:, :, :-1], eps=eps)
+
+
 class DiscriminatorLoss(Op):
     """L_D = -(E[ln D(HR)] + E[ln(1 - D(SR))]) = E[softplus(-real)] + E[softplus(fake)].
 
@@ -96,3 +167,130 @@ class MinimaxLoss(Op):
 
     def vjp(g, out, fake):
         return lambda: -g * Sigmoid(fake) / fake.size
+
+
+class LeastSquaresDiscriminatorLoss(Op):
+    """L_D = ½E[(real - 1)²] + ½E[fake²]: logits as they are, drawn to 1 and to 0. Mao et al. 2017.
+
+    ∂L/∂real = (real - 1)/n        ∂L/∂fake = fake/n
+    """
+
+    def forward(real, fake):
+        return ((real - 1) ** 2).mean() / 2 + (fake**2).mean() / 2
+
+    def vjp(g, out, real, fake):
+        return lambda: g * (real - 1) / real.size, lambda: g * fake / fake.size
+
+
+class LeastSquaresLoss(Op):
+    """L_adv = ½E[(fake - 1)²].
+
+    ∂L/∂fake = (fake - 1)/n, which grows with the distance: it cannot saturate.
+    """
+
+    def forward(fake):
+        return ((fake - 1) ** 2).mean() / 2
+
+    def vjp(g, out, fake):
+        return lambda: g * (fake - 1) / fake.size
+
+
+class HingeDiscriminatorLoss(Op):
+    """L_D = E[max(0, 1 - real)] + E[max(0, 1 + fake)]: a margin. Lim and Ye 2017; Miyato et al. 2018.
+
+    ∂L/∂real = -1/n where real < 1, else 0        ∂L/∂fake = 1/n where fake > -1, else 0
+    """
+
+    def forward(real, fake):
+        return (1 - real).clip(0).mean() + (1 + fake).clip(0).mean()
+
+    def vjp(g, out, real, fake):
+        return (
+            lambda: -WherePositive(1 - real, g, 0) / real.size,
+            lambda: WherePositive(1 + fake, g, 0) / fake.size,
+        )
+
+
+class WassersteinDiscriminatorLoss(Op):
+    """L_D = E[fake] - E[real]. Arjovsky et al. 2017.
+
+    ∂L/∂real = -1/n        ∂L/∂fake = 1/n
+
+    -L_D's largest value over all D of slope at most 1 is the Wasserstein distance of real and made images. Nothing
+    here bounds the slope, and without a bound D grows for ever: a gradient penalty or spectral norm is to see to it.
+    """
+
+    def forward(real, fake):
+        return fake.mean() - real.mean()
+
+    def vjp(g, out, real, fake):
+        return (
+            lambda: (-g / real.size).broadcast_to(real.shape),
+            lambda: (g / fake.size).broadcast_to(fake.shape),
+        )
+
+
+class WassersteinLoss(Op):
+    """L_adv = -E[fake]: G's side of the Wasserstein game, and of the hinge too.
+
+    ∂L/∂fake = -1/n, whatever D thinks.
+    """
+
+    def forward(fake):
+        return -fake.mean()
+
+    def vjp(g, out, fake):
+        return lambda: (-g / fake.size).broadcast_to(fake.shape)
+
+
+class RelativisticLoss(Op):
+    """L_D = E[softplus(-a)] + E[softplus(b)], with a = real - E[fake] and b = fake - E[real].
+
+    D no longer says how real an image is, but how much more so than the mean of the other kind: σ(a) for HR, σ(b)
+    for SR (relativistic average, Jolicoeur-Martineau 2018, as in ESRGAN). Each logit counts twice, for itself and
+    in its kind's mean:
+
+    ∂L/∂real = -(σ(-a) + E[σ(b)])/n        ∂L/∂fake = (σ(b) + E[σ(-a)])/n
+
+    G's loss is the same with the two exchanged: L_adv = RelativisticLoss(fake, real). So G learns from HR too.
+    """
+
+    def forward(real, fake):
+        return softplus(fake.mean() - real).mean() + softplus(fake - real.mean()).mean()
+
+    def vjp(g, out, real, fake):
+        doubt, belief = Sigmoid(fake.mean() - real), Sigmoid(fake - real.mean())  # σ(-a), σ(b)
+        return (
+            lambda: -g * (doubt + belief.mean()) / real.size,
+            lambda: g * (belief + doubt.mean()) / fake.size,
+        )
+
+
+class Adversarial(NamedTuple):
+    """The two sides of a game, as functions of logits.
+
+    discriminator   (real, fake) → L_D
+    generator       fake → L_adv; where the game is `relative`, (real, fake) → L_adv
+    """
+
+    discriminator: Callable
+    generator: Callable
+    relative: bool = False
+
+    def generator_loss(self, discriminator, hr, sr):
+        """L_adv, from what D says of SR, and of HR if it matters to G: then as a constant."""
+        if not self.relative:
+            return self.generator(discriminator(sr))
+        with no_grad():
+            real = discriminator(hr)
+        return self.generator(real, discriminator(sr))
+
+
+ADVERSARIAL = {
+    "minimax": Adversarial(DiscriminatorLoss, MinimaxLoss),
+    "non-saturating": Adversarial(DiscriminatorLoss, NonSaturatingLoss),
+    "least-squares": Adversarial(LeastSquaresDiscriminatorLoss, LeastSquaresLoss),
+    "hinge": Adversarial(HingeDiscriminatorLoss, WassersteinLoss),
+    "relativistic": Adversarial(RelativisticLoss, lambda real, fake: RelativisticLoss(fake, real), relative=True),
+    "wasserstein": Adversarial(WassersteinDiscriminatorLoss, WassersteinLoss),
+}

@@ -9,6 +9,7 @@ from . import autodiff as op
 from .arrays import array_module, to_device, to_numpy
 from .autodiff import Tensor
 from .autodiff.batch_norm import batch_statistics
+from .autodiff.spectral_norm import power_iteration
 from .errors import WeightsError
 
 
@@ -29,6 +30,7 @@ class Module:
 
     buffers = ()
     training = True
+    held = False
 
     def __call__(self, *inputs):
         return self.forward(*inputs)
@@ -58,7 +60,8 @@ class Module:
         return sum(parameter.size for parameter in self.parameters())
 
     def train(self, on=True):
-        """Batch norm uses (and learns) the batch's statistics if `on`, its frozen running ones if not."""
+        """Batch norm uses (and learns) the batch's statistics if `on`, its frozen running ones if not; spectral
+        norm refines its vectors only if `on`."""
         for _, module in self.modules():
             module.training = on
         return self
@@ -128,9 +131,10 @@ class Conv(Module):
         self.bias = Parameter(np.zeros(cout, np.float32))
         self.stride, self.padding = stride, kernel // 2
 
-    def forward(self, x):
+    def forward(self, x, weight=None):
+        weight = self.weight if weight is None else weight
         at = {"stride": self.stride, "padding": self.padding, "shuffle": self.shuffle}
-        return op.Conv2dBias(x, self.weight, self.bias, **at)
+        return op.Conv2dBias(x, weight, self.bias, **at)
 
 
 class SubpixelConv(Conv):
@@ -149,8 +153,8 @@ class Dense(Module):
         self.weight = Parameter(he_normal(rng, (cin, cout), cin, slope))
         self.bias = Parameter(np.zeros(cout, np.float32))
 
-    def forward(self, x):
-        return op.MatMul(x, self.weight) + self.bias
+    def forward(self, x, weight=None):
+        return op.MatMul(x, self.weight if weight is None else weight) + self.bias
 
 
 class PReLU(Module):
@@ -193,7 +197,8 @@ class BatchNorm(Module):
             scale, shift = self.frozen()
             return x * scale + shift
         statistics = batch_statistics(x.data)
-        self.remember(*statistics, count=x.size // x.shape[-1])
+        if not self.held:
+            self.remember(*statistics, count=x.size // x.shape[-1])
         return op.BatchNorm(x, self.gamma, self.beta, statistics=statistics, eps=self.eps)
 
     def frozen(self):
@@ -202,24 +207,47 @@ class BatchNorm(Module):
         return scale, self.beta - Tensor(self.running_mean) * scale
 
     def remember(self, mean, var, count):
-        if self.momentum:
-            self.running_mean = self.running_mean + self.momentum * (mean - self.running_mean)
-            unbiased = var * (count / max(count - 1, 1))
-            self.running_var = self.running_var + self.momentum * (unbiased - self.running_var)
+        self.running_mean = self.running_mean + self.momentum * (mean - self.running_mean)
+        unbiased = var * (count / max(count - 1, 1))
+        self.running_var = self.running_var + self.momentum * (unbiased - self.running_var)
+
+
+class SpectralNorm(Module):
+    """A Conv or Dense whose weights are divided by their largest singular value: it stretches nothing that it reads.
+
+    (A Conv reads receptive fields, and a pixel is in up to k² of them: it may still stretch an image, up to k times.)
+    The singular vectors u and v are state, as batch norm's averages are: a round of power iteration refines them at
+    each forward in training, and they stay as they are after it. The weights change little in a step, so one round
+    keeps up with them; `START` rounds find them at first.
+    """
+
+    START = 20
+    buffers = ("u", "v")
+
+    def __init__(self, rng, layer):
+        self.layer = layer
+        random = rng.standard_normal(layer.weight.shape[-1]).astype(np.float32)
+        self.u, self.v = power_iteration(layer.weight.data, random, self.START)
+
+    def forward(self, x):
+        if self.training and not self.held:
+            self.u, self.v = power_iteration(self.layer.weight.data, self.v)
+        return self.layer(x, op.SpectralNorm(self.layer.weight, u=self.u, v=self.v))
 
 
 @contextmanager
 def held(module):
-    """Within the block the module's forward leaves no trace in it: batch norm's running averages stay as they are."""
-    norms = [each for _, each in module.modules() if isinstance(each, BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
+    """Within the block the module's forward leaves no trace in it: batch norm's running averages and spectral norm's
+    vectors stay as they are."""
+    modules = [each for _, each in module.modules()]
+    before = [each.held for each in modules]
+    for each in modules:
+        each.held = True
     try:
         yield module
     finally:
-        for norm, momentum in zip(norms, momenta):
-            norm.momentum = momentum
+        for each, was in zip(modules, before):
+            each.held = was
 
 
 class Sequential(Module):

@@ -11,6 +11,7 @@ FLOORS = [  # from the top; rooms of one floor may use each other
     ["tools", "__main__"],
     ["upscale"],
     ["training"],
+    ["regularisers"],
     ["losses"],
     ["models"],
     ["nn", "optim"],

@@ -22,7 +22,7 @@ from minisrgan.training.config import PRESETS
 from minisrgan.training.trainer import Trainer
 from minisrgan.upscale import upscale
 
-COMMANDS = ["train", "upscale", "evaluate", "gradcheck", "demo", "bench", "resources", "doctor"]
+COMMANDS = ["train", "upscale", "evaluate", "gradcheck", "losses", "modes", "demo", "bench", "resources", "doctor"]
 
 
 @pytest.fixture(autouse=True)

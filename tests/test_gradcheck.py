@@ -6,7 +6,18 @@ import pytest
 from minisrgan.autodiff import Op, check
 from minisrgan.errors import ConfigError
 from minisrgan.tools.cli import main
-from minisrgan.tools.gradcheck import Result, all_ops, examine, find_op, gradcheck, module_cases, op_cases, planted
+from minisrgan.tools.gradcheck import (
+    Result,
+    all_cases,
+    all_ops,
+    examine,
+    find_op,
+    gradcheck,
+    loss_cases,
+    module_cases,
+    op_cases,
+    planted,
+)
 
 OPS = sorted({op for op in all_ops() if op.__module__.startswith("minisrgan.")}, key=lambda op: op.__name__)
 CASES = op_cases(np.random.default_rng(0))
@@ -60,8 +71,18 @@ def test_a_planted_fault_is_gone_afterwards_even_after_an_error():
 def test_a_fault_within_a_module_is_caught(case):
     ops = {"PReLU layer": "PReLU", "LeakyReLU layer": "LeakyReLU", "Dense": "MatMul"}
     op = "Mul" if case.name.endswith("layer, eval") else "BatchNorm" if "BatchNorm" in case.name else "Conv2d"
+    op = "SpectralNorm" if "spectral" in case.name.lower() else op
     with planted(find_op(ops.get(case.name, op))):
         assert not examine(case, "numpy", np.random.default_rng(1)).passed
+
+
+@pytest.mark.parametrize("case", loss_cases(np.random.default_rng(0)), ids=lambda case: case.name)
+def test_a_fault_within_a_loss_or_a_penalty_is_caught(case):
+    ops = {"total_variation": ["PixelCharbonnier", "Slice"], "feature_mse": ["PixelMSE", "InputGrad", "LeakyReLU"]}
+    for op in ops.get(case.name, ["Conv2d", "InputGrad", "WeightGrad", "LeakyReLUGrad", "MatMul", "Pow"]):
+        with planted(find_op(op)):
+            result = examine(case, "numpy", np.random.default_rng(1))
+        assert not result.passed, op
 
 
 def f_with_gradient(value, slope):
@@ -107,7 +128,7 @@ def test_relative_errors():
 def test_everything_passes():
     lines = []
     assert gradcheck("numpy", say=lines.append)
-    names = [case.name for case in CASES + module_cases(np.random.default_rng(0))]
+    names = [case.name for case in all_cases()]
     assert len(lines) == len(names) + 2
     for line, name in zip(lines[1:], names):
         assert line.startswith(name[:43]) and line.endswith("  pass")

@@ -12,10 +12,13 @@ from minisrgan.errors import ImageError
 from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.metrics import score
 from minisrgan.imaging.resize import downsample, upsample
+from minisrgan.losses import ADVERSARIAL
 from minisrgan.models.discriminator import DiscriminatorConfig
 from minisrgan.models.weights import load_generator
 from minisrgan.tools import demo, photos, report, train
+from minisrgan.tools.cli import main
 from minisrgan.tools.evaluate import evaluate, mean_score, row, try_photo
+from minisrgan.tools.losses import LOGITS, along, draw_losses, sides
 from minisrgan.training.checkpoint import COLUMNS
 from minisrgan.upscale import upscale
 
@@ -255,3 +258,23 @@ def test_a_free_folder_is_found(tmp_path):
     for name in ("run", "run-2"):
         (tmp_path / name).mkdir()
     assert demo.free_folder(tmp_path / "run") == tmp_path / "run-3"
+
+
+# the picture of the losses
+
+
+def test_the_picture_of_the_losses_shows_each_side_of_each_game(tmp_path):
+    draw_losses(tmp_path / "losses.png")
+    with Image.open(tmp_path / "losses.png") as picture:
+        assert picture.size == (1600, 600)
+    middle = len(LOGITS) // 2
+    slopes = {name: [along(loss)[1] for loss in sides(game).values()] for name, game in ADVERSARIAL.items()}
+    for name, (d_real, d_fake, g_fake) in slopes.items():
+        assert d_real[middle] < 0 <= d_fake[middle] and g_fake[middle] < 0, name
+    np.testing.assert_allclose(slopes["minimax"][2], -1 / (1 + np.exp(-LOGITS)), rtol=1e-12)
+    np.testing.assert_allclose(slopes["non-saturating"][2], -1 / (1 + np.exp(LOGITS)), rtol=1e-12)
+
+
+def test_the_command_that_draws_the_losses(tmp_path, capsys):
+    assert main(["losses", "--out", str(tmp_path / "l.png")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'l.png'}\n" and (tmp_path / "l.png").stat().st_size > 10_000

@@ -4,12 +4,15 @@
 
 Channels double and the size halves in turn: c, c/2, 2c, 2c/2, 4c, 4c/2, 8c, 8c/2 (/2: stride 2). The
 images are (N, crop, crop, 3) in [-1, 1]; the logits z are (N,), and σ(z) is the probability.
+
+Two options depart from the paper. Without batch norm an image's logit depends on that image alone, as penalties on
+its gradient need it. With spectral norm instead, every layer's weights are divided by their largest singular value.
 """
 
 from dataclasses import dataclass
 
 from ..errors import ConfigError, ShapeError
-from ..nn import BatchNorm, Conv, Dense, LeakyReLU, Module, Sequential
+from ..nn import BatchNorm, Conv, Dense, LeakyReLU, Module, Sequential, SpectralNorm
 
 SLOPE = 0.2
 
@@ -21,26 +24,34 @@ class DiscriminatorConfig:
     channels: int = 64
     dense: int = 1024
     crop: int = 96
+    batch_norm: bool = True
+    spectral_norm: bool = False
 
     def __post_init__(self):
         if min(self.channels, self.dense, self.crop) < 1:
             raise ConfigError("a discriminator's channels, dense units and crop are at least 1")
+        if self.batch_norm and self.spectral_norm:
+            raise ConfigError("batch norm would undo spectral norm, since it rescales what that bounded: choose one")
 
 
 class Discriminator(Module):
     def __init__(self, config, rng):
+        def bounded(layer):
+            return SpectralNorm(rng, layer) if config.spectral_norm else layer
+
         self.config = config
         self.layers = []
         cin, size = 3, config.crop
         for width in (1, 2, 4, 8):
             for stride in (1, 2):
                 cout = config.channels * width
-                conv = Conv(rng, cin, cout, stride=stride, slope=SLOPE)
-                norm = [BatchNorm(cout)] if self.layers else []
+                conv = bounded(Conv(rng, cin, cout, stride=stride, slope=SLOPE))
+                norm = [BatchNorm(cout)] if config.batch_norm and self.layers else []
                 self.layers.append(Sequential(conv, *norm, LeakyReLU(SLOPE)))
                 cin, size = cout, -(-size // stride)
-        self.dense = Sequential(Dense(rng, size * size * cin, config.dense, slope=SLOPE), LeakyReLU(SLOPE))
-        self.logit = Dense(rng, config.dense, 1, slope=1.0)
+        dense = bounded(Dense(rng, size * size * cin, config.dense, slope=SLOPE))
+        self.dense = Sequential(dense, LeakyReLU(SLOPE))
+        self.logit = bounded(Dense(rng, config.dense, 1, slope=1.0))
 
     def forward(self, image):
         crop = self.config.crop

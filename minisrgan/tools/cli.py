@@ -117,6 +117,20 @@ def gradcheck_command(args):
     return 0 if gradcheck(start_device(args), args.plant) else 1
 
 
+def losses_command(args):
+    from .losses import draw_losses
+
+    draw_losses(args.out)
+    print(args.out)
+
+
+def modes_command(args):
+    from .modes import modes
+
+    modes(args.out, args.steps)
+    print(args.out)
+
+
 def demo_command(args):
     from .demo import demo
 
@@ -238,6 +252,23 @@ def build_parser():
         "minisrgan gradcheck --plant Conv2d",
     )
     gradcheck.add_argument("--plant", metavar="OP", help="first put a fault of 1 %% into one element of that op's vjp")
+
+    losses = command(
+        "losses",
+        losses_command,
+        "draw every adversarial loss and its derivative against the logit",
+        "minisrgan losses --out losses.png",
+    )
+    losses.add_argument("--out", default="losses.png", metavar="FILE", help="the picture (losses.png)")
+
+    modes = command(
+        "modes",
+        modes_command,
+        "play every adversarial loss on a ring of eight Gaussians, and say which find them all",
+        "minisrgan modes --out modes.png",
+    )
+    modes.add_argument("--out", default="modes.png", metavar="FILE", help="the picture (modes.png)")
+    modes.add_argument("--steps", type=whole_number, default=1500, metavar="N", help="steps of each game (1500)")
 
     demo = command(
         "demo", demo_command, "train the tiny preset and show what it does", "minisrgan demo --out runs/demo"

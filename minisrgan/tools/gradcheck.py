@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import autodiff as ad
-from .. import losses, nn
+from .. import losses, nn, regularisers
 from ..arrays import array_module, to_device
 from ..autodiff import check
 from ..autodiff.batch_norm import batch_statistics
@@ -15,6 +15,7 @@ from ..autodiff.elementwise import Abs, Add, Div, Exp, LeakyReLUGrad, Log, Mul, 
 from ..autodiff.linear import Reshape, Slice, Transpose, Unslice
 from ..autodiff.pooling import Pick, Place
 from ..autodiff.reduce import BroadcastTo, Sum, SumTo
+from ..autodiff.spectral_norm import power_iteration
 from ..autodiff.tensor import Tensor
 from ..errors import ConfigError
 from ..models.discriminator import Discriminator, DiscriminatorConfig
@@ -139,8 +140,69 @@ def op_cases(rng):
         case(ad.MatMul, normal(4, 3), normal(2, 3, 5)),
         case(ad.Conv2dBias, normal(2, 4, 5, 3), normal(3, 3, 3, 8), normal(8), padding=1, shuffle=2),
         case(ad.Conv2dBias, normal(1, 5, 3, 2), normal(3, 3, 2, 64), normal(64), stride=2, padding=1, shuffle=2),
+        case(losses.PixelL1, image, g),
+        case(losses.PixelCharbonnier, image, g, eps=0.5),
+        case(losses.LeastSquaresDiscriminatorLoss, normal(6), normal(5)),
+        case(losses.LeastSquaresLoss, normal(6)),
+        case(losses.HingeDiscriminatorLoss, normal(6), normal(5)),
+        case(losses.WassersteinDiscriminatorLoss, normal(6), normal(5)),
+        case(losses.WassersteinLoss, normal(6)),
+        case(losses.RelativisticLoss, normal(6), normal(5)),
+        spectral_norm_case(normal(3, 3, 2, 4), *power_iteration(normal(3, 3, 2, 4), normal(4))),
     ]
     return cases
+
+
+def spectral_norm_case(w, u, v):
+    """With u and v that are not w's own: that they are held fixed is what its derivative counts on."""
+
+    def function(w):
+        return ad.SpectralNorm(w, u=to_like(u, w), v=to_like(v, w))
+
+    return Case("SpectralNorm", function, [w])
+
+
+def to_like(array, tensor):
+    """A NumPy array as an array of the tensor's device and type."""
+    return array_module(tensor.data).asarray(array, tensor.dtype)
+
+
+def loss_cases(rng):
+    """Losses that are made of others, as functions of SR; penalties, as functions of all of D's parameters."""
+    sr, hr = rng.uniform(-1, 1, (2, 3, 16, 16, 3))
+    features = nn.Sequential(nn.Conv(rng, 3, 4, slope=1.0), nn.LeakyReLU(), nn.Conv(rng, 4, 2)).to(dtype=np.float64)
+    small_d = DiscriminatorConfig(channels=2, dense=5, crop=16, batch_norm=False)
+    return [
+        Case("total_variation", lambda sr: losses.total_variation(sr, eps=0.5), [sr]),
+        feature_case("feature_mse", features, sr, hr),
+        *(
+            penalty_case(f"{name}, D", Discriminator(small_d, rng), regularisers.REGULARISERS[name], sr, hr, rng)
+            for name in ("r1", "gradient-penalty")
+        ),
+    ]
+
+
+def feature_case(name, features, sr, hr):
+    """The content loss by way of frozen features."""
+
+    def function(sr):
+        features.to(device_of(sr))
+        return losses.feature_mse(features, sr, Tensor(to_like(hr, sr)))
+
+    return Case(name, function, [sr])
+
+
+def penalty_case(name, discriminator, regulariser, sr, hr, rng):
+    """The penalty as a function of D's parameters: its first order is D's second, and its second D's third."""
+    discriminator.to(dtype=np.float64)
+
+    def function(*values):
+        images = [Tensor(to_like(image, values[0])) for image in (hr, sr)]
+        with substituted(discriminator, values):
+            logits = [discriminator(image) for image in images]
+            return regulariser(np.random.default_rng(0)).penalty(discriminator, *images, *logits)
+
+    return Case(name, function, moved_off(discriminator, rng))
 
 
 def module_cases(rng):
@@ -148,6 +210,7 @@ def module_cases(rng):
     image = rng.standard_normal((2, 5, 7, 3))
     small_g = {"channels": 4, "blocks": 2, "scale": 4}
     small_d = Discriminator(DiscriminatorConfig(channels=2, dense=5, crop=16), rng)
+    spectral = DiscriminatorConfig(channels=2, dense=5, crop=16, batch_norm=False, spectral_norm=True)
     layers = {
         "Conv": nn.Conv(rng, 3, 4),
         "Conv stride=2": nn.Conv(rng, 3, 4, stride=2),
@@ -170,20 +233,33 @@ def module_cases(rng):
         module_case("Dense", nn.Dense(rng, 6, 4), rng.standard_normal((3, 6)), rng),
         *(module_case(name, generator, photo, rng) for name, generator in generators.items()),
         module_case("D", small_d, rng.uniform(-1, 1, (3, 16, 16, 3)), rng),
+        # in evaluation, where u and v are what they are; in training each forward would move them
+        module_case("SpectralNorm layer, Conv", nn.SpectralNorm(rng, nn.Conv(rng, 3, 4)).eval(), image, rng),
+        module_case(
+            "SpectralNorm layer, Dense", nn.SpectralNorm(rng, nn.Dense(rng, 6, 4)).eval(), rng.normal(size=(3, 6)), rng
+        ),
+        module_case("D, spectral norm", Discriminator(spectral, rng).eval(), rng.uniform(-1, 1, (3, 16, 16, 3)), rng),
     ]
 
 
 def module_case(name, module, x, rng):
-    """The module as a function of its input and of its parameters, which are moved off their regular start."""
+    """The module as a function of its input and of its parameters."""
     module.to(dtype=np.float64)
-    parameters = module.parameters()
 
     def function(x, *values):
         with substituted(module, values):
-            return module(x)
+            return module.to(device_of(x))(x)
 
-    start = [p.data + 0.1 * rng.standard_normal(p.shape) for p in parameters]
-    return Case(name, function, [x, *start])
+    return Case(name, function, [x, *moved_off(module, rng)])
+
+
+def moved_off(module, rng):
+    """The module's parameters as arrays, each moved a little off its regular start."""
+    return [p.data + 0.1 * rng.standard_normal(p.shape) for p in module.parameters()]
+
+
+def device_of(tensor):
+    return "cuda" if array_module(tensor.data).__name__ == "cupy" else "numpy"
 
 
 @contextmanager
@@ -220,7 +296,7 @@ def examine(case, device, rng):
 
 def all_cases(seed=0):
     rng = np.random.default_rng(seed)
-    return op_cases(rng) + module_cases(rng)
+    return op_cases(rng) + module_cases(rng) + loss_cases(rng)
 
 
 def find_op(name):

@@ -1,0 +1,153 @@
+"""What keeps D from winning at once, or from running away: each regulariser, and its derivative.
+
+D's loss is L_D + penalty, and D sees images as `disturb` gives them. A regulariser does one of three things: it adds
+a penalty, it disturbs the images, or it asks for another D (`needs`).
+"""
+
+from .arrays import array_module
+from .autodiff import Tensor, grad
+from .errors import ConfigError
+from .losses import ADVERSARIAL
+from .nn import BatchNorm, held
+
+
+def image_gradients(discriminator, images):
+    """∇ₓD(x) for each image x, as a Tensor that can be differentiated again, in D's parameters.
+
+    Σ D(xᵢ) has ∇D(xᵢ) as its gradient in xᵢ where no logit depends on another's image. Batch norm's statistics make
+    them depend, so a D that has it is refused while it trains.
+    """
+    if any(isinstance(each, BatchNorm) and each.training for _, each in discriminator.modules()):
+        raise ConfigError(
+            "a penalty on D's gradient in each image needs a D without batch norm, which ties the images of a batch "
+            "together: set batch_norm=False"
+        )
+    x = Tensor(images.data, requires_grad=True)
+    with held(discriminator):
+        return grad(discriminator(x).sum(), x, create_graph=True)[0]
+
+
+def squared_norms(gradients):
+    """‖∇D(x)‖² of each image."""
+    return (gradients**2).sum(tuple(range(1, gradients.ndim)))
+
+
+class Regulariser:
+    """None at all, and what the others share.
+
+    rng     draws what is random; its state belongs in a checkpoint
+    needs   settings of DiscriminatorConfig that it needs
+    games   names of the adversarial losses that it goes with
+    """
+
+    needs = {}
+    games = tuple(ADVERSARIAL)
+
+    def __init__(self, rng):
+        self.rng = rng
+
+    @classmethod
+    def check(cls, adversarial):
+        """Raise ConfigError where it makes no sense with that adversarial loss."""
+        if adversarial not in cls.games:
+            raise ConfigError(f"{cls.__name__} goes with {', '.join(cls.games)}, and not with {adversarial!r}")
+
+    def disturb(self, images, progress):
+        """The images as D is to see them, at a fraction `progress` of the training, in D's step and in G's."""
+        return images
+
+    def penalty(self, discriminator, hr, sr, real, fake):
+        """What to add to L_D: a single number, from the images that D saw, and their logits."""
+        return Tensor(array_module(real.data).zeros((), real.dtype))
+
+
+class R1(Regulariser):
+    """γ/2·E‖∇ₓD(x)‖² at real images x: D is to be flat there. Mescheder et al. 2018, equation 9.
+
+    ∂/∂θ = γ·E[(∂∇ₓD/∂θ)ᵀ ∇ₓD]: the derivative of a derivative, by walking back through D and then through that walk.
+    """
+
+    needs = {"batch_norm": False}
+
+    def __init__(self, rng, weight=10.0):
+        super().__init__(rng)
+        self.weight = weight
+
+    def penalty(self, discriminator, hr, sr, real, fake):
+        return self.weight / 2 * squared_norms(image_gradients(discriminator, hr)).mean()
+
+
+class GradientPenalty(Regulariser):
+    """λ·E[(‖∇ₓD(x)‖ - 1)²] at x = t·HR + (1 - t)·SR, t uniform in [0, 1]. Gulrajani et al. 2017, equation 3.
+
+    It holds D's slope at 1, as the Wasserstein distance wants it, on the way from made to real images.
+
+    ∂/∂θ = 2λ·E[(1 - 1/‖∇ₓD‖)·(∂∇ₓD/∂θ)ᵀ ∇ₓD]. The norm is √(‖·‖² + ε), so that no slope at all has a derivative too.
+    """
+
+    needs = {"batch_norm": False}
+
+    def __init__(self, rng, weight=10.0, eps=1e-12):
+        super().__init__(rng)
+        self.weight, self.eps = weight, eps
+
+    def penalty(self, discriminator, hr, sr, real, fake):
+        t = self.rng.random((len(hr.data), *(1,) * (hr.ndim - 1)), hr.dtype)
+        t = array_module(hr.data).asarray(t)
+        between = Tensor(t * hr.data + (1 - t) * sr.data)
+        slopes = (squared_norms(image_gradients(discriminator, between)) + self.eps) ** 0.5
+        return self.weight * ((slopes - 1) ** 2).mean()
+
+
+class SpectralNorm(Regulariser):
+    """A D whose every layer is divided by its largest singular value, which bounds D's slope. Miyato et al. 2018.
+
+    nn.SpectralNorm does it, and autodiff/spectral_norm.py has the derivative.
+    """
+
+    needs = {"batch_norm": False, "spectral_norm": True}
+
+
+class LabelSmoothing(Regulariser):
+    """The label of real images is 1 - α instead of 1 ("one-sided": that of made ones stays 0). Salimans et al. 2016.
+
+    -(1 - α)·ln σ(z) - α·ln(1 - σ(z)) = softplus(-z) + α·z, so it is α·E[real] more than L_D without. To the least
+    squares, ½(z - (1 - α))² = ½(z - 1)² + α·z + a constant, it is the same.
+
+    ∂/∂real = α/n: L_D's derivative becomes (D(HR) - (1 - α))/n, and a D that is surer than 1 - α is drawn back.
+    """
+
+    games = ("minimax", "non-saturating", "least-squares")  # the others have no labels, or none for a logit alone
+
+    def __init__(self, rng, alpha=0.1):
+        super().__init__(rng)
+        self.alpha = alpha
+
+    def penalty(self, discriminator, hr, sr, real, fake):
+        return self.alpha * real.mean()
+
+
+class InstanceNoise(Regulariser):
+    """Noise on all that D sees, x + s·ξ with ξ normal, and s falling from `std` to 0 as the training goes on.
+
+    What is real and what is made then overlap at first, however far apart they are, and D has a slope that G can
+    follow. Sønderby et al. 2017. ∂/∂x = 1: the noise is a constant.
+    """
+
+    def __init__(self, rng, std=0.1):
+        super().__init__(rng)
+        self.std = std
+
+    def disturb(self, images, progress):
+        noise = self.rng.standard_normal(images.shape, images.dtype)
+        return images + Tensor(self.std * (1 - progress) * array_module(images.data).asarray(noise))
+
+
+REGULARISERS = {
+    "none": Regulariser,
+    "r1": R1,
+    "gradient-penalty": GradientPenalty,
+    "spectral-norm": SpectralNorm,
+    "label-smoothing": LabelSmoothing,
+    "instance-noise": InstanceNoise,
+}
