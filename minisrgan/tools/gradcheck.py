@@ -19,6 +19,7 @@ from ..autodiff.tensor import Tensor
 from ..errors import ConfigError
 from ..models.discriminator import Discriminator, DiscriminatorConfig
 from ..models.generator import Generator, GeneratorConfig
+from ..models.vgg import FAMILIES, VGG, VGGConfig, VGGFeatures
 
 
 class Case(NamedTuple):
@@ -168,7 +169,15 @@ def module_cases(rng):
         module_case("Dense", nn.Dense(rng, 6, 4), rng.standard_normal((3, 6)), rng),
         *(module_case(name, generator, photo, rng) for name, generator in generators.items()),
         module_case("D", small_d, rng.uniform(-1, 1, (3, 16, 16, 3)), rng),
+        *(vgg_case(family, rng) for family in FAMILIES),
     ]
+
+
+def vgg_case(family, rng):
+    """A small frozen VGG as a function of the image alone."""
+    config = VGGConfig(((3, 4), (5, 4)), family)
+    vgg = VGGFeatures(config, VGG(config, rng).state()).to(dtype=np.float64)
+    return Case(f"VGG features, {family}", vgg, [rng.uniform(-1, 1, (2, 6, 7, 3))])
 
 
 def module_case(name, module, x, rng):
