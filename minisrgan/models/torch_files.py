@@ -23,7 +23,9 @@ import numpy as np
 
 from ..arrays import as_strided
 from ..errors import WeightsError
+from .weights import beginning
 
+ZIP = b"PK\x03\x04"
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # that a stream begins with
 MOST_INSTRUCTIONS = 200_000  # of a pickle; a state_dict has about 30 for each tensor
 MOST_PICKLE = 1 << 24  # bytes of a data.pkl
@@ -267,8 +269,7 @@ def from_bfloat16(bits):
 def read_torch(path):
     """{name: Lazy} of a state_dict in a file of torch.save. Raises WeightsError for any other."""
     try:
-        is_zip = zipfile.is_zipfile(path)
-        state, read_storage = (open_zip if is_zip else open_stream)(path)
+        state, read_storage = (open_zip if beginning(path).startswith(ZIP) else open_stream)(path)
         if not isinstance(state, dict):
             raise Refused("it holds no state_dict")
     except Refused as error:
@@ -294,7 +295,7 @@ def read_torch(path):
 # what damaged bytes make the decoders raise
 DAMAGE = (
     ValueError, KeyError, IndexError, TypeError, StopIteration, EOFError, OverflowError, RecursionError, struct.error,
-    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError,
 )  # fmt: skip
 
 
@@ -309,7 +310,7 @@ def open_zip(path):
         if len(pickles) != 1:
             raise Refused("it is a zip file, but not of torch.save, which has one data.pkl")
         prefix = pickles[0].removesuffix("data.pkl")
-        if prefix + "byteorder" in archive.namelist() and member(archive, prefix + "byteorder", 6) != b"little":
+        if prefix + "byteorder" in archive.namelist() and member(archive, prefix + "byteorder") != b"little":
             raise Refused("its numbers are big-endian, and only little-endian ones are read")
         state = run(member(archive, pickles[0]), {})
 

@@ -111,13 +111,13 @@ def receive(url, file, progress):
             raise
         if error.headers.get("Content-Range") == f"bytes */{have}":
             return
-        file.truncate(0)
+        file.seek(file.truncate(0))
         raise ConnectionError("what had arrived was of another file") from None
     with response:
         start, total = extent(response)
         if start not in (0, have):
             raise ConnectionError("the server sends another part than was asked for")
-        file.truncate(start)
+        file.seek(file.truncate(start))
         progress.reset(total)
         progress.update(start)
         while piece := response.read(PIECE):
