@@ -201,13 +201,14 @@ OLD_TENSOR = (
     [
         tensor(),
         tensor(storage(24, "0", "FloatStorage", b"N")),  # with a view of None, as the stream format has it
+        tensor().replace(b"ctorch\nFloatStorage", b"ctorch.cuda\nFloatStorage"),
         tensor().replace(b"_rebuild_tensor_v2", b"_rebuild_tensor"),
         OLD_TENSOR,
         OLD_TENSOR.replace(b")R", b")\x81"),
         name("torch._utils", "_rebuild_parameter") + tuple_of(tensor(), b"\x88", EMPTY) + b"R",
         name("torch.nn.parameter", "Parameter") + tensor() + b"\x85R" + tuple_of(b"\x88", b"\x89", EMPTY) + b"b",
     ],
-    ids=["now", "view", "no hooks", "0.1", "0.1 by NEWOBJ", "parameter", "parameter of 0.1"],
+    ids=["now", "view", "on a GPU", "no hooks", "0.1", "0.1 by NEWOBJ", "parameter", "parameter of 0.1"],
 )
 def test_tensors_as_pytorch_has_pickled_them_over_the_years(written, stored):
     read = arrays(written(dict_of(w=stored)))
@@ -224,6 +225,7 @@ def test_names_in_python_2s_strings_and_memos(written):
 def test_what_is_no_tensor_is_passed_over(written):
     read = arrays(written(dict_of(w=tensor(), step=number(7), names=b"](" + text("x") + b"e", nothing=b"N")))
     assert list(read) == ["w"]
+    assert list(arrays(written(b"}(" + number(3) + tensor() + text("w") + tensor() + b"u"))) == ["w"]
 
 
 RAN = []

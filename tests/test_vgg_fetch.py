@@ -27,6 +27,7 @@ def thin(monkeypatch, tmp_path):
     monkeypatch.setattr(vgg_fetch, "NAMES", vgg_weights.NAMES)
     monkeypatch.setattr(vgg_weights.fetched, "__defaults__", (THIN19,))
     monkeypatch.setenv("MINISRGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(vgg_fetch, "PAUSE", 0)
     monkeypatch.setattr(vgg_fetch, "PIECE", 500)
 
@@ -121,6 +122,10 @@ def without_length(handler, data):
     answer(handler, 200, data, "unsaid")
 
 
+def nonsense_length(handler, data):
+    answer(handler, 200, data, "many")
+
+
 def endless(handler, data):
     answer(handler, 200, bytes(10_000), "unsaid")
 
@@ -169,6 +174,7 @@ def is_whole(path, data, tmp_path):
         ([breaks_after(1000), unsaid_part, whole], [None, "1000", "1000"]),
         ([ignores_range_and_breaks, ignores_range_and_breaks, whole], [None, "3000", "3000"]),
         ([without_length], [None]),
+        ([nonsense_length], [None]),
     ],
 )
 def test_whatever_the_server_does_the_file_is_whole_in_the_end(server, data, tmp_path, plan, asked):
@@ -264,6 +270,7 @@ def test_a_file_without_an_end_is_given_up(server, monkeypatch, data, tmp_path):
     monkeypatch.setattr(vgg_fetch, "MOST", 5000)
     with pytest.raises(WeightsError, match="larger than any VGG"):
         get(server)
+    assert [*kept(tmp_path).values()] == [b""]
 
 
 def test_nobody_there(tmp_path, server):
@@ -275,7 +282,7 @@ def test_nobody_there(tmp_path, server):
 
 
 @pytest.mark.parametrize(
-    "url", ["vgg19.pth", "file:///etc/passwd", "http://", "http://host/", "ftp://host/vgg.pth", ""]
+    "url", ["vgg19.pth", "file:///etc/passwd", "http://", "http://host/", "ftp://host/vgg.pth", "http://[/v", ""]
 )
 def test_what_is_no_address(url):
     with pytest.raises(ConfigError, match="no address of a file"):

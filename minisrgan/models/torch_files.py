@@ -88,7 +88,7 @@ KNOWN = {
     "torch._utils._rebuild_parameter",
     "torch.nn.parameter.Parameter",
     "torch.FloatTensor",
-    *(f"torch.{name}" for name in STORAGES),
+    *(f"torch.{where}{name}" for name in STORAGES for where in ("", "cuda.")),  # cuda: saved on a GPU, long ago
 }
 
 
@@ -96,8 +96,7 @@ def run(pickle, storages):
     """What a pickle of a state_dict describes: dicts, lists, tuples, strings, numbers, StoredTensors and Names.
 
     `pickle` is bytes or a file-like object, which is left where the pickle ends. Each Storage that is met is put into
-    the dict `storages` by its key. Raises Refused for anything else, and ValueError and
-    the like for a damaged one.
+    the dict `storages` by its key. Raises Refused for anything else, and one of DAMAGE for a damaged one.
     """
     stack, memo = [], {}
     for count, (instruction, argument, _) in enumerate(pickletools.genops(pickle)):
@@ -205,7 +204,7 @@ def storage(persistent_id):
     """The Storage of a persistent id ("storage", type, key, device, elements[, view])."""
     match persistent_id:
         case ("storage", Name(path), str(key), str(), int(size), *view) if view in ([], [None]) and size >= 0:
-            name = path.removeprefix("torch.")
+            name = path.removeprefix("torch.").removeprefix("cuda.")
             if name in STORAGES:
                 return Storage(name, key, size)
     raise Refused("its pickle refers to something outside that is no storage")
@@ -288,8 +287,11 @@ def read_torch(path):
 
         return Lazy(stored.shape, read)
 
-    tensors = {name: stored for name, stored in state.items() if isinstance(stored, StoredTensor)}
-    return {name: lazy(name, stored) for name, stored in tensors.items()}
+    return {
+        name: lazy(name, stored)
+        for name, stored in state.items()
+        if isinstance(name, str) and isinstance(stored, StoredTensor)
+    }
 
 
 # what damaged bytes make the decoders raise
