@@ -237,15 +237,17 @@ struct Sums {
 extern "C" __global__ void winograd_weights(const real *w /*[9*cin*cout]*/, real *u /*[36*cin*padded]*/, int cin,
                                             int cout, int padded, int turned) {
     int vectors = padded / WIDTH;
+    bool whole = cout % LANES == 0;
     for (int unit = THREAD_NUMBER; unit < cin * vectors; unit += THREAD_COUNT) {
-        int c = unit / vectors, o = unit % vectors * WIDTH;
+        int c = unit % cin, o = unit / cin * WIDTH;
         Channels d[6][6];
         for (int i = 0; i < 3; ++i)
             for (int j = 0; j < 3; ++j) {
-                d[i][j] = Channels::broadcast(0);
-                for (int lane = 0; lane < WIDTH && o + lane < cout; ++lane)
-                    d[i][j].lane[lane] = turned ? w[(((2 - i) * 3 + 2 - j) * cout + o + lane) * cin + c]
-                                                : w[((i * 3 + j) * cin + c) * cout + o + lane];
+                int at = ((i * 3 + j) * cin + c) * cout + o;
+                if (!turned) d[i][j] = o < cout ? Channels::load_edge(w + at, cout - o, whole) : Channels::broadcast(0);
+                else
+                    for (int lane = 0; lane < WIDTH; ++lane)
+                        d[i][j].lane[lane] = o + lane < cout ? w[((8 - i * 3 - j) * cout + o + lane) * cin + c] : 0;
             }
         TRANSFORM_SQUARE(transform_weights, d, 3, 6);
         real *to = u + ((long long)(o / PANEL) * cin + c) * PANEL + o % PANEL;
