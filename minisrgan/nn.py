@@ -177,6 +177,23 @@ class LeakyReLU(Module):
         return op.LeakyReLU(x, slope=self.slope)
 
 
+class ReLU(Module):
+    """max(x, 0)."""
+
+    def forward(self, x):
+        return op.ReLU(x)
+
+
+class MaxPool(Module):
+    """The largest of each size×size square."""
+
+    def __init__(self, size=2):
+        self.size = size
+
+    def forward(self, x):
+        return op.MaxPool(x, size=self.size)
+
+
 class BatchNorm(Module):
     """Batch normalisation: by the batch's own statistics in training, by frozen running averages after it.
 

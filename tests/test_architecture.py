@@ -23,7 +23,7 @@ FLOORS = [  # from the top; rooms of one floor may use each other
 HEIGHT = {room: -floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 OUTSIDE = {  # what a room may import from elsewhere, besides Python's own library
     "tools": {"numpy", "PIL", "matplotlib", "tqdm", "cupy", "torch"},
-    "models": {"numpy", "safetensors"},
+    "models": {"numpy", "safetensors", "h5py"},
     "imaging": {"numpy", "PIL"},
     "arrays": {"numpy", "cupy"},
     "kernels": {"numpy", "cupy"},

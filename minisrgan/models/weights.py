@@ -1,6 +1,7 @@
 """Weights in files: safetensors, which hold arrays and text and can run nothing."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,10 +26,16 @@ def write_arrays(path, arrays, **metadata):
 
 def read_arrays(path, advice="give a generator.safetensors of a run"):
     """({name: array}, metadata) of a file that `write_arrays` wrote. Raises WeightsError for any other."""
+    with opened(path, advice) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, metadata_of(file)
+
+
+@contextmanager
+def opened(path, advice):
+    """A safetensors file to read from. WeightsError, if there is none, or whatever goes wrong while it is read."""
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = json.loads((file.metadata() or {}).get(KEY, "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata
+            yield file
     except FileNotFoundError:
         raise WeightsError(f"{path}: there is no such file; {advice}") from None
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last two: bfloat16
@@ -37,17 +44,36 @@ def read_arrays(path, advice="give a generator.safetensors of a run"):
         ) from None
 
 
+def metadata_of(file):
+    """What `write_arrays` was told of the arrays; {} in a file from elsewhere."""
+    return json.loads((file.metadata() or {}).get(KEY, "{}"))
+
+
 def what_to_do(path, advice):
+    start = beginning(path)
     if Path(path).is_dir():
         return "it is a folder: name the file in it"
-    try:
-        with open(path, "rb") as file:
-            start = file.read(64)
-    except OSError:
-        start = b""
+    if not start:
+        return "it is empty: download or copy it again"
     if start.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer: run `git lfs pull` to get the file itself"
+    if start.lstrip().startswith(b"<"):
+        return "it is a web page, such as a server sends instead of a file: get the file itself"
     return advice
+
+
+def beginning(path):
+    """The first 64 bytes of a file; none of what cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(64)
+    except OSError:
+        return b""
+
+
+def check_finite(path, name, array, advice):
+    if not np.isfinite(array).all():
+        raise WeightsError(f"{path}: {name!r} holds NaN or infinity; {advice}")
 
 
 def save_generator(path, generator, **about):
@@ -65,8 +91,7 @@ def load_generator(path):
     except (KeyError, TypeError, ConfigError) as error:
         raise WeightsError(f"{path}: its configuration makes no generator ({error})") from None
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise WeightsError(f"{path}: {name!r} holds NaN or infinity; the training that wrote it went wrong")
+        check_finite(path, name, array, "the training that wrote it went wrong")
     try:
         generator.load_state(arrays)
     except WeightsError as error:

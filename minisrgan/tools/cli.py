@@ -7,6 +7,8 @@ from pathlib import Path
 from .. import __version__
 from ..errors import ConfigError, MinisrganError
 
+FAMILIES = ("torchvision", "caffe")  # of VGG's weights
+
 # Each command imports what it needs when it runs, so that --help and a mistyped option answer at once.
 
 
@@ -142,6 +144,29 @@ def resources_command(args):
     return print_resources()
 
 
+def vgg_inspect_command(args):
+    from .vgg_inspect import inspect, rank
+
+    inspect(args.file, args.family)
+    if args.rank:
+        rank(args.file, args.family, args.layer, args.data, start_device(args))
+    elif args.layer or args.data:
+        raise ConfigError("--layer and --data are for --rank")
+
+
+def vgg_fetch_command(args):
+    from .vgg_fetch import URL, fetch
+
+    fetch(args.url or URL, args.source, args.family)
+
+
+def vgg_train_command(args):
+    from .photos import training_photos
+    from .vgg_train import LEAST, train
+
+    train(training_photos(args.data, LEAST), start_device(args), args.steps, args.seed, args.out)
+
+
 def doctor_command(args):
     from .doctor import print_doctor
 
@@ -174,14 +199,17 @@ def build_parser():
     parser.add_argument("--version", action="version", version=f"minisrgan {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name, run, summary, example):
-        added = commands.add_parser(
+    def described(commands, name, summary, epilog):
+        return commands.add_parser(
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            epilog=f"example:\n  {example}",
+            epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+
+    def command(name, run, summary, example, commands=commands):
+        added = described(commands, name, summary, f"example:\n  {example}")
         added.set_defaults(run=run)
         added.add_argument("--device", metavar="D", help="cuda, cpu or numpy; by default the first that works")
         return added
@@ -275,6 +303,57 @@ def build_parser():
         resources_command,
         "compile every kernel for NVIDIA GPUs, and say what registers and memory it takes (no GPU is needed)",
         "minisrgan resources",
+    )
+
+    vgg = described(
+        commands,
+        "vgg",
+        "get, look at or train a VGG, whose feature maps compare images",
+        "`minisrgan vgg COMMAND --help` shows a command's options and an example.",
+    ).add_subparsers(dest="vgg_command", required=True, metavar="COMMAND")
+    family = "where the file does not say it: the input that its weights expect"
+
+    inspect = command(
+        "inspect",
+        vgg_inspect_command,
+        "say which VGG a file holds, its family, layers, statistics and SHA-256",
+        "minisrgan vgg inspect vgg19-dcbb9e9d.pth",
+        vgg,
+    )
+    inspect.add_argument("file", nargs="?", metavar="FILE", help=".safetensors, .pth or .h5; by default the package's")
+    inspect.add_argument("--family", choices=FAMILIES, help=family)
+    inspect.add_argument("--rank", action="store_true", help="measure how well a layer ranks distortions by strength")
+    inspect.add_argument("--layer", metavar="L", help="which layer: vgg22, features.8, ...; by default the last")
+    inspect.add_argument(
+        "--data", metavar="FOLDER", help="photos to measure on; by default those held out from training"
+    )
+
+    fetch = command(
+        "fetch",
+        vgg_fetch_command,
+        "download torchvision's VGG19 (575 MB), and keep its convolutions (80 MB) for the content loss",
+        "minisrgan vgg fetch --from vgg19-dcbb9e9d.pth",
+        vgg,
+    )
+    source = fetch.add_mutually_exclusive_group()
+    source.add_argument("--from", dest="source", metavar="FILE", help="a file that is here: nothing is downloaded")
+    source.add_argument("--url", metavar="URL", help="another address of it")
+    fetch.add_argument("--family", choices=FAMILIES, help=family)
+
+    vgg_train = command(
+        "train",
+        vgg_train_command,
+        "train the small VGG of the package to rank distortions by their strength",
+        "minisrgan vgg train --out runs/vgg-small.safetensors",
+        vgg,
+    )
+    vgg_train.add_argument(
+        "--data", metavar="FOLDER", help="photos to learn from; by default those of scikit-image and matplotlib"
+    )
+    vgg_train.add_argument("--steps", type=whole_number, default=1400, metavar="N", help="how long (1400)")
+    vgg_train.add_argument("--seed", type=whole_number, default=0, metavar="N", help="the same seed, the same VGG (0)")
+    vgg_train.add_argument(
+        "--out", default="runs/vgg-small.safetensors", metavar="FILE", help="a new file (runs/vgg-small.safetensors)"
     )
 
     command("doctor", doctor_command, "say what this machine has, and which device is used", "minisrgan doctor")

@@ -20,6 +20,7 @@ from ..autodiff.tensor import Tensor
 from ..errors import ConfigError
 from ..models.discriminator import Discriminator, DiscriminatorConfig
 from ..models.generator import Generator, GeneratorConfig
+from ..models.vgg import FAMILIES, VGG, VGGConfig, VGGFeatures
 
 
 class Case(NamedTuple):
@@ -237,7 +238,15 @@ def module_cases(rng):
             "SpectralNorm layer, Dense", nn.SpectralNorm(rng, nn.Dense(rng, 6, 4)).eval(), rng.normal(size=(3, 6)), rng
         ),
         module_case("D, spectral norm", Discriminator(spectral, rng).eval(), rng.uniform(-1, 1, (3, 16, 16, 3)), rng),
+        *(vgg_case(family, rng) for family in FAMILIES),
     ]
+
+
+def vgg_case(family, rng):
+    """A small frozen VGG as a function of the image alone."""
+    config = VGGConfig(((3, 4), (5, 4)), family)
+    vgg = VGGFeatures(config, VGG(config, rng).state()).to(dtype=np.float64)
+    return Case(f"VGG features, {family}", vgg, [rng.uniform(-1, 1, (2, 6, 7, 3))])
 
 
 def module_case(name, module, x, rng):

@@ -1,0 +1,356 @@
+"""PyTorch's weight files, read without PyTorch, and without running anything that is in them.
+
+torch.save writes a pickle, which is a program for a small stack machine. Python's own machine, `pickle.load`, calls
+whatever the program names: a weights file can do what it likes. The one below knows tensors and storages and nothing
+else. It calls nothing: the few names that a state_dict needs are only symbols to it, and any other is refused.
+
+The pickle has the tensors' shapes and says which storage each one lies in. The storages follow it, in two formats:
+
+    zip       NAME/data.pkl, and a member NAME/data/KEY for each storage: PyTorch 1.6 and later
+    stream    pickles of a magic number, a version, the machine, the state_dict and the storages' keys, then for each
+              key the number of its elements in 8 bytes, and they: before, and so torchvision's oldest files
+"""
+
+import math
+import mmap
+import pickletools
+import struct
+import zipfile
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+from ..arrays import as_strided
+from ..errors import WeightsError
+
+MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # that a stream begins with
+MOST_INSTRUCTIONS = 200_000  # of a pickle; a state_dict has about 30 for each tensor
+MOST_PICKLE = 1 << 24  # bytes of a data.pkl
+STORAGES = {  # torch's storage types: NumPy's type of their elements
+    "FloatStorage": "<f4",
+    "DoubleStorage": "<f8",
+    "HalfStorage": "<f2",
+    "BFloat16Storage": "<u2",  # its bits: NumPy has no such type
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+}
+WEIGHTS = ("FloatStorage", "DoubleStorage", "HalfStorage", "BFloat16Storage")
+
+
+class Name(NamedTuple):
+    """A global that a pickle names, such as torch.FloatStorage. It stays a name."""
+
+    path: str
+
+
+class Storage(NamedTuple):
+    """A run of numbers in the file."""
+
+    kind: str
+    key: str
+    size: int
+
+    @property
+    def bytes(self):
+        return self.size * np.dtype(STORAGES[self.kind]).itemsize
+
+
+class Lazy(NamedTuple):
+    """An array that is still in its file: its shape, and a function that reads it as float32."""
+
+    shape: tuple
+    read: object
+
+
+class StoredTensor(NamedTuple):
+    storage: Storage
+    offset: int
+    shape: tuple
+    strides: tuple
+
+
+class Refused(Exception):
+    """What a pickle must not have; the caller names the file."""
+
+
+MARK = Name("(mark)")
+KNOWN = {
+    "collections.OrderedDict",
+    "torch._utils._rebuild_tensor",
+    "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_parameter",
+    "torch.nn.parameter.Parameter",
+    "torch.FloatTensor",
+    *(f"torch.{name}" for name in STORAGES),
+}
+
+
+def run(pickle, storages):
+    """What a pickle of a state_dict describes: dicts, lists, tuples, strings, numbers, StoredTensors and Names.
+
+    `pickle` is bytes or a file-like object, which is left where the pickle ends. Each Storage that is met is put into
+    the dict `storages` by its key. Raises Refused for anything else, and ValueError and
+    the like for a damaged one.
+    """
+    stack, memo = [], {}
+    for count, (instruction, argument, _) in enumerate(pickletools.genops(pickle)):
+        if count > MOST_INSTRUCTIONS:
+            raise Refused("its pickle is longer than that of any state_dict")
+        match instruction.name:
+            case "PROTO" | "FRAME":
+                pass
+            case "MARK":
+                stack.append(MARK)
+            case "EMPTY_DICT":
+                stack.append({})
+            case "EMPTY_LIST":
+                stack.append([])
+            case "EMPTY_TUPLE":
+                stack.append(())
+            case "NONE":
+                stack.append(None)
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(instruction.name == "NEWTRUE")
+            case (
+                "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT"
+                | "BINUNICODE" | "SHORT_BINUNICODE" | "BINSTRING" | "SHORT_BINSTRING"
+            ):  # fmt: skip
+                stack.append(argument)
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                stack.append(pop(stack, int(instruction.name[-1])))
+            case "TUPLE":
+                stack.append(pop_to_mark(stack))
+            case "APPEND" | "APPENDS":
+                items = pop_to_mark(stack) if instruction.name == "APPENDS" else pop(stack, 1)
+                top(stack, list).extend(items)
+            case "SETITEM" | "SETITEMS":
+                items = pop_to_mark(stack) if instruction.name == "SETITEMS" else pop(stack, 2)
+                set_items(top(stack, dict), items)
+            case "BINPUT" | "LONG_BINPUT":
+                memo[argument] = top(stack)
+            case "MEMOIZE":
+                memo[len(memo)] = top(stack)
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case "GLOBAL":
+                stack.append(known(argument.replace(" ", ".")))
+            case "STACK_GLOBAL":
+                stack.append(known(".".join(map(text, pop(stack, 2)))))
+            case "BINPERSID":
+                found = storage(*pop(stack, 1))
+                storages[found.key] = found
+                stack.append(found)
+            case "REDUCE" | "NEWOBJ":
+                stack.append(made(*pop(stack, 2)))
+            case "BUILD":
+                made_so_far, state = pop(stack, 2)
+                stack.append(built(made_so_far, state))
+            case "STOP":
+                (result,) = stack
+                return result
+            case other:
+                raise Refused(f"its pickle has the instruction {other}, which no state_dict needs")
+    raise ValueError("its pickle has no end")
+
+
+def pop(stack, count):
+    """The last `count` things on the stack, as a tuple."""
+    if len(stack) < count or any(each is MARK for each in stack[-count:]):
+        raise ValueError("its pickle takes from an empty stack")
+    things = tuple(stack[-count:])
+    del stack[-count:]
+    return things
+
+
+def pop_to_mark(stack):
+    place = next(i for i in reversed(range(len(stack))) if stack[i] is MARK)
+    things = tuple(stack[place + 1 :])
+    del stack[place:]
+    return things
+
+
+def top(stack, kind=object):
+    if not stack or not isinstance(stack[-1], kind):
+        raise ValueError("its pickle fills what it has not made")
+    return stack[-1]
+
+
+def set_items(target, items):
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        if not isinstance(key, str | int):
+            raise Refused("its pickle has a dictionary with keys that are no names")
+        target[key] = value
+
+
+def text(value):
+    if not isinstance(value, str):
+        raise ValueError("its pickle has no text where a name should be")
+    return value
+
+
+def known(path):
+    if path not in KNOWN:
+        raise Refused(f"its pickle names {path[:80]!r}, which is neither a tensor nor a storage: nothing in it was run")
+    return Name(path)
+
+
+def storage(persistent_id):
+    """The Storage of a persistent id ("storage", type, key, device, elements[, view])."""
+    match persistent_id:
+        case ("storage", Name(path), str(key), str(), int(size), *view) if view in ([], [None]) and size >= 0:
+            name = path.removeprefix("torch.")
+            if name in STORAGES:
+                return Storage(name, key, size)
+    raise Refused("its pickle refers to something outside that is no storage")
+
+
+def made(function, arguments):
+    """What calling a known name would make. Nothing is called."""
+    match function, arguments:
+        case Name("collections.OrderedDict"), ():
+            return {}
+        case Name("torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2"), (place, at, shape, strides, *_):
+            return tensor(place, at, shape, strides)
+        case Name("torch._utils._rebuild_parameter" | "torch.nn.parameter.Parameter"), (StoredTensor() as data, *_):
+            return data
+        case Name("torch.FloatTensor"), ():
+            return function
+    called = function.path if isinstance(function, Name) else "something that is no function"
+    raise Refused(f"its pickle calls {called} as no state_dict does: nothing in it was run")
+
+
+def built(thing, state):
+    """`thing` with its state: what an OrderedDict or a Parameter has besides is left out; old tensors are only this."""
+    match thing, state:
+        case Name("torch.FloatTensor"), (place, offset, shape, strides):
+            return tensor(place, offset, shape, strides)
+        case ((dict() | StoredTensor()), _):
+            return thing
+    raise Refused("its pickle gives a state to what has none: nothing in it was run")
+
+
+def tensor(place, offset, shape, strides):
+    sizes = (offset, *shape, *strides)
+    if not isinstance(place, Storage) or len(shape) != len(strides):
+        raise Refused("its pickle has a tensor without a storage")
+    if not all(type(each) is int and 0 <= each < 1 << 48 for each in sizes):
+        raise Refused("its pickle has a tensor of impossible size or place")
+    return StoredTensor(place, offset, tuple(shape), tuple(strides))
+
+
+def view(stored, data):
+    """The tensor as a float32 array of its own, from the bytes of its storage."""
+    kind = stored.storage.kind
+    if kind not in WEIGHTS:
+        raise Refused(f"holds {kind.removesuffix('Storage').lower()} numbers, where weights should be")
+    count = math.prod(stored.shape)
+    last = stored.offset + sum((size - 1) * stride for size, stride in zip(stored.shape, stored.strides))
+    if count and (last >= stored.storage.size or count > stored.storage.size):
+        raise Refused("is larger than its storage")
+    numbers = np.frombuffer(data, STORAGES[kind])
+    if kind == "BFloat16Storage":
+        numbers = from_bfloat16(numbers)
+    strides = [stride * numbers.itemsize for stride in stored.strides]
+    return as_strided(numbers[stored.offset :], stored.shape, strides).astype(np.float32)
+
+
+def from_bfloat16(bits):
+    """float32 numbers from bfloat16 ones, whose bits are the upper half of theirs."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def read_torch(path):
+    """{name: Lazy} of a state_dict in a file of torch.save. Raises WeightsError for any other."""
+    try:
+        is_zip = zipfile.is_zipfile(path)
+        state, read_storage = (open_zip if is_zip else open_stream)(path)
+        if not isinstance(state, dict):
+            raise Refused("it holds no state_dict")
+    except Refused as error:
+        raise WeightsError(f"{path}: {error}; save the state_dict of a VGG, and nothing else") from None
+    except DAMAGE as error:
+        raise WeightsError(f"{path}: a damaged or cut file of PyTorch ({reason(error)}); download it again") from None
+
+    def lazy(name, stored):
+        def read():
+            try:
+                return view(stored, read_storage(stored.storage))
+            except Refused as error:
+                raise WeightsError(f"{path}: {name!r} {error}; convert the weights to float32") from None
+            except DAMAGE as error:
+                raise WeightsError(f"{path}: damaged or cut at {name!r} ({reason(error)}); download it again") from None
+
+        return Lazy(stored.shape, read)
+
+    tensors = {name: stored for name, stored in state.items() if isinstance(stored, StoredTensor)}
+    return {name: lazy(name, stored) for name, stored in tensors.items()}
+
+
+# what damaged bytes make the decoders raise
+DAMAGE = (
+    ValueError, KeyError, IndexError, TypeError, StopIteration, EOFError, OverflowError, RecursionError, struct.error,
+    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
+)  # fmt: skip
+
+
+def reason(error):
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def open_zip(path):
+    """(state_dict, a function from a Storage to its bytes) of the zip format."""
+    with zipfile.ZipFile(path) as archive:
+        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl") or name == "data.pkl"]
+        if len(pickles) != 1:
+            raise Refused("it is a zip file, but not of torch.save, which has one data.pkl")
+        prefix = pickles[0].removesuffix("data.pkl")
+        if prefix + "byteorder" in archive.namelist() and member(archive, prefix + "byteorder", 6) != b"little":
+            raise Refused("its numbers are big-endian, and only little-endian ones are read")
+        state = run(member(archive, pickles[0]), {})
+
+    def read_storage(stored):
+        with zipfile.ZipFile(path) as archive:
+            return member(archive, f"{prefix}data/{stored.key}", stored.bytes)
+
+    return state, read_storage
+
+
+def member(archive, name, size=None):
+    """A member's bytes. torch.save stores them as they are, so none unpacks to more than the file has."""
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+        raise Refused(f"its member {name[-80:]!r} is compressed, which torch.save never does")
+    if size is None and info.file_size > MOST_PICKLE:
+        raise Refused("its pickle is longer than that of any state_dict")
+    if size is not None and info.file_size != size:
+        raise ValueError(f"{name} has {info.file_size} bytes, not {size}")
+    return archive.read(info)
+
+
+def open_stream(path):
+    """(state_dict, a function from a Storage to its bytes) of the stream format."""
+    storages, places = {}, {}
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        magic, version, machine, state, keys = (run(data, storages) for _ in range(5))
+        if (magic, version) != (MAGIC, VERSION):
+            raise Refused("it is a pickle, but not of torch.save")
+        if machine["little_endian"] is not True:
+            raise Refused("its numbers are big-endian, and only little-endian ones are read")
+        for key in keys:
+            (size,) = struct.unpack("<q", data.read(8))
+            places[key] = data.tell()
+            if size != storages[key].size or places[key] + storages[key].bytes > len(data):
+                raise ValueError(f"the numbers of storage {key[:40]} are not all there")
+            data.seek(places[key] + storages[key].bytes)
+
+    def read_storage(stored):
+        with open(path, "rb") as file:
+            file.seek(places[stored.key])
+            return file.read(stored.bytes)
+
+    return state, read_storage

@@ -1,0 +1,140 @@
+"""VGG, whose feature maps compare images as the content loss does. Simonyan and Zisserman 2015; Ledig et al. 2017.
+
+    image ─ input contract ─ block 1 ─ pool ─ block 2 ─ pool ─ … ─ φ        block: [conv 3×3, ReLU] × j
+
+Images are (N, H, W, 3) in [-1, 1], as HR and SR are. What the network was trained on is another range, and which
+one depends on who trained it. The two families of weights differ in nothing else:
+
+    torchvision   RGB in [0, 1], less a mean, divided by a standard deviation, each channel by itself
+    caffe         BGR in 0 … 255, less a mean (the Oxford group's own weights; Keras has these)
+
+A feature map has two names. φ_{i,j}, the paper's, is the j-th convolution of block i, after its activation or before:
+"vgg54". "features.35", torchvision's, counts convolutions, activations and poolings alike, from 0.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..arrays import array_module
+from ..autodiff import Tensor
+from ..errors import ConfigError, ShapeError
+from ..nn import Conv, MaxPool, Module, ReLU
+
+EMBEDDED = Path(__file__).parent.parent / "weights" / "vgg-small.safetensors"  # trained by us, in the package
+PAPER_SCALE = 1 / 12.75  # of the features, so that their MSE is of the size of the pixels': Ledig et al., section 3.2
+FAMILIES = ("torchvision", "caffe")
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's photos, RGB in [0, 1]
+BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet's photos, BGR in 0 … 255
+
+
+@dataclass(frozen=True)
+class VGGConfig:
+    """blocks: the channels of each convolution of each block; family: what the input is to be."""
+
+    blocks: tuple
+    family: str = "torchvision"
+
+    def __post_init__(self):
+        if not self.blocks or any(not block or min(block) < 1 for block in self.blocks):
+            raise ConfigError("a VGG has a block or more, each of a convolution or more, each of a channel or more")
+        if self.family not in FAMILIES:
+            raise ConfigError(f"a VGG's family is one of {', '.join(FAMILIES)}, not {self.family!r}")
+
+    def convolutions(self):
+        """{(i, j): (torchvision's index, Cin, Cout)} of φ_{i,j}, both counted from 1."""
+        found, index, cin = {}, 0, 3
+        for i, block in enumerate(self.blocks, 1):
+            for j, cout in enumerate(block, 1):
+                found[i, j] = index, cin, cout
+                index, cin = index + 2, cout  # the convolution and its activation
+            index += 1  # the pooling
+        return found
+
+    def index(self, layer=None, after_activation=True):
+        """torchvision's index of the layer of that name; by default of the last convolution.
+
+        "vgg54" is after its activation or before, as `after_activation` says; "features.35" says so itself.
+        Raises ConfigError for a name that is no layer's.
+        """
+        convolutions = self.convolutions()
+        layer = layer or "vgg{}{}".format(*max(convolutions))
+        if (match := re.fullmatch(r"vgg(\d)(\d)", layer)) and (at := tuple(map(int, match.groups()))) in convolutions:
+            return convolutions[at][0] + after_activation
+        layers = sum(2 * len(block) + 1 for block in self.blocks)
+        if (match := re.fullmatch(r"features\.(\d+)", layer)) and int(match[1]) < layers:
+            return int(match[1])
+        names = ", ".join(f"vgg{i}{j}" for i, j in convolutions)
+        raise ConfigError(f"this VGG has no layer {layer!r}: choose one of {names}, or features.0 to .{layers - 1}")
+
+
+VGG16 = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)
+VGG19 = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4)
+SMALL = ((16,) * 2, (32,) * 2, (64,) * 2, (128,) * 2)  # that of the package
+
+
+class VGG(Module):
+    """The layers of VGG up to torchvision's `features[last]`, all of them by default; He's random weights at first."""
+
+    def __init__(self, config, rng, last=None):
+        self.config = config
+        self.features = []  # so that a weight's name in our state is torchvision's: features.0.weight
+        cin = 3
+        for block in config.blocks:
+            for cout in block:
+                self.features += [Conv(rng, cin, cout), ReLU()]
+                cin = cout
+            self.features.append(MaxPool())
+        if last is not None:
+            del self.features[last + 1 :]
+
+    def forward(self, images):
+        *_, (_, out) = self.maps(images)
+        return out
+
+    def maps(self, images):
+        """(torchvision's index, feature map) of each layer in turn."""
+        self.check(images)
+        x = normalise(images, self.config.family)
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            yield index, x
+
+    def check(self, images):
+        least = 2 ** sum(isinstance(layer, MaxPool) for layer in self.features)  # each pooling halves, rounded down
+        if images.ndim != 4 or images.shape[3] != 3 or min(images.shape[1:3]) < least:
+            raise ShapeError(f"this VGG takes images (N, H, W, 3), H and W at least {least}, not {images.shape}")
+
+
+class VGGFeatures(VGG):
+    """φ, scaled and frozen: its weights require no gradient, so a backward walk passes by them at no cost.
+
+    arrays   {"features.0.weight": (3, 3, Cin, Cout), "features.0.bias": (Cout,), …}, at least up to the layer
+    """
+
+    def __init__(self, config, arrays, layer=None, after_activation=True, scale=PAPER_SCALE):
+        super().__init__(config, np.random.default_rng(0), config.index(layer, after_activation))
+        self.load_state({name: arrays[name] for name in self.named_parameters()})
+        self.scale = scale
+        for parameter in self.parameters():
+            parameter.requires_grad = False
+
+    def forward(self, images):
+        return super().forward(images) * self.scale
+
+
+def normalise(images, family):
+    """The images, in [-1, 1], as the family of weights takes them.
+
+    Where a convolution pads, it pads these with zeros: with gaps of mean colour. So the subtraction cannot be left
+    to the first convolution's bias, which would have it pad with grey instead.
+    """
+    if family == "caffe":
+        return (images[..., ::-1] + 1) * 127.5 - constant(BGR_MEAN, images)
+    return ((images + 1) * 0.5 - constant(MEAN, images)) / constant(STD, images)
+
+
+def constant(values, like):
+    return Tensor(array_module(like.data).asarray(values, like.dtype))
