@@ -2,12 +2,14 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__
 from ..errors import ConfigError, MinisrganError
 
 FAMILIES = ("torchvision", "caffe")  # of VGG's weights
+SETTINGS = ("content", "adversarial", "vgg", "family", "ema", "on_nan", "seed")  # of TrainConfig, each an option too
 
 # Each command imports what it needs when it runs, so that --help and a mistyped option answer at once.
 
@@ -36,6 +38,8 @@ def train_command(args):
     training, held_out, small = training_photos(about["data"], config.discriminator.crop)
     photos = PhotoSet(training, config.generator.scale, config.discriminator.crop)
     trainer = Trainer(config, photos, device)
+    if "gan" in about["stages"]:
+        trainer.content_loss  # noqa: B018  now, and not after the first stage, to find that its weights are missing
     if args.resume:
         if photos.names != about["photos"]:
             raise ConfigError(f"the photos are not those that {run.folder} was begun with: see its config.json")
@@ -65,15 +69,19 @@ def new_training(run, args):
         raise ConfigError(f"--steps takes a number for each stage ({', '.join(stages)}), not {len(steps)}")
     if stages == ("gan",) and not args.weights:
         raise ConfigError("the GAN stage starts from a trained generator: name one with --weights, or use --stage both")
-    config = PRESETS[args.preset or "tiny"].with_steps(**dict(zip(stages, steps))).with_seed(args.seed or 0)
+    config = PRESETS[args.preset or "tiny"].with_steps(**dict(zip(stages, steps)))
+    if args.regulariser:
+        config = config.with_regulariser(args.regulariser)
+    settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    config = replace(config.with_weights(**dict(args.loss_weights or [])), **settings)
     data = args.data and str(Path(args.data).resolve())
     return config, {"data": data, "stages": stages, "weights": args.weights}
 
 
 def resumed_training(run, args):
     """(TrainConfig, what else config.json says) of a run. Raises ConfigError for options that would change it."""
-    options = ("data", "preset", "stage", "steps", "weights", "out", "seed")
-    if given := [f"--{name}" for name in options if getattr(args, name) is not None]:
+    options = ("data", "preset", "stage", "steps", "weights", "out", "regulariser", "loss_weights", *SETTINGS)
+    if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]:
         raise ConfigError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")
     return run.config()
 
@@ -183,6 +191,15 @@ def whole_number(text):
 whole_number.__name__ = "whole number"  # what argparse calls it in its message
 
 
+def setting(text):
+    """("adversarial", 0.001) of "adversarial=1e-3"."""
+    name, _, value = text.partition("=")
+    return name, float(value)
+
+
+setting.__name__ = "NAME=NUMBER"
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, like all others."""
 
@@ -237,6 +254,42 @@ def build_parser():
         "--steps", nargs="+", type=whole_number, metavar="N", help="steps of each stage; by default the preset's"
     )
     train.add_argument("--weights", metavar="FILE", help="a generator.safetensors to start from")
+    train.add_argument(
+        "--content",
+        metavar="C",
+        help="content loss of the GAN stage: pixel, l1, charbonnier, vgg-small, or a layer of VGG19 such as vgg54 or "
+        "vgg22; by default the preset's",
+    )
+    train.add_argument(
+        "--adversarial",
+        metavar="A",
+        help="minimax, non-saturating, least-squares, hinge, relativistic or wasserstein (non-saturating)",
+    )
+    train.add_argument(
+        "--regulariser",
+        metavar="R",
+        help="of D: none, r1, gradient-penalty, spectral-norm, label-smoothing or instance-noise (none)",
+    )
+    train.add_argument(
+        "--loss-weights",
+        nargs="+",
+        type=setting,
+        metavar="TERM=W",
+        help="of G's loss in the GAN stage: content, pixel, adversarial, tv",
+    )
+    train.add_argument(
+        "--vgg", metavar="FILE", help="VGG's weights; by default the VGG19 that `minisrgan vgg fetch` keeps"
+    )
+    train.add_argument("--family", choices=FAMILIES, help="where that file does not say it: the input that it expects")
+    train.add_argument(
+        "--ema", type=float, metavar="D", help="decay of the average of G's weights in the GAN stage; 0: none"
+    )
+    train.add_argument(
+        "--on-nan",
+        choices=("stop", "rollback"),
+        help="where a number is no longer finite: stop (default), or go back to the last saved state and on with half "
+        "the learning rate and other crops, three times at most",
+    )
     train.add_argument("--out", metavar="RUN", help="the run's folder, new (runs/train)")
     train.add_argument("--seed", type=whole_number, metavar="N", help="the same seed gives the same run (0)")
     train.add_argument(
