@@ -113,10 +113,11 @@ def upscale_command(args):
 
 def evaluate_command(args):
     from ..models.weights import DEFAULT, load_generator
-    from .evaluate import evaluate
+    from .evaluate import evaluate, perceptual_vggs
 
     device = start_device(args)
-    evaluate(load_generator(args.weights or DEFAULT).to(device), args.folder, device)
+    vggs = perceptual_vggs(device, args.vgg, args.family)
+    evaluate(load_generator(args.weights or DEFAULT).to(device), args.folder, device, vggs)
 
 
 def gradcheck_command(args):
@@ -132,6 +133,15 @@ def losses_command(args):
 
     draw_losses(args.out)
     print(args.out)
+
+
+def sweep_command(args):
+    from .sweep import sweep
+
+    vary = dict(args.vary)
+    if len(vary) < len(args.vary):
+        raise ConfigError("--vary names the same setting twice: give it all its values at once")
+    sweep(vary, args.source, args.steps, args.out, args.vgg, start_device(args))
 
 
 def demo_command(args):
@@ -200,6 +210,15 @@ def setting(text):
 setting.__name__ = "NAME=NUMBER"
 
 
+def settings(text):
+    """("adversarial", [0.001, 0.01]) of "adversarial=1e-3,1e-2"."""
+    name, _, values = text.partition("=")
+    return name, [float(value) for value in values.split(",")]
+
+
+settings.__name__ = "NAME=NUMBER,NUMBER,..."
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, like all others."""
 
@@ -230,6 +249,8 @@ def build_parser():
         added.set_defaults(run=run)
         added.add_argument("--device", metavar="D", help="cuda, cpu or numpy; by default the first that works")
         return added
+
+    family = "where the file does not say it: the input that its weights expect"
 
     train = command(
         "train",
@@ -280,7 +301,7 @@ def build_parser():
     train.add_argument(
         "--vgg", metavar="FILE", help="VGG's weights; by default the VGG19 that `minisrgan vgg fetch` keeps"
     )
-    train.add_argument("--family", choices=FAMILIES, help="where that file does not say it: the input that it expects")
+    train.add_argument("--family", choices=FAMILIES, help=family)
     train.add_argument(
         "--ema", type=float, metavar="D", help="decay of the average of G's weights in the GAN stage; 0: none"
     )
@@ -309,7 +330,7 @@ def build_parser():
     evaluate = command(
         "evaluate",
         evaluate_command,
-        "measure PSNR and SSIM of bicubic and a model on a folder of photos",
+        "measure PSNR, SSIM and the perceptual distance of bicubic and a model on a folder of photos",
         "minisrgan evaluate Set5 --weights runs/mine/generator.safetensors",
     )
     evaluate.add_argument(
@@ -318,6 +339,9 @@ def build_parser():
     evaluate.add_argument(
         "--weights", metavar="FILE", help="a generator.safetensors; by default the one in the package"
     )
+
+    evaluate.add_argument("--vgg", metavar="FILE", help="a VGG19, to measure the perceptual distance by it too")
+    evaluate.add_argument("--family", choices=FAMILIES, help=family)
 
     gradcheck = command(
         "gradcheck",
@@ -334,6 +358,32 @@ def build_parser():
         "minisrgan losses --out losses.png",
     )
     losses.add_argument("--out", default="losses.png", metavar="FILE", help="the picture (losses.png)")
+
+    sweep = command(
+        "sweep",
+        sweep_command,
+        "train the GAN stage with several settings, and compare perception and distortion",
+        "minisrgan sweep --vary adversarial=1e-4,1e-3,1e-2 --steps 300 --out runs/sweep",
+    )
+    sweep.add_argument(
+        "--vary",
+        required=True,
+        action="append",
+        type=settings,
+        metavar="NAME=A,B,...",
+        help="content, pixel, adversarial or tv, a weight of G's loss, or rate, the learning rate; may be given again, "
+        "for all combinations",
+    )
+    sweep.add_argument(
+        "--from",
+        dest="source",
+        metavar="RUN",
+        help="a run whose settings, photos and first stage to start from; by default the tiny preset, the packaged "
+        "photos and the packaged weights",
+    )
+    sweep.add_argument("--steps", type=whole_number, metavar="N", help="of each GAN stage; by default the run's")
+    sweep.add_argument("--vgg", metavar="FILE", help="a VGG19, to measure the perceptual distance by it too")
+    sweep.add_argument("--out", default="runs/sweep", metavar="FOLDER", help="a new folder (runs/sweep)")
 
     demo = command(
         "demo", demo_command, "train the tiny preset and show what it does", "minisrgan demo --out runs/demo"
@@ -364,7 +414,6 @@ def build_parser():
         "get, look at or train a VGG, whose feature maps compare images",
         "`minisrgan vgg COMMAND --help` shows a command's options and an example.",
     ).add_subparsers(dest="vgg_command", required=True, metavar="COMMAND")
-    family = "where the file does not say it: the input that its weights expect"
 
     inspect = command(
         "inspect",
