@@ -41,7 +41,10 @@ def load_content(name, path=None, family=None):
     if name == EMBEDDED_NAME:
         return load_vgg()
     if path is None and not fetched().exists():
-        raise WeightsError(f"{name} needs VGG19's weights: `minisrgan vgg fetch` gets them, or name a file with --vgg")
+        raise WeightsError(
+            f"{name} needs VGG19's weights: `minisrgan vgg fetch` gets them (575 MB); or name a file with --vgg, or "
+            "use the small VGG of the package with --content vgg-small"
+        )
     return load_vgg(path or fetched(), name, family=family)
 
 

@@ -126,9 +126,10 @@ def typed(cls, values):
     """A `cls` of these values. Raises TypeError for one that is not of its field's type; 1 will do for 1.0."""
     for field in fields(cls):
         kinds = field.type | int if field.type in (float, float | None) else field.type
-        value = values.get(field.name, field.default)
-        if field.name in values and (not isinstance(value, kinds) or isinstance(value, bool) and kinds is not bool):
-            raise TypeError(f"{field.name} cannot be {values[field.name]!r}")
+        if field.name in values:
+            value = values[field.name]
+            if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):  # True is an int too
+                raise TypeError(f"{field.name} cannot be {value!r}")
     return cls(**values)
 
 
