@@ -249,7 +249,8 @@ def from_elsewhere(path, g):
 BAD_FILES = {
     "missing": (lambda path, g: None, "no such file"),
     "folder": (lambda path, g: path.mkdir(), "folder"),
-    "empty": (lambda path, g: write(path, b""), "give a generator.safetensors"),
+    "empty": (lambda path, g: write(path, b""), "it is empty: download or copy it again"),
+    "web page": (lambda path, g: write(path, b"<!DOCTYPE html><html>404</html>"), "it is a web page"),
     "text": (lambda path, g: write(path, b"hello, world\n" * 9), "give a generator.safetensors"),
     "pickle": (lambda path, g: write(path, b"\x80\x04\x95" + bytes(40)), "give a generator.safetensors"),
     "pth": (lambda path, g: write(path, b"PK\x03\x04archive/data.pkl" + bytes(99)), "give a generator.safetensors"),

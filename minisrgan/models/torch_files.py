@@ -23,7 +23,9 @@ import numpy as np
 
 from ..arrays import as_strided
 from ..errors import WeightsError
+from .weights import beginning
 
+ZIP = b"PK\x03\x04"
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # that a stream begins with
 MOST_INSTRUCTIONS = 200_000  # of a pickle; a state_dict has about 30 for each tensor
 MOST_PICKLE = 1 << 24  # bytes of a data.pkl
@@ -86,7 +88,7 @@ KNOWN = {
     "torch._utils._rebuild_parameter",
     "torch.nn.parameter.Parameter",
     "torch.FloatTensor",
-    *(f"torch.{name}" for name in STORAGES),
+    *(f"torch.{where}{name}" for name in STORAGES for where in ("", "cuda.")),  # cuda: saved on a GPU, long ago
 }
 
 
@@ -94,8 +96,7 @@ def run(pickle, storages):
     """What a pickle of a state_dict describes: dicts, lists, tuples, strings, numbers, StoredTensors and Names.
 
     `pickle` is bytes or a file-like object, which is left where the pickle ends. Each Storage that is met is put into
-    the dict `storages` by its key. Raises Refused for anything else, and ValueError and
-    the like for a damaged one.
+    the dict `storages` by its key. Raises Refused for anything else, and one of DAMAGE for a damaged one.
     """
     stack, memo = [], {}
     for count, (instruction, argument, _) in enumerate(pickletools.genops(pickle)):
@@ -203,7 +204,7 @@ def storage(persistent_id):
     """The Storage of a persistent id ("storage", type, key, device, elements[, view])."""
     match persistent_id:
         case ("storage", Name(path), str(key), str(), int(size), *view) if view in ([], [None]) and size >= 0:
-            name = path.removeprefix("torch.")
+            name = path.removeprefix("torch.").removeprefix("cuda.")
             if name in STORAGES:
                 return Storage(name, key, size)
     raise Refused("its pickle refers to something outside that is no storage")
@@ -267,8 +268,7 @@ def from_bfloat16(bits):
 def read_torch(path):
     """{name: Lazy} of a state_dict in a file of torch.save. Raises WeightsError for any other."""
     try:
-        is_zip = zipfile.is_zipfile(path)
-        state, read_storage = (open_zip if is_zip else open_stream)(path)
+        state, read_storage = (open_zip if beginning(path).startswith(ZIP) else open_stream)(path)
         if not isinstance(state, dict):
             raise Refused("it holds no state_dict")
     except Refused as error:
@@ -287,14 +287,17 @@ def read_torch(path):
 
         return Lazy(stored.shape, read)
 
-    tensors = {name: stored for name, stored in state.items() if isinstance(stored, StoredTensor)}
-    return {name: lazy(name, stored) for name, stored in tensors.items()}
+    return {
+        name: lazy(name, stored)
+        for name, stored in state.items()
+        if isinstance(name, str) and isinstance(stored, StoredTensor)
+    }
 
 
 # what damaged bytes make the decoders raise
 DAMAGE = (
     ValueError, KeyError, IndexError, TypeError, StopIteration, EOFError, OverflowError, RecursionError, struct.error,
-    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError,
 )  # fmt: skip
 
 
@@ -309,7 +312,7 @@ def open_zip(path):
         if len(pickles) != 1:
             raise Refused("it is a zip file, but not of torch.save, which has one data.pkl")
         prefix = pickles[0].removesuffix("data.pkl")
-        if prefix + "byteorder" in archive.namelist() and member(archive, prefix + "byteorder", 6) != b"little":
+        if prefix + "byteorder" in archive.namelist() and member(archive, prefix + "byteorder") != b"little":
             raise Refused("its numbers are big-endian, and only little-endian ones are read")
         state = run(member(archive, pickles[0]), {})
 

@@ -12,7 +12,6 @@ A feature map has two names. φ_{i,j}, the paper's, is the j-th convolution of b
 "vgg54". "features.35", torchvision's, counts convolutions, activations and poolings alike, from 0.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,13 +60,14 @@ class VGGConfig:
         """
         convolutions = self.convolutions()
         layer = layer or "vgg{}{}".format(*max(convolutions))
-        if (match := re.fullmatch(r"vgg(\d)(\d)", layer)) and (at := tuple(map(int, match.groups()))) in convolutions:
-            return convolutions[at][0] + after_activation
+        if layer in (named := {f"vgg{i}{j}": index for (i, j), (index, _, _) in convolutions.items()}):
+            return named[layer] + after_activation
         layers = sum(2 * len(block) + 1 for block in self.blocks)
-        if (match := re.fullmatch(r"features\.(\d+)", layer)) and int(match[1]) < layers:
-            return int(match[1])
-        names = ", ".join(f"vgg{i}{j}" for i, j in convolutions)
-        raise ConfigError(f"this VGG has no layer {layer!r}: choose one of {names}, or features.0 to .{layers - 1}")
+        if layer in (numbered := {f"features.{index}": index for index in range(layers)}):
+            return numbered[layer]
+        raise ConfigError(
+            f"this VGG has no layer {layer!r}: choose one of {', '.join(named)}, or features.0 to .{layers - 1}"
+        )
 
 
 VGG16 = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)

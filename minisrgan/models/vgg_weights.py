@@ -20,7 +20,7 @@ from safetensors import deserialize
 
 from ..errors import ConfigError, WeightsError
 from ..kernels import cache_folder
-from .torch_files import Lazy, from_bfloat16, read_torch
+from .torch_files import ZIP, Lazy, from_bfloat16, read_torch
 from .vgg import EMBEDDED, FAMILIES, PAPER_SCALE, SMALL, VGG16, VGG19, VGGConfig, VGGFeatures
 from .weights import beginning, check_finite, metadata_of, opened, write_arrays
 
@@ -121,7 +121,7 @@ def read_file(path):
     start = beginning(path)
     if start[8:9] == b"{":  # after the 8 bytes of its header's length
         return read_safetensors(path)
-    if start.startswith((b"PK\x03\x04", b"\x80")):
+    if start.startswith((ZIP, b"\x80")):
         return torchvision_names(read_torch(path)), None
     if start.startswith(HDF5):
         return read_keras(path), "caffe"
@@ -211,7 +211,7 @@ def architecture(path, arrays):
         raise WeightsError(f"{path}: a VGG with batch norm, which the content loss is not made for; {ADVICE}")
     expected = {blocks: shapes(blocks) for blocks in NAMES}
     nearest = min(NAMES, key=lambda blocks: len(expected[blocks].keys() ^ arrays.keys()))
-    if differing := sorted(expected[nearest].keys() ^ arrays.keys(), key=index_of):
+    if differing := sorted(expected[nearest].keys() ^ arrays.keys(), key=lambda name: (index_of(name), name)):
         where = "lacks" if differing[0] in expected[nearest] else "has besides"
         raise WeightsError(f"{path}: is no VGG16 or VGG19: of {NAMES[nearest]} it {where} {differing[0]!r}; {ADVICE}")
     for name, shape in expected[nearest].items():

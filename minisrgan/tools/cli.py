@@ -452,7 +452,7 @@ def build_parser():
     vgg_train.add_argument(
         "--data", metavar="FOLDER", help="photos to learn from; by default those of scikit-image and matplotlib"
     )
-    vgg_train.add_argument("--steps", type=whole_number, default=1400, metavar="N", help="how long (1400)")
+    vgg_train.add_argument("--steps", type=whole_number, default=900, metavar="N", help="how long (900)")
     vgg_train.add_argument("--seed", type=whole_number, default=0, metavar="N", help="the same seed, the same VGG (0)")
     vgg_train.add_argument(
         "--out", default="runs/vgg-small.safetensors", metavar="FILE", help="a new file (runs/vgg-small.safetensors)"

@@ -71,7 +71,7 @@ class Trial:
     photos   (name, uint8 (H, W, 3)) pairs; `crops` crops of a `side` are taken at random, from one photo after another
     """
 
-    def __init__(self, photos, crops=16, side=64, seed=0):
+    def __init__(self, photos, crops=32, side=48, seed=0):
         rng = np.random.default_rng(seed)
         photos = PhotoSet(photos, scale=1, crop=side + 2 * MARGIN)
         patches = photos.hr(photos.choose(rng, crops))

@@ -64,7 +64,10 @@ def check_hash(path, name):
 
 def file_name(url):
     """What a URL calls the file. Raises ConfigError for what is no URL of a file."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that hold no IPv6 address
+        parts = urlsplit("")
     name = PurePosixPath(unquote(parts.path)).name
     if parts.scheme not in ("http", "https") or not parts.netloc or not name:
         raise ConfigError(f"{url!r} is no address of a file, which begins with http:// or https:// and ends in a name")
@@ -111,19 +114,20 @@ def receive(url, file, progress):
             raise
         if error.headers.get("Content-Range") == f"bytes */{have}":
             return
-        file.truncate(0)
+        file.seek(file.truncate(0))
         raise ConnectionError("what had arrived was of another file") from None
     with response:
         start, total = extent(response)
         if start not in (0, have):
             raise ConnectionError("the server sends another part than was asked for")
-        file.truncate(start)
+        file.seek(file.truncate(start))
         progress.reset(total)
         progress.update(start)
         while piece := response.read(PIECE):
             file.write(piece)
             progress.update(len(piece))
             if file.tell() > MOST:
+                file.truncate(0)
                 raise WeightsError(f"{url}: is larger than any VGG; {OFFLINE}")
         if total is not None and file.tell() < total:
             raise ConnectionError(f"the connection broke off after {file.tell():,} of {total:,} bytes")
@@ -132,8 +136,7 @@ def receive(url, file, progress):
 def extent(response):
     """(where in the file an answer begins, the file's length or None)."""
     if response.status != 206:
-        length = response.headers.get("Content-Length")
-        return 0, int(length) if length else None
+        return 0, response.length
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
     if not match:
         raise ConnectionError("the server does not say which part it sends")
