@@ -71,7 +71,7 @@ def test_a_planted_fault_is_gone_afterwards_even_after_an_error():
 def test_a_fault_within_a_module_is_caught(case):
     ops = {"PReLU layer": "PReLU", "LeakyReLU layer": "LeakyReLU", "Dense": "MatMul"}
     op = "Mul" if case.name.endswith("layer, eval") else "BatchNorm" if "BatchNorm" in case.name else "Conv2d"
-    op = "SpectralNorm" if case.name.lower().startswith(("spectral", "d, spectral")) else op
+    op = "SpectralNorm" if "spectral" in case.name.lower() else op
     with planted(find_op(ops.get(case.name, op))):
         assert not examine(case, "numpy", np.random.default_rng(1)).passed
 

@@ -144,6 +144,13 @@ def sweep_command(args):
     sweep(vary, args.source, args.steps, args.out, args.vgg, start_device(args))
 
 
+def modes_command(args):
+    from .modes import modes
+
+    modes(args.out, args.steps)
+    print(args.out)
+
+
 def demo_command(args):
     from .demo import demo
 
@@ -384,6 +391,15 @@ def build_parser():
     sweep.add_argument("--steps", type=whole_number, metavar="N", help="of each GAN stage; by default the run's")
     sweep.add_argument("--vgg", metavar="FILE", help="a VGG19, to measure the perceptual distance by it too")
     sweep.add_argument("--out", default="runs/sweep", metavar="FOLDER", help="a new folder (runs/sweep)")
+
+    modes = command(
+        "modes",
+        modes_command,
+        "play every adversarial loss on a ring of eight Gaussians, and say which find them all",
+        "minisrgan modes --out modes.png",
+    )
+    modes.add_argument("--out", default="modes.png", metavar="FILE", help="the picture (modes.png)")
+    modes.add_argument("--steps", type=whole_number, default=1500, metavar="N", help="steps of each game (1500)")
 
     demo = command(
         "demo", demo_command, "train the tiny preset and show what it does", "minisrgan demo --out runs/demo"
