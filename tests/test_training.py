@@ -425,6 +425,16 @@ def test_d_alone_learns_to_tell_sr_from_hr(trainer):
     assert t.measured["d_real"] > 0.9 and t.measured["d_fake"] < 0.1 and t.measured["loss_d"] < 0.2, t.measured
 
 
+def test_each_time_that_it_is_rolled_back_it_goes_another_way(trainer):
+    t, seen = trainer(), []
+    for rollbacks in range(4):
+        t.roll_back(rollbacks)
+        t.sample_hr()
+        seen.append(tuple(t.crops))
+        assert t.rate == t.config.pretrain.rate / 2**rollbacks
+    assert len(set(seen)) == 4
+
+
 @pytest.mark.parametrize("stage", ["pretrain", "gan"])
 def test_a_gradient_that_is_not_finite_moves_no_weight(monkeypatch, trainer, stage):
     t = trainer(stage=stage)
