@@ -39,7 +39,7 @@ def train_command(args):
     photos = PhotoSet(training, config.generator.scale, config.discriminator.crop)
     trainer = Trainer(config, photos, device)
     if "gan" in about["stages"]:
-        trainer.content_loss  # noqa: B018  now, and not after the first stage, to find that its weights are missing
+        trainer.content_loss  # noqa: B018  weights that are missing are to be missed now, not after the first stage
     if args.resume:
         if photos.names != about["photos"]:
             raise ConfigError(f"the photos are not those that {run.folder} was begun with: see its config.json")
@@ -73,6 +73,8 @@ def new_training(run, args):
     if args.regulariser:
         config = config.with_regulariser(args.regulariser)
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    if args.vgg:
+        settings["vgg"] = str(Path(args.vgg).resolve())
     config = replace(config.with_weights(**dict(args.loss_weights or [])), **settings)
     data = args.data and str(Path(args.data).resolve())
     return config, {"data": data, "stages": stages, "weights": args.weights}

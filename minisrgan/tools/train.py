@@ -8,8 +8,10 @@ from tqdm import tqdm
 
 from ..errors import DivergedError
 from ..imaging.metrics import score
+from ..models.weights import load_generator
 from ..training.health import KEPT, WINDOW, Monitor
 from ..training.trainer import STAGES
+from ..upscale import upscale
 from .evaluate import try_photo
 from .report import draw_comparison, draw_curves
 
@@ -96,11 +98,18 @@ def show(progress, measured):
 
 
 def look(run, trainer, photos):
-    """Draw a sample picture; the mean PSNR on Y over the held-out photos, of the generator and of bicubic."""
+    """Draw a sample picture; the mean PSNR on Y over the held-out photos, of the generator and of bicubic.
+
+    In the GAN stage the picture shows what stage 1 made of it too.
+    """
     trials = [try_photo(trainer.best, photo, trainer.device) for photo in photos]
     first, border = trials[0], trainer.config.generator.scale
-    sample = run.folder / "samples" / f"{trainer.stage}-{trainer.step:06d}.png"
-    draw_comparison(sample, first.lr, first.hr, {"bicubic": first.bicubic, f"step {trainer.step}": first.sr})
+    enlarged = {"bicubic": first.bicubic}
+    if trainer.stage == "gan":
+        start = load_generator(run.pretrained).to(trainer.device)
+        enlarged["stage 1"] = upscale(start, first.lr, trainer.device)
+    enlarged[f"{trainer.stage}, step {trainer.step}"] = first.sr
+    draw_comparison(run.folder / "samples" / f"{trainer.stage}-{trainer.step:06d}.png", first.lr, first.hr, enlarged)
     pairs = [[score(image, trial.hr, border).psnr_y for image in (trial.sr, trial.bicubic)] for trial in trials]
     return np.mean(pairs, axis=0).tolist()
 

@@ -141,6 +141,9 @@ PRESETS = {
         batch=8,
         pretrain=Stage(500, 5e-4, drop_at=0.7),
         gan=Stage(400, 5e-4, drop_at=0.7),
+        content="vgg-small",
+        pixel_weight=1.0,
+        ema=0.98,
     ),
     # hours on a CPU, minutes on a GPU
     "small": TrainConfig(
@@ -149,6 +152,9 @@ PRESETS = {
         batch=16,
         pretrain=Stage(20_000, 3e-4, drop_at=0.7),
         gan=Stage(5_000, 1e-4, drop_at=0.5),
+        content="vgg-small",
+        pixel_weight=1.0,
+        ema=0.999,
     ),
     # Ledig et al. 2017, section 3.2
     "paper": TrainConfig(
