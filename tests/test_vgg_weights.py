@@ -304,8 +304,9 @@ def test_content_by_name(tmp_path, monkeypatch):
 def test_the_packages_own():
     vgg = load_vgg()
     assert vgg.config == VGGConfig(SMALL) and len(vgg.features) == VGGConfig(SMALL).index() + 1
-    same = load_content("vgg-small")
-    assert all(np.array_equal(a, b) for a, b in zip(vgg.state().values(), same.state().values()))
+    content = load_content("vgg-small")
+    assert len(content.features) == VGGConfig(SMALL).index("vgg22") + 1 and content.scale == PAPER_SCALE
+    assert all(np.array_equal(vgg.state()[name], array) for name, array in content.state().items())
     assert EMBEDDED.stat().st_size < 2_000_000
 
 

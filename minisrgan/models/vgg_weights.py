@@ -31,15 +31,17 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 ADVICE = "give a VGG16 or VGG19 as .safetensors, .pth or .h5, or let `minisrgan vgg fetch` get one"
 SPOILT = "the file is spoilt: get it again"
 EMBEDDED_NAME = "vgg-small"
+EMBEDDED_LAYER = "vgg22"  # ranks distortions as well as the deeper ones do, and still tells what a pixel's colour is
 
 
 def load_content(name, path=None, family=None):
     """φ by the name of a content loss: "vgg-small", or a layer such as "vgg54" of the VGG in the file `path`.
 
-    Without a path it is the VGG19 that `minisrgan vgg fetch` keeps. Raises WeightsError where there is none.
+    "vgg-small" is vgg22 of the package's own. Without a path the file is the VGG19 that `minisrgan vgg fetch` keeps.
+    Raises WeightsError where there is none.
     """
     if name == EMBEDDED_NAME:
-        return load_vgg()
+        return load_vgg(layer=EMBEDDED_LAYER)
     if path is None and not fetched().exists():
         raise WeightsError(
             f"{name} needs VGG19's weights: `minisrgan vgg fetch` gets them (575 MB); or name a file with --vgg, or "
