@@ -16,7 +16,7 @@ from ..imaging.metrics import Score, score
 from ..imaging.pixels import hr_from_uint8
 from ..imaging.resize import crop_to_multiple, downsample, upsample
 from ..losses import feature_mse
-from ..models.vgg_weights import EMBEDDED_NAME, load_vgg
+from ..models.vgg_weights import EMBEDDED_NAME, load_content, load_vgg
 from ..upscale import upscale
 
 TILE = 256  # pixels a side, at most, of what a VGG sees at a time: its maps are much larger than the image
@@ -52,7 +52,7 @@ class Quality(NamedTuple):
 
 def perceptual_vggs(device, path=None, family=None):
     """{name: φ} to measure distances by: the small VGG of the package, and the one in a file, if a file is named."""
-    vggs = {EMBEDDED_NAME: load_vgg()}
+    vggs = {EMBEDDED_NAME: load_content(EMBEDDED_NAME)}
     if path:
         vggs[GENUINE] = load_vgg(path, GENUINE, family=family)
     return {name: vgg.to(device) for name, vgg in vggs.items()}
