@@ -211,10 +211,11 @@ def test_a_resumed_run_is_the_run_that_was_begun(tiny, minisrgan, refused, photo
 def test_the_losses_are_those_that_were_asked_for(tiny, minisrgan, refused, photo_folder, tmp_path):
     minisrgan("train", "--data", photo_folder, "--out", tmp_path / "run", "--content", "charbonnier",
               "--adversarial", "hinge", "--regulariser", "spectral-norm", "--ema", 0.5, "--on-nan", "rollback",
-              "--loss-weights", "content=0.5", "adversarial=1e-2", "tv=1e-4")  # fmt: skip
+              "--rates", 2e-3, 1e-4, "--loss-weights", "content=0.5", "adversarial=1e-2", "tv=1e-4")  # fmt: skip
     config = Run(tmp_path / "run").config()[0]
     assert (config.content, config.adversarial, config.regulariser) == ("charbonnier", "hinge", "spectral-norm")
     assert config.weights == {"content": 0.5, "pixel": tiny.pixel_weight, "adversarial": 1e-2, "tv": 1e-4}
+    assert (config.pretrain.rate, config.gan.rate) == (2e-3, 1e-4)
     assert (config.ema, config.on_nan, config.discriminator.spectral_norm) == (0.5, "rollback", True)
     last = Run(tmp_path / "run").rows()[-1]
     assert last["loss_tv"] and last["slope_tv"] and float(last["slope_content"]) > 0
@@ -308,6 +309,8 @@ def test_mistakes_in_what_is_asked(tiny, refused, generator_file, photo_folder, 
     assert "--weights" in refused(*data, "--stage", "gan")
     assert "a number for each stage (pretrain, gan), not 1" in refused(*data, "--steps", 5)
     assert "not 2" in refused(*data, "--stage", "pretrain", "--steps", 5, 5)
+    assert "--rates takes a number for each stage (pretrain, gan), not 1" in refused(*data, "--rates", 1e-3)
+    assert "between 0 and 1" in refused(*data, "--rates", 1e-3, 2)
     assert "no such file" in refused(*data, "--weights", tmp_path / "none.safetensors")
     assert "channels 2, this training 4" in refused(*data, "--weights", generator_file)
     assert not (tmp_path / "run").exists()

@@ -64,12 +64,15 @@ def new_training(run, args):
 
     run.check_new()
     stages = STAGES if args.stage in (None, "both") else (args.stage,)
-    steps = args.steps or []
-    if steps and len(steps) != len(stages):
-        raise ConfigError(f"--steps takes a number for each stage ({', '.join(stages)}), not {len(steps)}")
+    steps, rates = args.steps or [], args.rates or []
+    for option, numbers in [("--steps", steps), ("--rates", rates)]:
+        if numbers and len(numbers) != len(stages):
+            raise ConfigError(f"{option} takes a number for each stage ({', '.join(stages)}), not {len(numbers)}")
     if stages == ("gan",) and not args.weights:
         raise ConfigError("the GAN stage starts from a trained generator: name one with --weights, or use --stage both")
-    config = PRESETS[args.preset or "tiny"].with_steps(**dict(zip(stages, steps)))
+    config = (
+        PRESETS[args.preset or "tiny"].with_steps(**dict(zip(stages, steps))).with_rates(**dict(zip(stages, rates)))
+    )
     if args.regulariser:
         config = config.with_regulariser(args.regulariser)
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
@@ -82,7 +85,7 @@ def new_training(run, args):
 
 def resumed_training(run, args):
     """(TrainConfig, what else config.json says) of a run. Raises ConfigError for options that would change it."""
-    options = ("data", "preset", "stage", "steps", "weights", "out", "regulariser", "loss_weights", *SETTINGS)
+    options = ("data", "preset", "stage", "steps", "rates", "weights", "out", "regulariser", "loss_weights", *SETTINGS)
     if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]:
         raise ConfigError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")
     return run.config()
@@ -282,6 +285,9 @@ def build_parser():
     )
     train.add_argument(
         "--steps", nargs="+", type=whole_number, metavar="N", help="steps of each stage; by default the preset's"
+    )
+    train.add_argument(
+        "--rates", nargs="+", type=float, metavar="R", help="learning rate of each stage; by default the preset's"
     )
     train.add_argument("--weights", metavar="FILE", help="a generator.safetensors to start from")
     train.add_argument(

@@ -6,7 +6,6 @@ the other.
 """
 
 import csv
-from dataclasses import replace
 from io import StringIO
 from itertools import product
 from pathlib import Path
@@ -34,8 +33,7 @@ def varied(config, settings):
     if unknown := sorted(settings.keys() - {*VARIABLE}):
         raise ConfigError(f"{unknown[0]!r} cannot be varied: choose from {', '.join(VARIABLE)}")
     weights = {name: value for name, value in settings.items() if name in TERMS}
-    rate = settings.get("rate", config.gan.rate)
-    return replace(config.with_weights(**weights), gan=replace(config.gan, rate=rate))
+    return config.with_weights(**weights).with_rates(gan=settings.get("rate", config.gan.rate))
 
 
 def grid(vary):

@@ -96,6 +96,10 @@ class TrainConfig:
         """The same training with another number of steps in the named stages."""
         return replace(self, **{name: replace(getattr(self, name), steps=n) for name, n in steps.items()})
 
+    def with_rates(self, **rates):
+        """The same training with another learning rate in the named stages."""
+        return replace(self, **{name: replace(getattr(self, name), rate=rate) for name, rate in rates.items()})
+
     def with_weights(self, **weights):
         """The same training with other weights of the named terms."""
         if unknown := sorted(weights.keys() - {*TERMS}):

@@ -107,7 +107,7 @@ STATES = {
         # the trainer stops before it takes a step with such a number; this is for any other log
         lambda recent, first: not all(np.isfinite(values).all() for values in recent.values()),
         "a loss or gradient is no longer a finite number",
-        "a smaller learning rate, or --on-nan rollback",
+        "smaller --rates, or --on-nan rollback",
     ),
     "d-winning": State(
         # Of D's loss 1/50 of what it asks of a D that cannot tell: D(HR) > 0.99 and D(SR) < 0.01 where the game has
@@ -127,7 +127,7 @@ STATES = {
         # Two turns may be a slip and its repair; three within 200 steps are a rhythm
         lambda recent, first: turns(recent.get("d_right", np.zeros(0))) >= 3,
         "G and D go round in circles: D's luck turns again and again",
-        "a smaller learning rate, --regulariser r1, or a longer average (--ema 0.999)",
+        "smaller --rates, --regulariser r1, or a longer average (--ema 0.999)",
     ),
     "vanishing-gradient": State(
         # Adam does not mind the size of all gradients together, but what is 1000 times less than it was is no longer
@@ -140,14 +140,14 @@ STATES = {
         # As a training settles, gradients shrink. Growth to 100 times is of the kind that goes on
         lambda recent, first: any(times_the_first(recent, first, c) > 100 for c in ("grad_g", "grad_d")),
         "a gradient explodes: it is a hundred times what it was at first",
-        "a smaller learning rate, or a bound on D's slope (--regulariser spectral-norm or gradient-penalty)",
+        "smaller --rates, or a bound on D's slope (--regulariser spectral-norm or gradient-penalty)",
     ),
     "no-diversity": State(
         # Half of what G adds is the same whatever it is given; or it adds a 20th of what is missing, next to nothing
         lambda recent, first: middle(recent, "sameness") > 0.5 or middle(recent, "detail") < 0.05,
         "G has lost its diversity: what it adds to the bicubic enlargement is nearly the same whatever the image, or "
         "nearly nothing",
-        "a larger weight of the content loss or a smaller one of the adversarial, and a smaller learning rate",
+        "a larger weight of the content loss or a smaller one of the adversarial, and smaller --rates",
     ),
     "colour-drift": State(
         # A difference of 5 levels over a whole image is seen side by side; sound trainings stay below 2

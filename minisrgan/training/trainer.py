@@ -207,8 +207,8 @@ class Trainer:
         if not math.isfinite(value):
             raise DivergedError(
                 f"step {self.step + 1} of stage {self.stage}: {name} is {value}, no longer finite; "
-                "the run's folder keeps the state that was last saved: go on from it with a smaller learning rate, or "
-                "train with --on-nan rollback"
+                "the run's folder keeps the state that was last saved. Train with smaller --rates, or with "
+                "--on-nan rollback"
             )
         self.measured[name] = float(value)
         return self.measured[name]
