@@ -84,10 +84,14 @@ class Module:
     def load_state(self, state):
         """Take on what `state` returned. Raises WeightsError, and changes nothing, where names or shapes differ."""
         slots = self._state_slots()
-        check_fit({name: getattr(*slot) for name, slot in slots.items()}, state)
+        check_fit(self.arrays(), state)
         for name, slot in slots.items():
             own = getattr(*slot)
             setattr(*slot, array_module(own).array(state[name], own.dtype))
+
+    def arrays(self):
+        """{dotted name: array} of the state itself, where `state` gives copies."""
+        return {name: getattr(*slot) for name, slot in self._state_slots().items()}
 
     def _state_slots(self):
         """{dotted name: (object, attribute) that holds the array} of parameters and buffers."""

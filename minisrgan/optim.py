@@ -1,11 +1,11 @@
-"""Adam, and the schedule of its learning rate."""
+"""Adam, the schedule of its learning rate, and the average of weights."""
 
 import numpy as np
 
 from .arrays import array_module, to_numpy, uses_kernels
 from .autodiff.tiles import threads
 from .errors import KernelError, ShapeError
-from .kernels import address, contiguous, launch
+from .kernels import address, contiguous, elementwise_grid, launch
 from .nn import check_fit
 
 PIECE = 16384  # elements that a block of adam.cu takes at once
@@ -83,3 +83,18 @@ def pieces(sizes):
 def step_down(rate, step, at, factor=0.1):
     """The learning rate at `step`: `rate`, and `factor` of it from step `at` on (None: never)."""
     return rate if at is None or step < at else rate * factor
+
+
+def move_average(averaged, module, decay):
+    """w̄ ← w̄ + (1 - decay)(w - w̄) for all that is state in `module`, in place in `averaged`, one of its kind.
+
+    So w̄ is the mean of the last weights, each older one counting `decay` times less: about 1/(1 - decay) of them. G
+    circles around where it ought to be, since D moves too; the mean of a circle is its middle.
+    """
+    weights = module.arrays()
+    for name, average in averaged.arrays().items():
+        w = weights[name]
+        if uses_kernels(average):
+            launch("ema.cu", "ema", *elementwise_grid(average.size, average), average, contiguous(w), 1 - decay, w.size)
+        else:
+            average += (1 - decay) * (w - average)

@@ -46,10 +46,10 @@ def stop_at(monkeypatch, stage, step, error=PowerCut):
     """Make the training fail in the middle of the step that follows `step`."""
     update = Trainer.update_generator
 
-    def failing(trainer, loss):
+    def failing(trainer, *args):
         if (trainer.stage, trainer.step) == (stage, step):
             raise error
-        update(trainer, loss)
+        update(trainer, *args)
 
     monkeypatch.setattr(Trainer, "update_generator", failing)
 
@@ -85,10 +85,21 @@ def measured(run):
         ("gan", 5),
     ],
 )
-@pytest.mark.parametrize("batch_norm", [True, False])
-def test_a_run_that_was_stopped_goes_on_as_if_it_never_had_been(monkeypatch, start, stage, step, batch_norm):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(batch_norm=True),
+        dict(batch_norm=False, ema=0.5),
+        dict(ema=0.5, regulariser="spectral-norm", adversarial="hinge"),
+        dict(regulariser="instance-noise", adversarial="relativistic", content="l1"),
+        dict(regulariser="gradient-penalty", adversarial="wasserstein", pixel_weight=0.5, tv_weight=0.1),
+    ],
+    ids=lambda changes: "-".join(map(str, changes.values())),
+)
+def test_a_run_that_was_stopped_goes_on_as_if_it_never_had_been(monkeypatch, start, tiny_config, stage, step, changes):
     monkeypatch.setattr(training, "LOOKS", 3)  # of 6 steps: a state is saved at 2, 4 and 6
-    changes = dict(batch_norm=batch_norm, drop_at=0.5)
+    fitting = tiny_config().with_regulariser(changes.get("regulariser", "none")).discriminator
+    changes = dict(drop_at=0.5, discriminator=fitting) | changes
     whole, _ = start("whole", **changes)
     with monkeypatch.context() as patch:
         stop_at(patch, stage, step)
@@ -154,10 +165,13 @@ def test_the_log_has_a_row_for_each_step(monkeypatch, start):
     assert [(row[0], row[1]) for row in rows] == [(stage, str(step)) for stage in STAGES for step in range(1, 7)]
     for row in run.rows():
         filled = {name for name in COLUMNS if row[name] != ""}
-        expected = set(COLUMNS) - {"psnr"} | ({"psnr"} if int(row["step"]) % 3 == 0 else set())
-        if row["stage"] == "pretrain":
-            expected -= {"loss_adversarial", "loss_d", "d_real", "d_fake", "grad_d"}
-        assert filled == expected
+        of_both = "stage step rate loss_g loss_pixel slope_pixel grad_g rollbacks seconds".split()
+        of_gan = (
+            "stage step rate loss_g loss_content slope_content loss_adversarial slope_adversarial grad_g loss_d "
+            "penalty grad_d d_real d_fake d_right d_doubt detail sameness drift rollbacks seconds"
+        ).split()
+        expected = set(of_both if row["stage"] == "pretrain" else of_gan)
+        assert filled == expected | ({"psnr"} if int(row["step"]) % 3 == 0 else set())
         assert all(np.isfinite(float(row[name])) for name in filled - {"stage"})
 
 
@@ -204,7 +218,19 @@ def test_a_folder_without_a_configuration_is_no_run(tmp_path, text):
 
 @pytest.mark.parametrize(
     "setting, value",
-    [("batch", "eight"), ("batch", 2.5), ("seed", 0.5), ("batch", None), ("pretrain", [1, 2]), ("gan", None)],
+    [
+        ("batch", "eight"),
+        ("batch", 2.5),
+        ("seed", 0.5),
+        ("batch", None),
+        ("pretrain", [1, 2]),
+        ("gan", None),
+        ("content", 3),
+        ("vgg", 3),
+        ("ema", "much"),
+        ("batch", True),
+        ("tv_weight", None),
+    ],
 )
 def test_a_configuration_of_odd_values_is_refused(tiny_config, setting, value):
     with pytest.raises(ConfigError):
@@ -252,6 +278,87 @@ def test_a_training_that_diverges_keeps_its_last_good_state(monkeypatch, start, 
     assert (about["stage"], about["step"]) == (stage, 2)
     assert all(np.isfinite(array).all() for array in arrays.values())
     load_generator(Run(tmp_path / "run").generator)  # which refuses NaN
+
+
+def spoil(monkeypatch, where, times=99):
+    """Let SR become NaN at the given (stage, step), as often as `times`, if the training comes there again."""
+    generate, count = Trainer.generate, iter(range(times))
+
+    def spoiled(trainer, lr):
+        sr = generate(trainer, lr)
+        return sr * float("nan") if (trainer.stage, trainer.step) == where and next(count, None) is not None else sr
+
+    monkeypatch.setattr(Trainer, "generate", spoiled)
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("stage, back", [("pretrain", 4), ("gan", 4), ("gan", 0)])
+def test_a_training_that_rolls_back_goes_on_in_another_way(monkeypatch, start, capsys, stage, back):
+    monkeypatch.setattr(training, "LOOKS", 3 if back else 1)  # the last state is of step 4, or of the stage's beginning
+    whole, _ = start("whole")
+    spoil(monkeypatch, (stage, 5), times=2)
+    run, trainer = start(on_nan="rollback")
+    said = capsys.readouterr().err
+    assert said.count(f"step 6 of stage {stage}: loss_") == 2 and f"going back to step {back}" in said
+    assert "(1 of 3 times)" in said and "(2 of 3 times)" in said
+    assert [(row["stage"], row["step"]) for row in run.rows()] == [(row["stage"], row["step"]) for row in whole.rows()]
+    since = STAGES.index(stage) * 6 + back
+    for i, (row, before) in enumerate(zip(run.rows(), whole.rows())):
+        assert row["rollbacks"] == ("2" if i >= since else "0")
+        assert float(row["rate"]) == float(before["rate"]) / (4 if i >= since else 1)
+        assert (row["loss_g"] == before["loss_g"]) == (i < since)  # from there on the crops are others
+    assert trainer.step == 6 and all(np.isfinite(array).all() for array in saved(run)[0].values())
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_rolled_back_run_can_be_stopped_too(monkeypatch, start):
+    monkeypatch.setattr(training, "LOOKS", 3)
+    runs = {}
+    for name in ("whole", "stopped"):
+        with monkeypatch.context() as patch:
+            spoil(patch, ("gan", 3), times=1)
+            if name == "stopped":
+                stop_at(patch, "gan", 5)
+                with pytest.raises(PowerCut):
+                    start(name, on_nan="rollback")
+            else:
+                start(name, on_nan="rollback")
+    runs = [start(name, resume=True, on_nan="rollback")[0] for name in ("whole", "stopped")]
+    same_state(*runs)
+    assert measured(runs[0]) == measured(runs[1])
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_training_does_not_roll_back_for_ever(monkeypatch, start, capsys):
+    spoil(monkeypatch, ("gan", 3))
+    with pytest.raises(DivergedError, match="step 4 of stage gan"):
+        start(on_nan="rollback")
+    assert capsys.readouterr().err.count("going back to") == training.ROLLBACKS
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_of_an_earlier_version_is_told_so(start):
+    run, _ = start(steps=(1, 0))
+    run.log.write_text(run.log.read_text().replace("loss_tv,", ""))
+    with pytest.raises(WeightsError, match="an earlier one began the run.*--weights"):
+        start(resume=True, steps=(1, 0))
+
+
+def test_a_configuration_of_an_earlier_version_has_todays_defaults(tiny_config):
+    config = tiny_config(adversarial_weight=0.5)
+    old = {name: value for name, value in config.to_dict().items() if name in (
+        "generator", "discriminator", "batch", "pretrain", "gan", "adversarial_weight", "seed")}  # fmt: skip
+    assert TrainConfig.from_dict(old) == config
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_average_is_what_is_kept_of_the_gan_stage(start):
+    run, trainer = start(ema=0.5)
+    kept = load_generator(run.generator).state()
+    assert all(np.array_equal(kept[name], array) for name, array in trainer.averaged.state().items())
+    assert not np.array_equal(kept["tail.weight"], trainer.generator.tail.weight.data)
+    alone, trainer = start("alone", stages=("pretrain",), ema=0.5)
+    assert alone.generator.read_bytes() == alone.pretrained.read_bytes() == run.pretrained.read_bytes()
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,9 @@ from minisrgan.training.trainer import Trainer
 from minisrgan.upscale import upscale
 
 COMMANDS = (
-    "train, upscale, evaluate, gradcheck, losses, modes, demo, bench, resources, vgg inspect, vgg fetch, vgg train, "
-    "doctor"
-).split(", ")
+    "train, upscale, evaluate, gradcheck, losses, sweep, modes, demo, bench, resources, "
+    "vgg inspect, vgg fetch, vgg train, doctor".split(", ")
+)
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +132,11 @@ def test_the_presets_are_those_of_the_help():
         ["train", "--steps", "-3"],
         ["train", "--steps", "many"],
         ["train", "--seed", "-1"],
+        ["train", "--loss-weights", "content"],
+        ["train", "--loss-weights", "content=much"],
+        ["train", "--on-nan", "panic"],
+        ["sweep"],
+        ["sweep", "--vary", "adversarial=1,two"],
         ["vgg"],
         ["vgg", "fly"],
         ["vgg", "inspect", "--family", "keras"],
@@ -152,7 +158,7 @@ def test_training_end_to_end(tiny, minisrgan, photo_folder, tmp_path):
     out = minisrgan("train", "--data", photo_folder, "--out", tmp_path / "run", "--seed", 3, "--steps", 3, 1)
     run = Run(tmp_path / "run")
     assert "2 photos to train on, 1 held out" in out and str(run.generator) in out and f"--resume {run.folder}" in out
-    assert run.config()[0] == tiny.with_steps(pretrain=3, gan=1).with_seed(3)
+    assert run.config()[0] == replace(tiny.with_steps(pretrain=3, gan=1), seed=3)
     assert [(row["stage"], row["step"]) for row in run.rows()] == [
         ("pretrain", "1"),
         ("pretrain", "2"),
@@ -199,6 +205,46 @@ def test_a_resumed_run_is_the_run_that_was_begun(tiny, minisrgan, refused, photo
     assert "leave out --steps, --seed" in refused("train", "--resume", tmp_path / "run", "--steps", 9, "--seed", 1)
     (photos / "b.png").rename(photos / "other.png")
     assert "the photos are not those" in refused("train", "--resume", tmp_path / "run")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_losses_are_those_that_were_asked_for(tiny, minisrgan, refused, photo_folder, tmp_path):
+    minisrgan("train", "--data", photo_folder, "--out", tmp_path / "run", "--content", "charbonnier",
+              "--adversarial", "hinge", "--regulariser", "spectral-norm", "--ema", 0.5, "--on-nan", "rollback",
+              "--rates", 2e-3, 1e-4, "--loss-weights", "content=0.5", "adversarial=1e-2", "tv=1e-4")  # fmt: skip
+    config = Run(tmp_path / "run").config()[0]
+    assert (config.content, config.adversarial, config.regulariser) == ("charbonnier", "hinge", "spectral-norm")
+    assert config.weights == {"content": 0.5, "pixel": tiny.pixel_weight, "adversarial": 1e-2, "tv": 1e-4}
+    assert (config.pretrain.rate, config.gan.rate) == (2e-3, 1e-4)
+    assert (config.ema, config.on_nan, config.discriminator.spectral_norm) == (0.5, "rollback", True)
+    last = Run(tmp_path / "run").rows()[-1]
+    assert last["loss_tv"] and last["slope_tv"] and float(last["slope_content"]) > 0
+    line = refused("train", "--resume", tmp_path / "run", "--ema", 0.9, "--loss-weights", "tv=1", "--regulariser", "r1")
+    assert "leave out --regulariser, --loss-weights, --ema" in line
+    data = ("train", "--data", photo_folder, "--out", tmp_path / "other")
+    assert "no term 'style'" in refused(*data, "--loss-weights", "style=1")
+    assert "not 'vgg77'" in refused(*data, "--content", "vgg77")
+    assert "not 'law'" in refused(*data, "--regulariser", "law")
+    assert "LabelSmoothing goes with" in refused(*data, "--regulariser", "label-smoothing", "--adversarial", "hinge")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_vgg_that_is_not_at_hand_stops_before_the_training(
+    tiny, minisrgan, refused, monkeypatch, photo_folder, tmp_path
+):
+    monkeypatch.setenv("MINISRGAN_CACHE", str(tmp_path / "cache"))
+    data = ("train", "--data", photo_folder, "--out", tmp_path / "run", "--content", "vgg54")
+    line = refused(*data)
+    assert all(way in line for way in ("minisrgan vgg fetch", "--vgg", "--content vgg-small"))
+    assert not (tmp_path / "run").exists()
+    assert "no such file" in refused(*data, "--vgg", tmp_path / "vgg19.pth")
+    minisrgan(*data, "--stage", "pretrain")  # which needs none
+
+
+def test_the_paper_trains_on_the_papers_losses():
+    paper = PRESETS["paper"]
+    assert (paper.content, paper.adversarial, paper.regulariser) == ("vgg54", "non-saturating", "none")
+    assert paper.weights == {"content": 1, "pixel": 0, "adversarial": 1e-3, "tv": 0} and paper.ema == 0
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -263,6 +309,8 @@ def test_mistakes_in_what_is_asked(tiny, refused, generator_file, photo_folder, 
     assert "--weights" in refused(*data, "--stage", "gan")
     assert "a number for each stage (pretrain, gan), not 1" in refused(*data, "--steps", 5)
     assert "not 2" in refused(*data, "--stage", "pretrain", "--steps", 5, 5)
+    assert "--rates takes a number for each stage (pretrain, gan), not 1" in refused(*data, "--rates", 1e-3)
+    assert "between 0 and 1" in refused(*data, "--rates", 1e-3, 2)
     assert "no such file" in refused(*data, "--weights", tmp_path / "none.safetensors")
     assert "channels 2, this training 4" in refused(*data, "--weights", generator_file)
     assert not (tmp_path / "run").exists()
@@ -428,9 +476,9 @@ def test_evaluating_prints_a_row_a_photo_and_then_the_mean(minisrgan, generator_
     mean = next(line.split() for line in lines if line.startswith("mean of 3"))
     assert [words[0] for words in rows] == ["a.png", "b.png", "c.png"]
     figures = np.array([words[1:] for words in rows], float)
-    assert figures.shape == (3, 6)
+    assert figures.shape == (3, 8)
     np.testing.assert_allclose(np.array(mean[3:], float), figures.mean(axis=0), atol=0.0101)
-    np.testing.assert_allclose(figures[:, 2], figures[:, 5], atol=0.05)  # the model is the bicubic and a whisper
+    np.testing.assert_allclose(figures[:, 2], figures[:, 6], atol=0.05)  # the model is the bicubic and a whisper
 
 
 def test_mistakes_in_evaluating(refused, generator_file, smooth_photo, tmp_path):

@@ -1,4 +1,4 @@
-"""The kernels of elementwise.cu, channels.cu, pixel_shuffle.cu, pooling.cu and adam.cu against their definitions."""
+"""The kernels of elementwise, channels, pixel_shuffle, pooling, adam and ema.cu against their definitions."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,8 @@ from minisrgan.autodiff.elementwise import Add, LeakyReLUGrad, Mul, PReLUGrad, S
 from minisrgan.autodiff.pooling import Pick, Place, largest
 from minisrgan.autodiff.reduce import SumTo
 from minisrgan.losses import PixelMSE, PixelMSEGrad
-from minisrgan.optim import Adam
+from minisrgan.nn import Module, Parameter
+from minisrgan.optim import Adam, move_average
 
 pytestmark = [needs_kernels, pytest.mark.usefixtures("blocks")]
 
@@ -143,6 +144,42 @@ def test_adam(dtype):
     shapes = [("w", (3, 3, 5, 7)), ("long", (70001,)), ("one", (1,)), ("none", (0, 3))]
     for made, wanted in zip(train("cpu"), train("numpy")):
         assert_close(made, wanted)
+
+
+@both_reals
+def test_the_average_of_weights(dtype):
+    def average(device):
+        old, new = (Pair(dtype, seed).to(device) for seed in (0, 1))
+        with use_device(device):
+            move_average(old, new, decay=0.9)
+        return old.state()
+
+    made, wanted = average("cpu"), average("numpy")
+    for name, array in wanted.items():
+        assert_close(made[name], array)
+        old, new = (Pair(dtype, seed).state()[name] for seed in (0, 1))
+        assert_close(array, 0.9 * old + 0.1 * new)
+
+
+class Pair(Module):
+    """A long array and a single number, one of them learned."""
+
+    buffers = ("one",)
+
+    def __init__(self, dtype, seed):
+        self.long = Parameter(normal(70001, dtype=dtype, seed=seed))
+        self.one = normal(1, dtype=dtype, seed=seed + 7)
+
+
+@needs_cpu
+def test_the_average_writes_nothing_beyond_its_array():
+    (inner, whole), n = band(np.zeros(70001, np.float32)), 64
+    old, new = Pair(np.float32, 0), Pair(np.float32, 1)
+    old.long.data = inner
+    with use_device("cpu"):
+        move_average(old, new, decay=0.5)
+    assert np.isnan(whole[:n]).all() and np.isnan(whole[-n:]).all()
+    assert_close(inner, new.long.data / 2)
 
 
 @needs_cpu

@@ -8,18 +8,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minisrgan.errors import ImageError
+from minisrgan.autodiff import Tensor
+from minisrgan.errors import ConfigError, ImageError
 from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.metrics import score
+from minisrgan.imaging.patches import PhotoSet
 from minisrgan.imaging.resize import downsample, upsample
 from minisrgan.losses import ADVERSARIAL
 from minisrgan.models.discriminator import DiscriminatorConfig
-from minisrgan.models.weights import load_generator
-from minisrgan.tools import demo, photos, report, train
+from minisrgan.models.vgg import VGG, VGGConfig, VGGFeatures
+from minisrgan.models.weights import load_generator, save_generator
+from minisrgan.tools import demo, photos, report, sweep, train
 from minisrgan.tools.cli import main
-from minisrgan.tools.evaluate import evaluate, mean_score, row, try_photo
+from minisrgan.tools.evaluate import evaluate, header, judge, mean_quality, perceptual_distance, row, try_photo
 from minisrgan.tools.losses import LOGITS, along, draw_losses, sides
-from minisrgan.training.checkpoint import COLUMNS
+from minisrgan.training.checkpoint import COLUMNS, Run
+from minisrgan.training.trainer import STAGES, Trainer
 from minisrgan.upscale import upscale
 
 # photos
@@ -86,45 +90,75 @@ def test_a_trial_is_the_photo_shrunk_and_enlarged(generator_file, smooth_photo):
     assert not np.array_equal(trial.sr, trial.bicubic)
 
 
-def test_the_table_has_a_row_a_photo_and_then_the_mean(generator_file, photo_folder):
+@pytest.fixture(scope="session")
+def vggs():
+    """A VGG with random weights by the name of "random"."""
+    config = VGGConfig(((4,), (6,)))
+    return {"random": VGGFeatures(config, VGG(config, np.random.default_rng(0)).state(), scale=1.0)}
+
+
+def test_the_table_has_a_row_a_photo_and_then_the_mean(generator_file, photo_folder, vggs):
     g, lines = load_generator(generator_file), []
-    means = evaluate(g, photo_folder, "numpy", say=lines.append)
-    scores = []
+    means = evaluate(g, photo_folder, "numpy", vggs, say=lines.append)
+    qualities = []
     for name in ("a.png", "b.png", "c.png"):
         trial = try_photo(g, read_photo(photo_folder / name)[0], "numpy")
-        scores.append([score(image, trial.hr, 4) for image in (trial.bicubic, trial.sr)])
+        qualities.append([judge(image, trial.hr, 4, vggs, "numpy") for image in (trial.bicubic, trial.sr)])
+        assert qualities[-1][1].score == score(trial.sr, trial.hr, 4)
     rows = [line.split() for line in "\n".join(lines).splitlines()]
     table = [words for words in rows if words[0].endswith(".png")]
     assert [words[0] for words in table] == ["a.png", "b.png", "c.png"]
-    for words, (bicubic, model) in zip(table, scores):
+    for words, (bicubic, model) in zip(table, qualities):
         printed = [float(word) for word in words[1:]]
-        assert printed == pytest.approx([*bicubic, *model], abs=0.0051)
-    np.testing.assert_allclose(means, np.mean(scores, axis=0), rtol=1e-12)
+        assert printed == pytest.approx([*bicubic.figures(), *model.figures()], abs=0.0051)
+        assert printed[3] == pytest.approx(bicubic.distances["random"], abs=6e-6)
+    for mean, kind in zip(means, zip(*qualities)):
+        np.testing.assert_allclose(mean.figures(), np.mean([q.figures() for q in kind], axis=0), rtol=1e-12)
     (mean,) = [words for words in rows if words[:2] == ["mean", "of"]]
-    assert mean[2] == "3" and [float(word) for word in mean[3:]] == pytest.approx(np.ravel(means).tolist(), abs=0.0051)
+    wanted = [figure for mean in means for figure in mean.figures()]
+    assert mean[2] == "3" and [float(word) for word in mean[3:]] == pytest.approx(wanted, abs=0.0051)
 
 
-def test_columns_stand_under_their_names(smooth_photo):
-    one = score(smooth_photo(40, 40), smooth_photo(40, 40, seed=1), 4)
-    line = row("a name that is much longer than its column", one, mean_score([one, one]))
-    assert len(line) == 24 + 2 * 26 and line[23] == " "
+def test_columns_stand_under_their_names(smooth_photo, vggs):
+    one = judge(smooth_photo(40, 40), smooth_photo(40, 40, seed=1), 4, vggs, "numpy")
+    line = row("a name that is much longer than its column", one, mean_quality([one, one]))
+    assert len(line) == 24 + 2 * 36 and line[23] == " "
+    assert {len(each) for each in header(vggs, "bicubic", "model").splitlines()} == {len(line)}
 
 
-def test_photos_too_small_to_measure_are_left_out_and_counted(generator_file, photo_folder, tmp_path, smooth_photo):
+def test_the_perceptual_distance_is_the_mean_over_tiles(monkeypatch, smooth_photo, vggs):
+    a, b = smooth_photo(60, 44), smooth_photo(60, 44, seed=1)
+    vgg = vggs["random"]
+    features = (vgg(Tensor(x[None].astype(np.float32) / 127.5 - 1)).data.astype(float) for x in (a, b))
+    whole = np.mean(np.subtract(*features) ** 2)
+    assert perceptual_distance(vgg, a, b, "numpy") == pytest.approx(whole, rel=1e-5)
+    assert perceptual_distance(vgg, a, a, "numpy") == 0
+    monkeypatch.setattr("minisrgan.tools.evaluate.TILE", 30)  # two by two tiles, all of them 30×22
+    tiles = [perceptual_distance(vgg, a[y : y + 30, x : x + 22], b[y : y + 30, x : x + 22], "numpy")
+             for y in (0, 30) for x in (0, 22)]  # fmt: skip
+    assert perceptual_distance(vgg, a, b, "numpy") == pytest.approx(np.mean(tiles), rel=1e-6)
+    assert np.mean(tiles) == pytest.approx(whole, rel=0.2)
+
+
+def test_photos_too_small_to_measure_are_left_out_and_counted(
+    generator_file, photo_folder, tmp_path, smooth_photo, vggs
+):
     g, lines = load_generator(generator_file), []
     for side in (1, 12):
         Image.fromarray(smooth_photo(side, side)).save(tmp_path / f"small{side}.png")
     with pytest.raises(ImageError, match="every photo is too small") as caught:
-        evaluate(g, tmp_path, "numpy", say=lambda line: None)
+        evaluate(g, tmp_path, "numpy", vggs, say=lambda line: None)
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
     shutil.copy(photo_folder / "b.png", tmp_path)
-    means = evaluate(g, tmp_path, "numpy", say=lines.append)
+    means = evaluate(g, tmp_path, "numpy", vggs, say=lines.append)
     assert [line.split()[1:4] for line in lines if line.startswith("small")] == [
         ["left", "out:", "1×1"],
         ["left", "out:", "12×12"],
     ]
     assert "2 of 3 photos left out, being too small" in lines and any(line.startswith("mean of 1") for line in lines)
-    assert means == [score(*pair, 4) for pair in pairs_of(try_photo(g, read_photo(tmp_path / "b.png")[0], "numpy"))]
+    assert [mean.score for mean in means] == [
+        score(*pair, 4) for pair in pairs_of(try_photo(g, read_photo(tmp_path / "b.png")[0], "numpy"))
+    ]
 
 
 def pairs_of(trial):
@@ -133,7 +167,7 @@ def pairs_of(trial):
 
 def test_a_folder_that_is_not_there_is_told_before_the_table(generator_file, tmp_path):
     with pytest.raises(ImageError, match="no such folder"):
-        evaluate(load_generator(generator_file), tmp_path / "none", "numpy", say=lambda line: pytest.fail(line))
+        evaluate(load_generator(generator_file), tmp_path / "none", "numpy", {}, say=lambda line: pytest.fail(line))
 
 
 # drawing
@@ -214,6 +248,18 @@ def test_the_curves_of_a_thinned_log_stand_at_their_steps(tmp_path, monkeypatch)
     assert len({each.get_xlim() for each in axes}) == 1 and all(t == int(t) for t in axes[3].get_xticks())
 
 
+def test_the_curves_show_when_something_was_wrong(tmp_path, monkeypatch):
+    axes = []
+    monkeypatch.setattr(report, "save_figure", lambda figure, path: axes.extend(figure.axes))
+    rows = [
+        log_row("gan", i, health=text) for i, text in enumerate(["", "ok", "d-winning", "d-winning+oscillation"], 1)
+    ]
+    report.draw_curves(tmp_path / "c.png", rows)
+    drawn = {line.get_label(): line.get_xdata().tolist() for line in axes[-1].lines}
+    assert drawn == {"d-winning": [3, 4], "oscillation": [4]}
+    assert [text.get_text() for text in axes[-1].get_yticklabels()] == ["d-winning", "oscillation"]
+
+
 @pytest.mark.parametrize(
     "rows",
     [
@@ -240,14 +286,14 @@ def test_the_demonstration_trains_compares_and_says_where_the_picture_is(
     (tmp_path / "demo").mkdir()
     means = demo.demo(tmp_path / "demo", "numpy", config, bar=False)
     said = capsys.readouterr().out
-    assert list(means) == ["bicubic", "stage 1", "GAN"] and all(math.isfinite(m.psnr_y) for m in means.values())
+    assert list(means) == ["bicubic", "stage 1", "GAN"] and all(math.isfinite(m.score.psnr_y) for m in means.values())
     picture = tmp_path / "demo-2" / "a.png"
     assert f"picture: {picture}\n" in said and shades(picture).std() > 20
     hr = read_photo(paths[0])[0]
     for name, file in [("stage 1", "generator-pretrain"), ("GAN", "generator")]:
         g = load_generator(tmp_path / "demo-2" / f"{file}.safetensors")
         expected = score(try_photo(g, hr, "numpy").sr, hr, 4)
-        assert means[name] == pytest.approx(expected)
+        assert means[name].score == pytest.approx(expected)
         (line,) = [line for line in said.splitlines() if line.startswith(name)]
         assert f"{expected.psnr_y:.2f}" in line
     assert list((tmp_path / "demo").iterdir()) == []
@@ -258,6 +304,74 @@ def test_a_free_folder_is_found(tmp_path):
     for name in ("run", "run-2"):
         (tmp_path / name).mkdir()
     assert demo.free_folder(tmp_path / "run") == tmp_path / "run-3"
+
+
+# the sweep
+
+
+def test_a_grid_is_every_combination():
+    assert sweep.grid({"adversarial": [1e-3, 1e-2], "rate": [1.0]}) == [
+        {"adversarial": 1e-3, "rate": 1.0},
+        {"adversarial": 1e-2, "rate": 1.0},
+    ]
+    with pytest.raises(ConfigError, match="60 trainings"):
+        sweep.grid({"tv": [0.0] * 6, "pixel": [0.0] * 10})
+
+
+def test_what_can_be_varied(tiny_config):
+    config = sweep.varied(tiny_config(), {"adversarial": 0.5, "tv": 0.25, "rate": 0.01})
+    assert (config.adversarial_weight, config.tv_weight, config.gan.rate) == (0.5, 0.25, 0.01)
+    assert config.content_weight == 1 and sweep.varied(tiny_config(), {}) == tiny_config()
+    with pytest.raises(ConfigError, match="'style' cannot be varied: choose from content"):
+        sweep.varied(tiny_config(), {"style": 1.0})
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_sweep_trains_each_setting_from_the_same_start(monkeypatch, tmp_path, tiny_config, photo_folder, vggs):
+    monkeypatch.setattr(sweep, "perceptual_vggs", lambda *args: vggs)
+    config = tiny_config(steps=(2, 9), adversarial_weight=0.5)
+    first = Run.create(tmp_path / "first", config, data=str(photo_folder), stages=STAGES, photos=["b.png", "c.png"])
+    pictures = photos.training_photos(photo_folder, 16)
+    held_out = pictures.held_out[0][1]
+    train.train(
+        first, Trainer(config, PhotoSet(pictures.training, 4, 16), "numpy"), [held_out], ("pretrain",), bar=False
+    )
+    lines = []
+    vary = {"adversarial": [0.0, 1e3], "rate": [1e-3, 2e-3]}
+    results = sweep.sweep(vary, first.folder, 2, tmp_path / "out", None, "numpy", say=lines.append)
+    names = [
+        "adversarial=0,rate=0.001",
+        "adversarial=0,rate=0.002",
+        "adversarial=1000,rate=0.001",
+        "adversarial=1000,rate=0.002",
+    ]
+    assert list(results) == ["bicubic", "start", *names]
+    assert len({q.score.psnr_y for q in results.values()}) == 6
+    start = try_photo(load_generator(first.pretrained), held_out, "numpy")
+    assert results["start"].score == pytest.approx(score(start.sr, start.hr, 4))
+    last, about = Run(tmp_path / "out" / names[-1]).config()
+    assert (last.adversarial_weight, last.gan.rate, last.gan.steps) == (1e3, 2e-3, 2) and about["stages"] == ["gan"]
+    table = (tmp_path / "out" / "sweep.csv").read_text().splitlines()
+    assert table[0] == "name,psnr_y,psnr_rgb,ssim_y,random" and len(table) == 7
+    assert any(line.startswith(names[-1][:23]) and f"{results[names[-1]].score.psnr_y:.2f}" in line for line in lines)
+    assert shades(tmp_path / "out" / "sweep.png").std() > 5
+    with pytest.raises(ConfigError, match="there already"):
+        sweep.sweep(vary, first.folder, 2, tmp_path / "out", None, "numpy")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_setting_that_diverges_is_told_and_the_others_go_on(monkeypatch, tmp_path, tiny_config, photo_folder, vggs):
+    monkeypatch.setattr(sweep, "perceptual_vggs", lambda *args: vggs)
+    config = tiny_config(steps=(0, 3))
+    first = Run.create(tmp_path / "first", config, data=str(photo_folder), stages=STAGES, photos=["b.png", "c.png"])
+    save_generator(
+        first.pretrained, Trainer(config, PhotoSet([("a", np.zeros((16, 16, 3), np.uint8))], 4, 16), "numpy").generator
+    )
+    lines = []
+    vary = {"adversarial": [1e38, 1e-3]}
+    results = sweep.sweep(vary, first.folder, None, tmp_path / "out", None, "numpy", say=lines.append)
+    assert list(results) == ["bicubic", "start", "adversarial=0.001"]
+    assert any("no longer finite" in line and line.startswith("adversarial=1e+38") for line in lines)
 
 
 # the picture of the losses

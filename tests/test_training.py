@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 
-from minisrgan.autodiff import Tensor, grad
+from minisrgan.autodiff import Conv2dBias, Tensor, grad
 from minisrgan.errors import ConfigError, DivergedError, WeightsError
 from minisrgan.imaging.patches import PhotoSet
 from minisrgan.imaging.resize import downsample
+from minisrgan.losses import ADVERSARIAL, NonSaturatingLoss, PixelL1, PixelMSE, total_variation
 from minisrgan.models.discriminator import DiscriminatorConfig
 from minisrgan.models.generator import Generator, GeneratorConfig
+from minisrgan.models.vgg import VGG, VGGConfig, VGGFeatures
+from minisrgan.nn import held
+from minisrgan.regularisers import REGULARISERS
 from minisrgan.training.config import PRESETS, Stage
 from minisrgan.training.trainer import Trainer
 
@@ -115,7 +119,7 @@ def test_a_step_of_g_leaves_d_as_it_was(trainer):
     hr, sr = batch_of(t)
     t.update_discriminator(t.discriminator_loss(hr, sr))
     g, d, adam = frozen(t.generator), frozen(t.discriminator), frozen(t.adam_d)
-    t.update_generator(t.generator_loss(hr, sr))
+    t.update_generator(sr, t.generator_loss(hr, sr))
     assert unchanged(t.discriminator, d) and unchanged(t.adam_d, adam) and t.adam_d.t == 1
     assert not np.array_equal(t.generator.head.layers[0].weight.data, g["head.layers.0.weight"])
 
@@ -143,13 +147,73 @@ def test_every_parameter_of_d_learns_from_ds_loss(trainer):
     assert not silent
 
 
-@pytest.mark.parametrize("content, adversarial", [(True, False), (False, True), (True, True)])
-def test_every_term_of_gs_loss_reaches_gs_first_layer(monkeypatch, trainer, content, adversarial):
-    t = trainer(stage="gan", adversarial_weight=1.0 if adversarial else 0.0)
-    if not content:
-        monkeypatch.setattr("minisrgan.training.trainer.PixelMSE", lambda sr, hr: Tensor(np.zeros((), np.float32)))
+TERMS = [dict(zip(("content", "pixel", "adversarial", "tv"), weights)) for weights in
+         [(1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (1, 0.5, 0.3, 0.1)]]  # fmt: skip
+
+
+def weighted(weights):
+    return {f"{term}_weight": weight for term, weight in weights.items()}
+
+
+def plain_loss(t, hr, sr, weights):
+    """L_G as one number with one graph, by the formulas."""
+    with held(t.discriminator):
+        logits = t.discriminator(sr)
+    return (
+        PixelL1(sr, hr) * weights["content"]
+        + PixelMSE(sr, hr) * weights["pixel"]
+        + NonSaturatingLoss(logits) * weights["adversarial"]
+        + total_variation(sr) * weights["tv"]
+    )
+
+
+@pytest.mark.parametrize("weights", TERMS, ids=str)
+def test_the_slopes_at_sr_carried_on_are_the_gradient_of_gs_loss(trainer, weights):
+    t = trainer(stage="gan", content="l1", **weighted(weights))
+    for model in (t.generator, t.discriminator):
+        model.to(dtype=np.float64)
+    hr, lr = (Tensor(each.data.astype(np.float64)) for each in (t.sample_hr(), t.downsample()))
+    sr = t.generate(lr)
+    parameters = t.generator.parameters()
+    loss = plain_loss(t, hr, sr, weights)
+    wanted = grad(loss, parameters, retain_graph=True)
+    got = grad(sr, parameters, t.generator_loss(hr, sr))
+    for a, b in zip(got, wanted):
+        np.testing.assert_allclose(a.data, b.data, rtol=1e-9, atol=1e-12)
+    assert t.measured["loss_g"] == pytest.approx(loss.item(), rel=1e-12)
+    assert {name for name in t.measured if name.startswith("slope_")} == {f"slope_{n}" for n, w in weights.items() if w}
+
+
+def test_a_terms_slope_is_the_norm_of_its_share(trainer):
+    weights = TERMS[-1]
+    t = trainer(stage="gan", content="l1", **weighted(weights))
     hr, sr = batch_of(t)
-    (gradient,) = grad(t.generator_loss(hr, sr), [t.generator.head.layers[0].weight])
+    t.generator_loss(hr, sr)
+    for term, weight in weights.items():
+        here = Tensor(sr.data, requires_grad=True)
+        (alone,) = grad(plain_loss(t, hr, here, weighted_alone(term)), here)
+        assert t.measured[f"slope_{term}"] == pytest.approx(weight * np.sqrt((alone.data**2).sum()), rel=1e-4), term
+
+
+def weighted_alone(term):
+    return dict.fromkeys(TERMS[0], 0) | {term: 1}
+
+
+def test_a_step_of_g_walks_once_through_each_network(monkeypatch, trainer):
+    t = trainer(stage="gan", pixel_weight=1.0, tv_weight=1.0)
+    hr, sr = batch_of(t)
+    walks = []
+    real = Conv2dBias.vjp
+    monkeypatch.setattr(Conv2dBias, "vjp", lambda *args, **params: walks.append(args[3]) or real(*args, **params))
+    t.update_generator(sr, t.generator_loss(hr, sr))
+    assert len(walks) == len(set(walks)) == 8 + 7  # D's convolutions; G's head, block (2), trunk, upsampling (2), tail
+
+
+@pytest.mark.parametrize("weights", TERMS, ids=str)
+def test_every_term_of_gs_loss_reaches_gs_first_layer(trainer, weights):
+    t = trainer(stage="gan", **weighted(weights))
+    hr, sr = batch_of(t)
+    (gradient,) = grad(sr, [t.generator.head.layers[0].weight], t.generator_loss(hr, sr))
     assert (np.abs(gradient.data).max(axis=(0, 1, 2)) > 1e-6).all()
 
 
@@ -157,12 +221,110 @@ def test_gs_loss_is_content_and_a_thousandth_of_adversarial(trainer):
     t = trainer(stage="gan")
     assert t.config.adversarial_weight == 1e-3
     hr, sr = batch_of(t)
-    loss = t.generator_loss(hr, sr).item()
+    t.generator_loss(hr, sr)
     z = t.discriminator(sr).data.astype(float)
     content = np.mean((sr.data.astype(float) - hr.data) ** 2)
-    assert loss == pytest.approx(content + 1e-3 * np.mean(np.log1p(np.exp(-z))), rel=1e-5)
-    assert t.measured["loss_g"] == loss
+    assert t.measured["loss_g"] == pytest.approx(content + 1e-3 * np.mean(np.log1p(np.exp(-z))), rel=1e-5)
     assert t.measured["loss_content"] == pytest.approx(content, rel=1e-5)
+
+
+def test_a_term_of_no_weight_is_not_computed(trainer):
+    t = trainer(stage="gan", adversarial_weight=0.0)
+    t.gan_step()
+    assert "loss_adversarial" not in t.measured and "slope_tv" not in t.measured and t.measured["loss_d"] > 0
+
+
+@pytest.mark.parametrize("game", ADVERSARIAL)
+@pytest.mark.parametrize("regulariser", REGULARISERS)
+def test_every_game_and_regulariser_trains_both(trainer, tiny_config, game, regulariser):
+    if game not in REGULARISERS[regulariser].games:
+        return
+    t = trainer(stage="gan", adversarial=game, regulariser=regulariser,
+                discriminator=tiny_config().with_regulariser(regulariser).discriminator)  # fmt: skip
+    g, d = frozen(t.generator), frozen(t.discriminator)
+    for _ in range(2):
+        measured = t.gan_step()
+    assert not unchanged(t.generator, g) and not unchanged(t.discriminator, d)
+    assert (measured["penalty"] != 0) == (regulariser in ("r1", "gradient-penalty", "label-smoothing"))
+
+
+def test_ds_gradient_has_the_penalty_in_it(trainer, tiny_config):
+    gradients = {}
+    for regulariser in ("none", "r1"):
+        d = tiny_config().with_regulariser("r1").discriminator
+        t = trainer(stage="gan", regulariser=regulariser, discriminator=d)
+        t.update_discriminator(t.discriminator_loss(*batch_of(t)))
+        gradients[regulariser] = t.measured["grad_d"]
+    assert gradients["r1"] > 1.01 * gradients["none"]
+
+
+def test_instance_noise_fades(trainer):
+    t = trainer(stage="gan", regulariser="instance-noise", gan=Stage(4, 1e-3))
+    hr, _ = batch_of(t)
+    spread = []
+    for t.step in range(5):
+        spread.append(float((t.disturb(hr).data - hr.data).std()))
+    assert spread == pytest.approx([0.1, 0.075, 0.05, 0.025, 0], rel=0.05)
+
+
+def test_a_content_loss_of_features_is_the_frozen_vggs(monkeypatch, trainer):
+    vgg = VGGFeatures(VGGConfig(((4,), (4,))), VGG(VGGConfig(((4,), (4,))), np.random.default_rng(0)).state())
+    asked = []
+    monkeypatch.setattr("minisrgan.training.trainer.load_content", lambda *args: asked.append(args) or vgg)
+    t = trainer(stage="gan", content="vgg22", vgg="weights.pth", family="caffe")
+    before = frozen(vgg)
+    t.gan_step()
+    t.gan_step()
+    assert asked == [("vgg22", "weights.pth", "caffe")] and unchanged(vgg, before)
+    hr, sr = batch_of(t)
+    t.generator_loss(hr, sr)
+    expected = np.mean((vgg(sr).data.astype(float) - vgg(hr).data) ** 2)
+    assert t.measured["loss_content"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_average_of_g_follows_it(trainer):
+    t = trainer(stage="gan", ema=0.75)
+    wanted = frozen(t.generator)
+    for _ in range(3):
+        t.gan_step()
+        for name, w in t.generator.state().items():
+            wanted[name] = 0.75 * wanted[name] + 0.25 * w
+    assert t.best is t.averaged
+    for name, average in t.averaged.state().items():
+        np.testing.assert_allclose(average, wanted[name], rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_the_average_of_g_takes_no_part_in_its_training(trainer):
+    a, b = trainer(stage="gan", ema=0.9), trainer(stage="gan", ema=0.0)
+    for t in (a, b):
+        t.gan_step()
+    assert unchanged(a.generator, b.generator.state()) and b.best is b.generator
+    assert trainer(ema=0.9).best is not a.averaged and trainer(ema=0.9).averages is False  # in stage 1 there is none
+
+
+@pytest.mark.parametrize(
+    "change, problem",
+    [
+        (dict(content="vgg99"), "layer of VGG19.*not 'vgg99'"),
+        (dict(adversarial="friendly"), "one of minimax, .*not 'friendly'"),
+        (dict(regulariser="law"), "one of none, .*not 'law'"),
+        (dict(regulariser="r1"), "r1 needs a discriminator with batch_norm=False"),
+        (dict(regulariser="label-smoothing", adversarial="hinge"), "LabelSmoothing goes with"),
+        (dict(content_weight=-1.0), "0 or more"),
+        (dict(tv_weight=float("nan")), "0 or more"),
+        (dict(content_weight=0.0, adversarial_weight=0.0), "one of them at least"),
+        (dict(ema=1.0), "below 1"),
+        (dict(on_nan="panic"), "stop, rollback, not 'panic'"),
+    ],
+)
+def test_a_training_that_makes_no_sense_is_refused(tiny_config, change, problem):
+    with pytest.raises(ConfigError, match=problem):
+        tiny_config(**change)
+
+
+def test_a_term_that_gs_loss_does_not_have(tiny_config):
+    with pytest.raises(ConfigError, match="no term 'style': it has content, pixel, adversarial, tv"):
+        tiny_config().with_weights(style=1.0)
 
 
 def test_a_step_reports_what_it_measured(trainer):
@@ -172,7 +334,9 @@ def test_a_step_reports_what_it_measured(trainer):
     real, fake = (1 / (1 + np.exp(-t.discriminator(x).data.astype(float))) for x in (hr, sr))
     assert t.measured["d_real"] == pytest.approx(real.mean(), rel=1e-5)
     assert t.measured["d_fake"] == pytest.approx(fake.mean(), rel=1e-5)
-    assert loss.item() == pytest.approx(-np.log(real).mean() - np.log(1 - fake).mean(), rel=1e-5)
+    assert (
+        loss.item() == t.measured["loss_d"] == pytest.approx(-np.log(real).mean() - np.log(1 - fake).mean(), rel=1e-5)
+    )
     gradients = grad(loss, t.discriminator.parameters(), retain_graph=True)
     t.update_discriminator(loss)
     norm = np.sqrt(sum((g.data.astype(float) ** 2).sum() for g in gradients))
@@ -249,7 +413,7 @@ def test_crops_are_aligned_and_in_their_ranges(smooth_photo, tiny_config):
 
 def test_the_pixel_loss_of_one_photo_falls(trainer):
     t = trainer(photos=1, batch_norm=False, pretrain=Stage(80, 5e-3))
-    losses = [t.pretrain_step()["loss_content"] for _ in range(80)]
+    losses = [t.pretrain_step()["loss_pixel"] for _ in range(80)]
     assert np.mean(losses[-10:]) < 0.3 * np.mean(losses[:3])
 
 
@@ -259,6 +423,16 @@ def test_d_alone_learns_to_tell_sr_from_hr(trainer):
     for _ in range(40):
         t.update_discriminator(t.discriminator_loss(*batch_of(t)))
     assert t.measured["d_real"] > 0.9 and t.measured["d_fake"] < 0.1 and t.measured["loss_d"] < 0.2, t.measured
+
+
+def test_each_time_that_it_is_rolled_back_it_goes_another_way(trainer):
+    t, seen = trainer(), []
+    for rollbacks in range(4):
+        t.roll_back(rollbacks)
+        t.sample_hr()
+        seen.append(tuple(t.crops))
+        assert t.rate == t.config.pretrain.rate / 2**rollbacks
+    assert len(set(seen)) == 4
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "gan"])

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import deserialize
 
-from ..errors import WeightsError
+from ..errors import ConfigError, WeightsError
 from ..kernels import cache_folder
 from .torch_files import ZIP, Lazy, from_bfloat16, read_torch
 from .vgg import EMBEDDED, FAMILIES, PAPER_SCALE, SMALL, VGG16, VGG19, VGGConfig, VGGFeatures
@@ -43,8 +43,19 @@ def load_content(name, path=None, family=None):
     if name == EMBEDDED_NAME:
         return load_vgg(layer=EMBEDDED_LAYER)
     if path is None and not fetched().exists():
-        raise WeightsError(f"{name} needs VGG19's weights: `minisrgan vgg fetch` gets them, or name a file with --vgg")
+        raise WeightsError(
+            f"{name} needs VGG19's weights: `minisrgan vgg fetch` gets them (575 MB); or name a file with --vgg, or "
+            "use the small VGG of the package with --content vgg-small"
+        )
     return load_vgg(path or fetched(), name, family=family)
+
+
+def knows_content(name):
+    """Whether `name` is one that `load_content` takes, given the weights."""
+    try:
+        return name == EMBEDDED_NAME or VGGConfig(VGG19).index(name) >= 0
+    except ConfigError:
+        return False
 
 
 def fetched(blocks=VGG19):

@@ -2,12 +2,14 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__
 from ..errors import ConfigError, MinisrganError
 
 FAMILIES = ("torchvision", "caffe")  # of VGG's weights
+SETTINGS = ("content", "adversarial", "vgg", "family", "ema", "on_nan", "seed")  # of TrainConfig, each an option too
 
 # Each command imports what it needs when it runs, so that --help and a mistyped option answer at once.
 
@@ -36,6 +38,8 @@ def train_command(args):
     training, held_out, small = training_photos(about["data"], config.discriminator.crop)
     photos = PhotoSet(training, config.generator.scale, config.discriminator.crop)
     trainer = Trainer(config, photos, device)
+    if "gan" in about["stages"]:
+        trainer.content_loss  # noqa: B018  weights that are missing are to be missed now, not after the first stage
     if args.resume:
         if photos.names != about["photos"]:
             raise ConfigError(f"the photos are not those that {run.folder} was begun with: see its config.json")
@@ -60,20 +64,29 @@ def new_training(run, args):
 
     run.check_new()
     stages = STAGES if args.stage in (None, "both") else (args.stage,)
-    steps = args.steps or []
-    if steps and len(steps) != len(stages):
-        raise ConfigError(f"--steps takes a number for each stage ({', '.join(stages)}), not {len(steps)}")
+    steps, rates = args.steps or [], args.rates or []
+    for option, numbers in [("--steps", steps), ("--rates", rates)]:
+        if numbers and len(numbers) != len(stages):
+            raise ConfigError(f"{option} takes a number for each stage ({', '.join(stages)}), not {len(numbers)}")
     if stages == ("gan",) and not args.weights:
         raise ConfigError("the GAN stage starts from a trained generator: name one with --weights, or use --stage both")
-    config = PRESETS[args.preset or "tiny"].with_steps(**dict(zip(stages, steps))).with_seed(args.seed or 0)
+    config = (
+        PRESETS[args.preset or "tiny"].with_steps(**dict(zip(stages, steps))).with_rates(**dict(zip(stages, rates)))
+    )
+    if args.regulariser:
+        config = config.with_regulariser(args.regulariser)
+    settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    if args.vgg:
+        settings["vgg"] = str(Path(args.vgg).resolve())
+    config = replace(config.with_weights(**dict(args.loss_weights or [])), **settings)
     data = args.data and str(Path(args.data).resolve())
     return config, {"data": data, "stages": stages, "weights": args.weights}
 
 
 def resumed_training(run, args):
     """(TrainConfig, what else config.json says) of a run. Raises ConfigError for options that would change it."""
-    options = ("data", "preset", "stage", "steps", "weights", "out", "seed")
-    if given := [f"--{name}" for name in options if getattr(args, name) is not None]:
+    options = ("data", "preset", "stage", "steps", "rates", "weights", "out", "regulariser", "loss_weights", *SETTINGS)
+    if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]:
         raise ConfigError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")
     return run.config()
 
@@ -105,10 +118,11 @@ def upscale_command(args):
 
 def evaluate_command(args):
     from ..models.weights import DEFAULT, load_generator
-    from .evaluate import evaluate
+    from .evaluate import evaluate, perceptual_vggs
 
     device = start_device(args)
-    evaluate(load_generator(args.weights or DEFAULT).to(device), args.folder, device)
+    vggs = perceptual_vggs(device, args.vgg, args.family)
+    evaluate(load_generator(args.weights or DEFAULT).to(device), args.folder, device, vggs)
 
 
 def gradcheck_command(args):
@@ -124,6 +138,15 @@ def losses_command(args):
 
     draw_losses(args.out)
     print(args.out)
+
+
+def sweep_command(args):
+    from .sweep import sweep
+
+    vary = dict(args.vary)
+    if len(vary) < len(args.vary):
+        raise ConfigError("--vary names the same setting twice: give it all its values at once")
+    sweep(vary, args.source, args.steps, args.out, args.vgg, start_device(args))
 
 
 def modes_command(args):
@@ -190,6 +213,24 @@ def whole_number(text):
 whole_number.__name__ = "whole number"  # what argparse calls it in its message
 
 
+def setting(text):
+    """("adversarial", 0.001) of "adversarial=1e-3"."""
+    name, _, value = text.partition("=")
+    return name, float(value)
+
+
+setting.__name__ = "NAME=NUMBER"
+
+
+def settings(text):
+    """("adversarial", [0.001, 0.01]) of "adversarial=1e-3,1e-2"."""
+    name, _, values = text.partition("=")
+    return name, [float(value) for value in values.split(",")]
+
+
+settings.__name__ = "NAME=NUMBER,NUMBER,..."
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, like all others."""
 
@@ -221,6 +262,8 @@ def build_parser():
         added.add_argument("--device", metavar="D", help="cuda, cpu or numpy; by default the first that works")
         return added
 
+    family = "where the file does not say it: the input that its weights expect"
+
     train = command(
         "train",
         train_command,
@@ -243,7 +286,46 @@ def build_parser():
     train.add_argument(
         "--steps", nargs="+", type=whole_number, metavar="N", help="steps of each stage; by default the preset's"
     )
+    train.add_argument(
+        "--rates", nargs="+", type=float, metavar="R", help="learning rate of each stage; by default the preset's"
+    )
     train.add_argument("--weights", metavar="FILE", help="a generator.safetensors to start from")
+    train.add_argument(
+        "--content",
+        metavar="C",
+        help="content loss of the GAN stage: pixel, l1, charbonnier, vgg-small, or a layer of VGG19 such as vgg54 or "
+        "vgg22; by default the preset's",
+    )
+    train.add_argument(
+        "--adversarial",
+        metavar="A",
+        help="minimax, non-saturating, least-squares, hinge, relativistic or wasserstein (non-saturating)",
+    )
+    train.add_argument(
+        "--regulariser",
+        metavar="R",
+        help="of D: none, r1, gradient-penalty, spectral-norm, label-smoothing or instance-noise (none)",
+    )
+    train.add_argument(
+        "--loss-weights",
+        nargs="+",
+        type=setting,
+        metavar="TERM=W",
+        help="of G's loss in the GAN stage: content, pixel, adversarial, tv",
+    )
+    train.add_argument(
+        "--vgg", metavar="FILE", help="VGG's weights; by default the VGG19 that `minisrgan vgg fetch` keeps"
+    )
+    train.add_argument("--family", choices=FAMILIES, help=family)
+    train.add_argument(
+        "--ema", type=float, metavar="D", help="decay of the average of G's weights in the GAN stage; 0: none"
+    )
+    train.add_argument(
+        "--on-nan",
+        choices=("stop", "rollback"),
+        help="where a number is no longer finite: stop (default), or go back to the last saved state and on with half "
+        "the learning rate and other crops, three times at most",
+    )
     train.add_argument("--out", metavar="RUN", help="the run's folder, new (runs/train)")
     train.add_argument("--seed", type=whole_number, metavar="N", help="the same seed gives the same run (0)")
     train.add_argument(
@@ -263,7 +345,7 @@ def build_parser():
     evaluate = command(
         "evaluate",
         evaluate_command,
-        "measure PSNR and SSIM of bicubic and a model on a folder of photos",
+        "measure PSNR, SSIM and the perceptual distance of bicubic and a model on a folder of photos",
         "minisrgan evaluate Set5 --weights runs/mine/generator.safetensors",
     )
     evaluate.add_argument(
@@ -272,6 +354,9 @@ def build_parser():
     evaluate.add_argument(
         "--weights", metavar="FILE", help="a generator.safetensors; by default the one in the package"
     )
+
+    evaluate.add_argument("--vgg", metavar="FILE", help="a VGG19, to measure the perceptual distance by it too")
+    evaluate.add_argument("--family", choices=FAMILIES, help=family)
 
     gradcheck = command(
         "gradcheck",
@@ -288,6 +373,32 @@ def build_parser():
         "minisrgan losses --out losses.png",
     )
     losses.add_argument("--out", default="losses.png", metavar="FILE", help="the picture (losses.png)")
+
+    sweep = command(
+        "sweep",
+        sweep_command,
+        "train the GAN stage with several settings, and compare perception and distortion",
+        "minisrgan sweep --vary adversarial=1e-4,1e-3,1e-2 --steps 300 --out runs/sweep",
+    )
+    sweep.add_argument(
+        "--vary",
+        required=True,
+        action="append",
+        type=settings,
+        metavar="NAME=A,B,...",
+        help="content, pixel, adversarial or tv, a weight of G's loss, or rate, the learning rate; may be given again, "
+        "for all combinations",
+    )
+    sweep.add_argument(
+        "--from",
+        dest="source",
+        metavar="RUN",
+        help="a run whose settings, photos and first stage to start from; by default the tiny preset, the packaged "
+        "photos and the packaged weights",
+    )
+    sweep.add_argument("--steps", type=whole_number, metavar="N", help="of each GAN stage; by default the run's")
+    sweep.add_argument("--vgg", metavar="FILE", help="a VGG19, to measure the perceptual distance by it too")
+    sweep.add_argument("--out", default="runs/sweep", metavar="FOLDER", help="a new folder (runs/sweep)")
 
     modes = command(
         "modes",
@@ -327,7 +438,6 @@ def build_parser():
         "get, look at or train a VGG, whose feature maps compare images",
         "`minisrgan vgg COMMAND --help` shows a command's options and an example.",
     ).add_subparsers(dest="vgg_command", required=True, metavar="COMMAND")
-    family = "where the file does not say it: the input that its weights expect"
 
     inspect = command(
         "inspect",

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from ..imaging.metrics import score
 from ..imaging.patches import PhotoSet
 from ..models.weights import load_generator
 from ..training.checkpoint import Run
 from ..training.config import PRESETS
 from ..training.trainer import STAGES, Trainer
-from .evaluate import mean_score, row, try_photo
+from .evaluate import header, judge, mean_quality, perceptual_vggs, row, try_photo
 from .photos import training_photos
 from .report import draw_comparison
 from .train import train
@@ -26,14 +25,15 @@ def free_folder(folder):
 
 
 def demo(out, device, config=PRESETS["tiny"], bar=True):
-    """Train, compare, and say where the picture is; returns {name: mean Score} of what was compared."""
+    """Train, compare, and say where the picture is; returns {name: mean Quality} of what was compared."""
     photos = training_photos(least=config.discriminator.crop)
     crops = PhotoSet(photos.training, config.generator.scale, config.discriminator.crop)
     run = Run.create(free_folder(out), config, data=None, stages=STAGES, weights=None, photos=crops.names)
     train(run, Trainer(config, crops, device), [rgb for _, rgb in photos.held_out], STAGES, bar)
 
     generators = {"stage 1": load_generator(run.pretrained), "GAN": load_generator(run.generator)}
-    scores = {"bicubic": [], **{name: [] for name in generators}}
+    vggs = perceptual_vggs(device)
+    qualities = {"bicubic": [], **{name: [] for name in generators}}
     names = [Path(name).stem for name, _ in photos.held_out]
     for name, (_, photo) in zip(names, photos.held_out):
         trials = {which: try_photo(generator.to(device), photo, device) for which, generator in generators.items()}
@@ -41,11 +41,11 @@ def demo(out, device, config=PRESETS["tiny"], bar=True):
         enlarged = {"bicubic": one.bicubic, **{which: trial.sr for which, trial in trials.items()}}
         draw_comparison(run.folder / f"{name}.png", one.lr, one.hr, enlarged)
         for which, image in enlarged.items():
-            scores[which].append(score(image, one.hr, config.generator.scale))
+            qualities[which].append(judge(image, one.hr, config.generator.scale, vggs, device))
 
-    means = {name: mean_score(each) for name, each in scores.items()}
+    means = {name: mean_quality(each) for name, each in qualities.items()}
     print(f"\nHeld-out photos ({', '.join(names)}), enlarged {config.generator.scale} times:")
-    print(f"{'':24}{'PSNR Y':>10}{'PSNR RGB':>9}{'SSIM':>7}")
+    print(header(vggs, "").splitlines()[1])
     for name, mean in means.items():
         print(row(name, mean))
     print(f"\n{NOTE}\n")

@@ -1,16 +1,26 @@
-"""How good is a generator? Shrink photos, enlarge them again, compare."""
+"""How good is a generator? Shrink photos, enlarge them again, compare.
+
+PSNR and SSIM say how far an image is from the original, pixel by pixel. A perceptual distance compares what a VGG makes
+of the two: the mean (φ(SR) - φ(HR))². The smaller the better.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 
+from ..arrays import to_device
+from ..autodiff import Tensor, no_grad
 from ..errors import ImageError
 from ..imaging.files import find_photos, read_photo
 from ..imaging.metrics import Score, score
+from ..imaging.pixels import hr_from_uint8
 from ..imaging.resize import crop_to_multiple, downsample, upsample
+from ..losses import feature_mse
+from ..models.vgg_weights import EMBEDDED_NAME, load_content, load_vgg
 from ..upscale import upscale
 
-HEADER = f"{'':24}{'bicubic':>26}{'model':>26}\n{'':24}" + f"{'PSNR Y':>10}{'PSNR RGB':>9}{'SSIM':>7}" * 2
+TILE = 256  # pixels a side, at most, of what a VGG sees at a time: its maps are much larger than the image
+GENUINE = "vgg54"  # the layer of a VGG19 that is compared, the paper's
 
 
 class Trial(NamedTuple):
@@ -30,35 +40,84 @@ def try_photo(generator, rgb, device):
     return Trial(hr, lr, upsample(lr, scale), upscale(generator, lr, device))
 
 
-def mean_score(scores):
+class Quality(NamedTuple):
+    """The score of an image, or the mean of several; {name of a VGG: perceptual distance}."""
+
+    score: Score
+    distances: dict
+
+    def figures(self):
+        return [*self.score, *self.distances.values()]
+
+
+def perceptual_vggs(device, path=None, family=None):
+    """{name: φ} to measure distances by: the small VGG of the package, and the one in a file, if a file is named."""
+    vggs = {EMBEDDED_NAME: load_content(EMBEDDED_NAME)}
+    if path:
+        vggs[GENUINE] = load_vgg(path, GENUINE, family=family)
+    return {name: vgg.to(device) for name, vgg in vggs.items()}
+
+
+def perceptual_distance(vgg, image, hr, device):
+    """The mean (φ(SR) - φ(HR))² of two uint8 (H, W, 3) images, tile by tile."""
+    rows, columns = (np.array_split(range(size), -(-size // TILE)) for size in hr.shape[:2])
+    total = 0.0
+    with no_grad():
+        for y, x in ((y, x) for y in rows for x in columns):
+            tiles = (Tensor(to_device(hr_from_uint8(each[np.ix_(y, x)][None]), device)) for each in (image, hr))
+            total += feature_mse(vgg, *tiles).item() * len(y) * len(x)
+    return total / (hr.shape[0] * hr.shape[1])
+
+
+def judge(image, hr, border, vggs, device):
+    """The Quality of a uint8 image beside its original."""
+    found = score(image, hr, border)  # which raises ImageError for one that is too small
+    return Quality(found, {name: perceptual_distance(vgg, image, hr, device) for name, vgg in vggs.items()})
+
+
+def mean_quality(qualities):
     """The mean of each figure over the photos."""
-    return Score(*np.mean(scores, axis=0))
+    scores, distances = zip(*qualities)
+    means = {name: float(np.mean([each[name] for each in distances])) for name in distances[0]}
+    return Quality(Score(*np.mean(scores, axis=0)), means)
 
 
-def row(name, *scores):
+def header(vggs, *columns):
+    """The two lines above a table that has these columns, each of a few figures."""
+    figures = f"{'PSNR Y':>10}{'PSNR RGB':>9}{'SSIM':>7}" + "".join(f"{name:>10}" for name in vggs)
+    names = "".join(f"{name:>{len(figures)}}" for name in columns)
+    return f"{'':24}{names}\n{'':24}{figures * len(columns)}"
+
+
+def row(name, *qualities):
     """A line of the table."""
-    return f"{name[:23]:24}" + "".join(f"{s.psnr_y:10.2f}{s.psnr_rgb:9.2f}{s.ssim_y:7.4f}" for s in scores)
+    return f"{name[:23]:24}" + "".join(
+        f"{q.score.psnr_y:10.2f}{q.score.psnr_rgb:9.2f}{q.score.ssim_y:7.4f}"
+        + "".join(f"{distance:10.5f}" for distance in q.distances.values())
+        for q in qualities
+    )
 
 
-def evaluate(generator, folder, device, say=print):
+def evaluate(generator, folder, device, vggs, say=print):
     """Say a row for each photo of the folder and then the mean; returns the two means (bicubic, model)."""
     border, paths = generator.config.scale, find_photos(folder)
-    say(HEADER)
+    say(header(vggs, "bicubic", "model"))
     results = []
     for path in paths:
         rgb = read_photo(path)[0]
         try:
             trial = try_photo(generator, rgb, device)
-            results.append([score(enlarged, trial.hr, border) for enlarged in (trial.bicubic, trial.sr)])
+            results.append([judge(image, trial.hr, border, vggs, device) for image in (trial.bicubic, trial.sr)])
         except ImageError:
             say(f"{path.name[:23]:24}left out: {rgb.shape[1]}×{rgb.shape[0]} pixels are too few to measure")
         else:
             say(row(path.name, *results[-1]))
     if not results:
         raise ImageError(f"{folder}: every photo is too small to measure: add some of at least 32 x 32 pixels")
-    means = [mean_score(scores) for scores in zip(*results)]
+    means = [mean_quality(qualities) for qualities in zip(*results)]
     say(row(f"mean of {len(results)}", *means))
     if len(results) < len(paths):
         say(f"{len(paths) - len(results)} of {len(paths)} photos left out, being too small")
     say(f"dB, on Y (BT.601 studio swing) and RGB; SSIM on Y; a border of {border} pixels is left out")
+    say(f"{', '.join(vggs)}: perceptual distance, the mean squared difference of its features; less is better")
     return means

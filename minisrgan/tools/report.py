@@ -11,6 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from ..imaging.files import write_whole
 from ..imaging.metrics import score
 from ..imaging.pixels import luma
+from ..training.config import TERMS
+from ..training.health import STATES
 
 DETAIL = 96  # HR pixels on a side of the zoomed detail
 
@@ -61,21 +63,25 @@ def liveliest(image, side):
 
 
 def draw_curves(path, rows, bicubic=None):
-    """The log as pictures: losses, D's opinion, gradient norms, PSNR beside bicubic's, over the steps of both stages.
+    """The log as pictures: losses, how G's terms pull at SR, D's opinion, gradient norms, PSNR beside bicubic's, and
+    what was wrong when, over the steps of both stages.
 
     Rows may be missing, but not the last of the first stage.
     """
-    figure = Figure(figsize=(11, 7), layout="constrained")
+    figure = Figure(figsize=(11, 10), layout="constrained")
     panels = [
-        ("losses", ["loss_content", "loss_adversarial", "loss_d"], "log"),
-        ("D's probability for real", ["d_real", "d_fake"], "linear"),
+        ("losses", ["loss_content", "loss_pixel", "loss_adversarial", "loss_tv", "loss_d"], "log"),
+        ("pull of G's terms at SR: ‖weight·∂L/∂SR‖", [f"slope_{term}" for term in TERMS], "log"),
+        ("what D says of HR and SR; how often it is right", ["d_real", "d_fake", "d_right"], "linear"),
         ("gradient norms", ["grad_g", "grad_d"], "log"),
         ("PSNR of held-out photos, dB on Y", ["psnr"], "linear"),
+        ("health: what was wrong, and when", [], "linear"),
     ]
     pretrained = max((int(row["step"]) for row in rows if row["stage"] == "pretrain"), default=0)
     steps = [int(row["step"]) + pretrained * (row["stage"] == "gan") for row in rows]
     gan = pretrained if pretrained and rows[-1]["stage"] == "gan" else None
-    for axes, (title, columns, scale) in zip(figure.subplots(2, 2, sharex=True).flat, panels):
+    grid = figure.subplots(3, 2, sharex=True).flat
+    for axes, (title, columns, scale) in zip(grid, panels):
         for column in columns:
             points = [(step, float(row[column])) for step, row in zip(steps, rows) if row[column] != ""]
             points = [(step, value) for step, value in points if value > 0 or scale == "linear"]
@@ -83,7 +89,9 @@ def draw_curves(path, rows, bicubic=None):
                 axes.plot(*zip(*points), label=column, linewidth=1, marker="o" if column == "psnr" else None, ms=3)
         if columns == ["psnr"] and bicubic is not None and np.isfinite(bicubic):
             axes.axhline(bicubic, label="bicubic", color="grey", linestyle="--", linewidth=1)
-        if axes.lines:
+        if not columns:
+            draw_health(axes, steps, rows)
+        elif axes.lines:
             axes.set_yscale(scale)
             axes.legend(fontsize=8)
         if gan:
@@ -93,3 +101,15 @@ def draw_curves(path, rows, bicubic=None):
         axes.set_title(title, fontsize=11)
         axes.set_xlabel("step (dotted: the GAN stage begins)" if gan else "step", fontsize=9)
     save_figure(figure, path)
+
+
+def draw_health(axes, steps, rows):
+    """A line for each state that the log names, with a mark at each step where it held."""
+    names = [name for name in STATES if any(name in row["health"].split("+") for row in rows)]
+    for height, name in enumerate(names):
+        held = [step for step, row in zip(steps, rows) if name in row["health"].split("+")]
+        axes.plot(held, [height] * len(held), "|", label=name, color="#D55E00", ms=9)
+    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.set_ylim(-0.5, max(len(names), 1) - 0.5)
+    if not names:
+        axes.text(0.5, 0.5, "nothing", transform=axes.transAxes, ha="center", va="center", color="grey")

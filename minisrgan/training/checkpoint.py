@@ -10,6 +10,7 @@ curves.png, samples/             pictures, drawn by the tools
 
 import csv
 import json
+from collections import deque
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +20,11 @@ from ..models.weights import read_arrays, save_generator, write_arrays
 from .config import TrainConfig
 from .trainer import STAGES
 
-COLUMNS = "stage step rate loss_g loss_content loss_adversarial loss_d d_real d_fake grad_g grad_d psnr seconds".split()
+COLUMNS = (
+    "stage step rate loss_g loss_content loss_pixel loss_adversarial loss_tv "
+    "slope_content slope_pixel slope_adversarial slope_tv grad_g loss_d penalty grad_d "
+    "d_real d_fake d_right d_doubt detail sameness drift psnr health rollbacks seconds"
+).split()
 CHECKPOINT = "minisrgan checkpoint"
 ABOUT = {  # what config.json says beside the TrainConfig, and what it may say
     "data": ("a folder or null", lambda data: data is None or isinstance(data, str)),
@@ -101,6 +106,16 @@ class Run:
             )
             return list(csv.DictReader(lines, COLUMNS))
 
+    def measured(self, stage, first, last):
+        """The first and the last rows of a stage, as many as asked for, each as {column: number}."""
+        with open(self.log, newline="") as file:
+            lines = (line for line in file if line.startswith(f"{stage},"))
+            kept = [*islice(lines, first)]
+            kept += deque(lines, maxlen=last)
+        rows = csv.DictReader(kept, COLUMNS)
+        texts = ("stage", "health")
+        return [{name: float(text) for name, text in row.items() if text and name not in texts} for row in rows]
+
     def seconds(self):
         """How long the training took up to the last row of the log."""
         last = self.rows(most=1)[-1:]
@@ -116,7 +131,7 @@ class Run:
         }
         if trainer.stage == "pretrain":
             save_generator(self.pretrained, trainer.generator, **about)
-        save_generator(self.generator, trainer.generator, **about)
+        save_generator(self.generator, trainer.best, **about)
         arrays = {
             f"{part}.{name}": array for part, owner in parts(trainer).items() for name, array in owner.state().items()
         }
@@ -128,6 +143,8 @@ class Run:
             step=trainer.step,
             adam={"g": trainer.adam_g.t, "d": trainer.adam_d.t},
             crops=trainer.crop_rng.bit_generator.state,
+            noise=trainer.regulariser.rng.bit_generator.state,
+            rollbacks=trainer.rollbacks,
         )
 
     def restore(self, trainer):
@@ -135,13 +152,21 @@ class Run:
         for path in (self.checkpoint, self.log):
             if not path.is_file():
                 raise WeightsError(f"{path}: there is no such file, and no going on without it: begin a run anew")
+        with open(self.log) as file:
+            if file.readline().rstrip("\n") != ",".join(COLUMNS):
+                raise WeightsError(
+                    f"{self.log} has other columns than this minisrgan writes: an earlier one began the run. Begin one "
+                    f"anew; it may start from --weights {self.generator}"
+                )
         arrays, about = read_arrays(self.checkpoint, "without it the run cannot go on: begin one anew")
         if about.get("kind") != CHECKPOINT:
             raise WeightsError(f"{self.checkpoint} is not a checkpoint of minisrgan: begin a run anew")
         try:
             trainer.start_stage(about["stage"])
             trainer.step = about["step"]
+            trainer.rollbacks = about["rollbacks"]
             trainer.crop_rng.bit_generator.state = about["crops"]
+            trainer.regulariser.rng.bit_generator.state = about["noise"]
             for part, owner in parts(trainer).items():
                 owner.load_state(
                     {name[len(part) + 1 :]: a for name, a in arrays.items() if name.startswith(part + ".")}
@@ -154,13 +179,15 @@ class Run:
     def _cut_log(self, stage, step):
         """Forget the rows of the steps after this one: they will be made again."""
         lines = self.log.read_text().splitlines(keepends=True)
-        last = next((i for i, line in enumerate(lines) if line.startswith(f"{stage},{step},")), 0)  # 0: the header
+        before = (f"{stage},{step},", *(f"{each}," for each in STAGES[: STAGES.index(stage)]))
+        last = max((i for i, line in enumerate(lines) if line.startswith(before)), default=0)  # 0: the header
         write_whole(self.log, "".join(lines[: last + 1]).encode())
 
 
 def parts(trainer):
     """What has a state, by name."""
-    return {
+    averaged = {"averaged": trainer.averaged} if trainer.averages else {}
+    return averaged | {
         "generator": trainer.generator,
         "discriminator": trainer.discriminator,
         "adam_g": trainer.adam_g,

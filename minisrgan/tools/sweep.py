@@ -1,0 +1,133 @@
+"""`minisrgan sweep`: the same GAN stage with other settings, and where each ends between perception and distortion.
+
+Blau and Michaeli 2018: what is nearest to the original (distortion: PSNR) is not what looks most like a photo
+(perception), and no image is best in both. The weight of the adversarial loss chooses a place on the way from one to
+the other.
+"""
+
+import csv
+from io import StringIO
+from itertools import product
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ..errors import ConfigError, DivergedError
+from ..imaging.files import write_whole
+from ..imaging.patches import PhotoSet
+from ..models.weights import DEFAULT, load_generator
+from ..training.checkpoint import Run
+from ..training.config import PRESETS, TERMS
+from ..training.trainer import Trainer
+from .evaluate import header, judge, mean_quality, perceptual_vggs, row, try_photo
+from .photos import training_photos
+from .report import save_figure
+from .train import train
+
+MOST = 50  # runs
+VARIABLE = (*TERMS, "rate")
+
+
+def varied(config, settings):
+    """The configuration with {weight of a term of L_G, or "rate" of the GAN stage: number}."""
+    if unknown := sorted(settings.keys() - {*VARIABLE}):
+        raise ConfigError(f"{unknown[0]!r} cannot be varied: choose from {', '.join(VARIABLE)}")
+    weights = {name: value for name, value in settings.items() if name in TERMS}
+    return config.with_weights(**weights).with_rates(gan=settings.get("rate", config.gan.rate))
+
+
+def grid(vary):
+    """All combinations of {name: values}, each as {name: value}. Raises ConfigError for too many."""
+    combined = [dict(zip(vary, values)) for values in product(*vary.values())]
+    if len(combined) > MOST:
+        raise ConfigError(f"that makes {len(combined)} trainings: vary less, to {MOST} at most")
+    return combined
+
+
+def start_of(folder):
+    """(TrainConfig, folder of photos or None, file of the trained G that the GAN stage starts from) of a run.
+
+    Without one, the tiny preset, the packaged photos and the packaged weights.
+    """
+    if folder is None:
+        return PRESETS["tiny"], None, DEFAULT
+    run = Run(folder)
+    config, about = run.config()
+    start = run.pretrained if run.pretrained.exists() else about.get("weights")
+    if start is None:
+        raise ConfigError(f"{folder}: has no generator of a first stage to start from")
+    return config, about["data"], start
+
+
+def sweep(vary, folder, steps, out, vgg, device, say=print):
+    """Train a GAN stage for each combination of {name: values}; say a table, draw a picture.
+
+    Returns {name: Quality} on the held-out photos, with that of bicubic and of the start among them.
+    """
+    config, data, start = start_of(folder)
+    config = config if steps is None else config.with_steps(gan=steps)
+    configs = {name_of(settings): varied(config, settings) for settings in grid(vary)}
+    out = Path(out)
+    if out.exists():
+        raise ConfigError(f"{out} is there already: choose another --out")
+    photos = training_photos(data, config.discriminator.crop)
+    held_out = [rgb for _, rgb in photos.held_out]
+    crops = PhotoSet(photos.training, config.generator.scale, config.discriminator.crop)
+    vggs = perceptual_vggs(device, vgg)
+
+    def measure(generator):
+        """(bicubic's, the generator's) mean Quality on the held-out photos."""
+        trials = [try_photo(generator, photo, device) for photo in held_out]
+        pairs = [
+            [judge(each, t.hr, config.generator.scale, vggs, device) for each in (t.bicubic, t.sr)] for t in trials
+        ]
+        return [mean_quality(each) for each in zip(*pairs)]
+
+    generator = load_generator(start).to(device)
+    results = dict(zip(("bicubic", "start"), measure(generator)))
+    for name, each in configs.items():
+        trainer = Trainer(each, crops, device)
+        trainer.start_from(generator)
+        run = Run.create(out / name, each, data=data, stages=("gan",), weights=str(start), photos=crops.names)
+        say(f"{name}: {run.folder}")
+        try:
+            train(run, trainer, held_out, ("gan",))
+        except DivergedError as error:
+            say(f"{name}: {error}")
+        else:
+            results[name] = measure(trainer.best)[1]
+
+    say(header(vggs, "").splitlines()[1])
+    for name, quality in results.items():
+        say(row(name, quality))
+    write_whole(out / "sweep.csv", table(results).encode())
+    draw_plane(out / "sweep.png", results, [*vggs][-1])
+    say(f"table:   {out / 'sweep.csv'}\npicture: {out / 'sweep.png'}")
+    return results
+
+
+def name_of(settings):
+    return ",".join(f"{name}={value:g}" for name, value in settings.items())
+
+
+def table(results):
+    """The results as CSV."""
+    text, first = StringIO(), next(iter(results.values()))
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", *first.score._fields, *first.distances])
+    writer.writerows([name, *quality.score, *quality.distances.values()] for name, quality in results.items())
+    return text.getvalue()
+
+
+def draw_plane(path, results, vgg):
+    """Perception against distortion: down is more like a photo, to the right is nearer to the original."""
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    axes = figure.subplots()
+    for name, quality in results.items():
+        at = quality.score.psnr_y, quality.distances[vgg]
+        axes.plot(*at, "s" if name in ("bicubic", "start") else "o", color="#0072B2")
+        axes.annotate(name, at, xytext=(6, 4), textcoords="offset points", fontsize=9)
+    axes.set_xlabel("PSNR of held-out photos, dB on Y (distortion: the farther right the better)")
+    axes.set_ylabel(f"perceptual distance by {vgg} (the lower the better)")
+    axes.margins(0.15)
+    save_figure(figure, path)
