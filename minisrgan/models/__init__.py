@@ -1,1 +1,1 @@
-"""The generator G, the discriminator D, and their weights in files."""
+"""The generator G, the discriminator D, VGG, and their weights in files."""
