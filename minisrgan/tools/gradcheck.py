@@ -162,8 +162,8 @@ def spectral_norm_case(w, u, v):
 
 
 def to_like(array, tensor):
-    """A NumPy array as an array of the tensor's device."""
-    return array_module(tensor.data).asarray(array)
+    """A NumPy array as an array of the tensor's device and type."""
+    return array_module(tensor.data).asarray(array, tensor.dtype)
 
 
 def loss_cases(rng):
