@@ -32,7 +32,7 @@ constexpr int ROWS_M = 8;
 #endif
 #define GPU_UNROLL
 #else
-constexpr int THREADS = 128, THREADS_N = WIDE == 1 ? 4 : 8, SLAB = 16, VECS = 2, ROWS_M = 8;
+constexpr int THREADS = 128, THREADS_N = WIDE == 1 ? 4 : 8, SLAB = 16, VECS = 2, ROWS_M = sizeof(real) == 4 ? 8 : 4;
 #define GPU_UNROLL UNROLL  // an array in registers has no address: each index into it must be a constant
 #endif
 constexpr int COLS = LANES * VECS, THREADS_M = THREADS / THREADS_N;
@@ -141,7 +141,7 @@ template <int ROWS, int WIDTH>
 __device__ __forceinline__ void load_windows(real (*tile)[WIDTH], const Image &image, const Window *window,
                                              const Columns &columns, int thread) {
     constexpr int CHUNKS = WIDTH / LANES, LOADERS = THREADS / CHUNKS;
-    UNROLL for (int l = 0; l < ROWS / LOADERS; ++l) {
+    for (int l = 0; l < ROWS / LOADERS; ++l) {
         int r = thread / CHUNKS + l * LOADERS;
         gather(image, window[r], columns).store(&tile[r][thread % CHUNKS * LANES]);
     }
