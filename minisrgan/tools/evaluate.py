@@ -82,16 +82,16 @@ def mean_quality(qualities):
     return Quality(Score(*np.mean(scores, axis=0)), means)
 
 
-def header(vggs, *columns):
-    """The two lines above a table that has these columns, each of a few figures."""
+def header(vggs, *columns, width=24):
+    """The two lines above a table that has these columns, each of a few figures, after names of that width."""
     figures = f"{'PSNR Y':>10}{'PSNR RGB':>9}{'SSIM':>7}" + "".join(f"{name:>10}" for name in vggs)
     names = "".join(f"{name:>{len(figures)}}" for name in columns)
-    return f"{'':24}{names}\n{'':24}{figures * len(columns)}"
+    return f"{'':{width}}{names}\n{'':{width}}{figures * len(columns)}"
 
 
-def row(name, *qualities):
+def row(name, *qualities, width=24):
     """A line of the table."""
-    return f"{name[:23]:24}" + "".join(
+    return f"{name[: width - 1]:{width}}" + "".join(
         f"{q.score.psnr_y:10.2f}{q.score.psnr_rgb:9.2f}{q.score.ssim_y:7.4f}"
         + "".join(f"{distance:10.5f}" for distance in q.distances.values())
         for q in qualities

@@ -7,7 +7,7 @@ the other.
 
 import csv
 from io import StringIO
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -26,6 +26,7 @@ from .train import train
 
 MOST = 50  # runs
 VARIABLE = (*TERMS, "rate")
+MARKERS = "sDo^v<>Pp*Xh"  # a form as well as a colour, for eyes that tell few colours apart
 
 
 def varied(config, settings):
@@ -97,9 +98,10 @@ def sweep(vary, folder, steps, out, vgg, device, say=print):
         else:
             results[name] = measure(trainer.best)[1]
 
-    say(header(vggs, "").splitlines()[1])
+    width = max(map(len, results)) + 1
+    say(header(vggs, "", width=width).splitlines()[1])
     for name, quality in results.items():
-        say(row(name, quality))
+        say(row(name, quality, width=width))
     write_whole(out / "sweep.csv", table(results).encode())
     draw_plane(out / "sweep.png", results, [*vggs][-1])
     say(f"table:   {out / 'sweep.csv'}\npicture: {out / 'sweep.png'}")
@@ -120,13 +122,15 @@ def table(results):
 
 
 def draw_plane(path, results, vgg):
-    """Perception against distortion: down is more like a photo, to the right is nearer to the original."""
+    """Perception against distortion: down is more like a photo, to the right is nearer to the original.
+
+    Bicubic is left out: it is so far from all of them that they would be one point.
+    """
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()
-    for name, quality in results.items():
-        at = quality.score.psnr_y, quality.distances[vgg]
-        axes.plot(*at, "s" if name in ("bicubic", "start") else "o", color="#0072B2")
-        axes.annotate(name, at, xytext=(6, 4), textcoords="offset points", fontsize=9)
+    for (name, quality), marker in zip(list(results.items())[1:], cycle(MARKERS)):
+        axes.plot(quality.score.psnr_y, quality.distances[vgg], marker, label=name, alpha=0.8)
+    axes.legend(fontsize=9)
     axes.set_xlabel("PSNR of held-out photos, dB on Y (distortion: the farther right the better)")
     axes.set_ylabel(f"perceptual distance by {vgg} (the lower the better)")
     axes.margins(0.15)
