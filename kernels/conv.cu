@@ -17,6 +17,8 @@
 //
 // Memory traffic: x is read kh kw / stride^2 times for each column of tiles (from the cache, but for the first), w
 // once for each row of tiles, y written once.
+//
+// Variants: WIDE=1; WIDE=2; WIDE=4
 
 #ifndef WIDE  // columns of threads: 1 for up to 32 outputs, 2 for up to 64, 4 for more
 #define WIDE 2

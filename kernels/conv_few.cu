@@ -9,6 +9,8 @@
 // A thread makes ROWS_P rows below each other x 2 vectors of pixels, for all FEW channels. A row of the image that it has
 // loaded serves up to ROWS_P rows of outputs, by another row of taps for each: 2 loads for 2 ROWS_P FEW multiplications.
 // Each number of the image is read (BAND + KH - 1)/BAND * (STRIP + KW - 1)/STRIP times; y is written once.
+//
+// Variants: FEW=3 KH=9 KW=9; FEW=3 KH=3 KW=3; FEW=8 KH=3 KW=3
 
 #ifndef FEW  // the last layer of the paper's G
 #define FEW 3

@@ -18,6 +18,8 @@
 // row, or one column, of threads has them all, so each number of the large factor is used by one thread alone: it goes
 // straight to a register, since a detour by shared memory would only cost. SKINNY is for few numbers along K too: the
 // product is large then, and a wide tile writes it in long runs.
+//
+// Variants: ; SKINNY=1; NARROW=1
 
 #if defined(CPU) && defined(SKINNY)
 constexpr int THREADS_M = 1, THREADS_N = 32, ROWS_M = 16, VECS = 1, SLAB = 64;

@@ -13,6 +13,7 @@ import pytest
 
 from minisrgan import kernels
 from minisrgan.arrays import cuda_problem, use_device
+from minisrgan.autodiff import conv_kernels, linear
 from minisrgan.autodiff.tensor import Op, Tensor
 from minisrgan.errors import DeviceError, KernelError
 from minisrgan.tools import resources
@@ -539,10 +540,32 @@ def test_nvrtcs_errors_are_passed_on(folder, nvrtc):
         resources.kernel_uses(nvrtc, "toy.cu", 90, "float")
 
 
-@pytest.mark.parametrize("file", kernels.kernel_files())
-def test_every_kernel_compiles_for_every_gpu(file, nvrtc):
+VARIANTS = [(file, defines) for file in kernels.kernel_files() for defines in resources.variants(file)]
+
+
+@pytest.mark.parametrize("file, defines", VARIANTS)
+def test_every_kernel_compiles_for_every_gpu(file, defines, nvrtc):
     for architecture in resources.ARCHITECTURES:
-        uses = resources.kernel_uses(nvrtc, file, architecture, "float")
+        uses = resources.kernel_uses(nvrtc, file, architecture, "float", defines)
         assert {use.kernel for use in uses} == set(kernels.signatures(file))
         assert architecture != resources.JUDGED or not any(use.spills for use in uses)
-    resources.kernel_uses(nvrtc, file, resources.JUDGED, "double")
+    uses = resources.kernel_uses(nvrtc, file, resources.JUDGED, "double", defines)
+    assert not any(use.spills for use in uses)
+
+
+def test_what_is_launched_is_among_the_variants(monkeypatch):
+    launched = set()
+    for module in conv_kernels, linear:
+        monkeypatch.setattr(module, "launch", lambda file, *_, **defines: launched.add((file, tuple(defines.items()))))
+    x = {c: np.ones((1, 8, 8, c), np.float32) for c in (3, 8, 16, 32, 64, 128)}
+    for cin, cout, kernel in ((3, 32, 5), (3, 64, 9), (64, 128, 5), (64, 3, 9), (32, 3, 3), (16, 8, 3)):
+        w = np.ones((kernel, kernel, cin, cout), np.float32)
+        conv_kernels.launch_conv(x[cin], w, np.ones((1, 8, 8, cout), np.float32), (1, 1), (kernel // 2,) * 2)
+    for m, k, n in ((64, 64, 64), (4, 64, 64), (64, 4, 64), (64, 64, 4)):
+        linear.multiply(None, None, np.ones((m, n), np.float32), m, n, k, 1)
+    assert {file for file, _ in launched} == {"conv.cu", "conv_few.cu", "matmul.cu"}
+    assert launched == {(file, defines) for file, defines in VARIANTS if file in {file for file, _ in launched}}
+
+
+def test_a_file_without_the_line_has_one_variant(folder):
+    assert resources.variants("toy.cu") == [()]

@@ -33,9 +33,10 @@ def print_resources(real="float", say=print):
     nvrtc = load_nvrtc()
     say(f"{'kernel':24}{'GPU':7}{'registers':>10}{'stack':>8}{'spills':>8}{'shared':>8}")
     spilled = []
-    for file in kernel_files():
-        say(file)
-        for uses in zip(*(kernel_uses(nvrtc, file, architecture, real) for architecture in ARCHITECTURES)):
+    compiled = [(file, defines) for file in kernel_files() for defines in variants(file)]
+    for file, defines in compiled:
+        say(" ".join([file, *(f"{name}={value}" for name, value in defines)]))
+        for uses in zip(*(kernel_uses(nvrtc, file, architecture, real, defines) for architecture in ARCHITECTURES)):
             for architecture, use in zip(ARCHITECTURES, uses):
                 name = use.kernel if architecture == ARCHITECTURES[0] else ""
                 gpu = f"sm_{architecture}"
@@ -47,9 +48,16 @@ def print_resources(real="float", say=print):
     return 1 if spilled else 0
 
 
-def kernel_uses(nvrtc, file, architecture, real):
+def variants(file):
+    """The macros that a file is launched with, as its `// Variants:` line has them: ((name, value), ...) each."""
+    found = re.search(r"^// Variants: (.*)$", cuda_source(file), re.M)
+    words = [variant.split() for variant in found[1].split(";")] if found else [[]]
+    return [tuple((name, int(value)) for name, _, value in (word.partition("=") for word in each)) for each in words]
+
+
+def kernel_uses(nvrtc, file, architecture, real, defines=()):
     """A Use for each kernel of a file, by name."""
-    source, options = cuda_source(file), [*cuda_options(real), "-ftz=true", f"-arch=sm_{architecture}"]
+    source, options = cuda_source(file), [*cuda_options(real, defines), "-ftz=true", f"-arch=sm_{architecture}"]
     try:
         log = compile_cuda(nvrtc, file, source, [*options, "--ptxas-options=-v"])
     except KernelError:
