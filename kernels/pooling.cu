@@ -8,6 +8,8 @@
 // Threads.  Neighbours (threadIdx.x) take neighbouring channels of an output pixel; the rows of a block
 // (threadIdx.y), and the blocks, share the pixels. Every number is read once and written once.
 
+// Variants: SIZE=2
+
 #ifndef SIZE  // known to the compiler, so that it can unroll a square and make vectors of channels
 #define SIZE 2
 #endif

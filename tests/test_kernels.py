@@ -13,7 +13,7 @@ import pytest
 
 from minisrgan import kernels
 from minisrgan.arrays import cuda_problem, use_device
-from minisrgan.autodiff import conv_kernels, linear
+from minisrgan.autodiff import conv_kernels, linear, pooling
 from minisrgan.autodiff.tensor import Op, Tensor
 from minisrgan.errors import DeviceError, KernelError
 from minisrgan.tools import resources
@@ -555,15 +555,19 @@ def test_every_kernel_compiles_for_every_gpu(file, defines, nvrtc):
 
 def test_what_is_launched_is_among_the_variants(monkeypatch):
     launched = set()
-    for module in conv_kernels, linear:
+    for module in conv_kernels, linear, pooling:
         monkeypatch.setattr(module, "launch", lambda file, *_, **defines: launched.add((file, tuple(defines.items()))))
     x = {c: np.ones((1, 8, 8, c), np.float32) for c in (3, 8, 16, 32, 64, 128)}
     for cin, cout, kernel in ((3, 32, 5), (3, 64, 9), (64, 128, 5), (64, 3, 9), (32, 3, 3), (16, 8, 3)):
         w = np.ones((kernel, kernel, cin, cout), np.float32)
         conv_kernels.launch_conv(x[cin], w, np.ones((1, 8, 8, cout), np.float32), (1, 1), (kernel // 2,) * 2)
+    for cin in (3, 64, 128):
+        w = np.ones((3, 3, cin, 64), np.float32)
+        conv_kernels.launch_input_gradient(np.ones((1, 4, 4, 64), np.float32), w, x[cin], (2, 2), (1, 1))
+    pooling.MaxPool.kernel(x[64])
     for m, k, n in ((64, 64, 64), (4, 64, 64), (64, 4, 64), (64, 64, 4)):
         linear.multiply(None, None, np.ones((m, n), np.float32), m, n, k, 1)
-    assert {file for file, _ in launched} == {"conv.cu", "conv_few.cu", "matmul.cu"}
+    assert {file for file, _ in launched} == {"conv.cu", "conv_few.cu", "matmul.cu", "pooling.cu"}
     assert launched == {(file, defines) for file, defines in VARIANTS if file in {file for file, _ in launched}}
 
 

@@ -166,7 +166,7 @@ def launch_direct_input_gradient(g, w, out, stride, padding):
             turned = xp.empty((*taps, cout, cin), w.dtype)
             squares = math.prod(taps) * -(-cin // 32) * -(-cout // 32)
             launch("conv.cu", "turn_weights", min(squares, GRID), threads(w, 1, (32, 8)), w, turned, kh, kw, cin, cout,
-                   a, b, *stride, *taps)  # fmt: skip
+                   a, b, *stride, *taps, **wide(cin))  # fmt: skip
             if min(size) > 0:
                 launch_direct(g, turned, out, (1, 1), offset, size, step=stride, first=first)
 
