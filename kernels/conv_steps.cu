@@ -13,7 +13,7 @@
 // 3. blocked    A thread makes a block of 8 x 8 outputs in registers: 16 numbers from shared memory are 64 multiply-adds.
 //               And so a quarter of the threads make a tile of 16 times the size.
 // 4. vectors    A load, a store and, on a CPU, a multiply-add are of a whole vector of outputs, Vec<LANES>: as many
-//               numbers in a fraction of the instructions. A compiler finds few vectors in step 3 by itself.
+//               numbers in a fraction of the instructions. A compiler makes poor vectors of step 3 by itself.
 //
 //                    threads         tile of a block     multiply-adds for a number
 //                                                        from memory     from shared memory
