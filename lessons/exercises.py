@@ -16,7 +16,7 @@ from typing import NamedTuple
 from minisrgan.errors import MinisrganError
 from minisrgan.imaging.files import write_whole
 
-MARKED = re.compile(r"^([ \t]*)(#|//) >>> (.*)\n(.*?)^[ \t]*\2 <<<[^\n]*\n", re.MULTILINE | re.DOTALL)
+MARKED = re.compile(r"^([ \t]*)(#|//) >>> ([^\n]*)\n(.*?)^[ \t]*\2 <<<[^\n]*\n", re.MULTILINE | re.DOTALL)
 
 
 class LessonError(MinisrganError):
@@ -75,7 +75,7 @@ def reset(lesson):
 
 def hints(lesson):
     """[(name, text)] of hints.md."""
-    found = re.findall(r"^## (.*)\n(.*?)(?=^## |\Z)", read(lesson.folder / "hints.md"), re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", read(lesson.folder / "hints.md"), re.MULTILINE | re.DOTALL)
     return [(name.strip(), text.strip()) for name, text in found]
 
 
