@@ -69,7 +69,7 @@ INPUT_MISTAKES = [
     ("flip", "the weights are not turned", lambda g, w, *at: reference_input_gradient(g, turned(w, (0, 1)), *at)),
     ("flip", "only the columns are turned", lambda g, w, *at: reference_input_gradient(g, turned(w, 0), *at)),
     ("flip", "only the rows are turned", lambda g, w, *at: reference_input_gradient(g, turned(w, 1), *at)),
-    ("channels", "input and output channels are not exchanged, or only by a reshape, which mixes them", lambda g, w, *at:
+    ("channels", "the weights' input and output channels are not exchanged, or only by a reshape", lambda g, w, *at:
      reference_input_gradient(g, w.reshape(*w.shape[:2], w.shape[3], w.shape[2]).transpose(0, 1, 3, 2), *at)),
     ("channels", "the channels are in reverse order: turn rows and columns only", lambda g, w, *at:
      reference_input_gradient(turned(g, 3), w, *at)),
