@@ -50,7 +50,7 @@ class Spy:
     """A function and its vjp that note what they are called with."""
 
     def __init__(self):
-        self.points, self.cotangents = [], []
+        self.points, self.cotangents, self.at = [], [], []
 
     def f(self, x):
         self.points.append(np.array(x))
@@ -60,6 +60,7 @@ class Spy:
         if np.shape(g) != (3, 6) or np.shape(x) != (3, 4):
             shapes = f"g of shape {np.shape(g)} and x of shape {np.shape(x)}"
             raise Wrong("shape", f"vjp(g, x) is called with {shapes}, where f(x) is (3, 6) and x is (3, 4).")
+        self.at.append(np.array(x))
         self.cotangents.append(np.array(g))
         return curved_vjp(g, x)
 
@@ -73,6 +74,8 @@ def watch(gradient_error, seed):
         raise Wrong("input changed", "gradient_error changes x: make a new array, x + H * d.")
     if not spy.cotangents:
         raise Wrong("wrong", "gradient_error never calls vjp: there is nothing that it could check.")
+    if not np.array_equal(spy.at[0], x):
+        raise Wrong("another point", "vjp is asked elsewhere than at x, where the difference quotient has its middle.")
     moves = [point - x for point in spy.points if not np.array_equal(point, x)]
     if not moves:
         raise Wrong("wrong", "gradient_error never calls f anywhere but at x: move x along d, by H.")
@@ -86,14 +89,16 @@ def watch(gradient_error, seed):
 def check_means(gradient_error):
     """Are the direction and the cotangent random, every element of them, and the step H?"""
     step, v, result = watch(gradient_error, 1)
-    compare("gradient_error(f, vjp, x, rng)", result, 0.0, np.inf)  # a number?
+    if isinstance(result, bool | np.bool_):
+        raise Wrong("type", f"gradient_error says {result}, where a number is wanted: how large is the error?")
+    compare("gradient_error(f, vjp, x, rng)", result, 0.0, 1e100)  # any number
     names = [("d", "direction", step), ("v", "cotangent", v)]
     for name, what, array in names:
         if np.count_nonzero(array) < array.size:
             message = f"{name} has zeros: a fault in an element that {name} leaves out is never seen."
             raise Wrong(f"part of the {what}", message)
-        if np.allclose(abs(array), abs(array.flat[0])):
-            message = f"the elements of {name} are all equal but for their signs. {SUM_ONLY} Draw them from rng."
+        if np.ptp(abs(array)) <= 1e-6 * abs(array).max():
+            message = f"the elements of {name} are all equal but for their signs. {SUM_ONLY}"
             raise Wrong(f"constant {what}", message)
     for (name, what, array), other in zip(names, watch(gradient_error, 2)):
         if np.array_equal(array, other):
@@ -104,7 +109,7 @@ def check_means(gradient_error):
         raise Wrong("step", f"x is moved by about {size:.0e} in each element: move it by H · d, with H = 1e-05.")
 
 
-SUM_ONLY = "Then elements that changed places, as in a transpose or a flip, can leave the sum as it was."
+SUM_ONLY = "Elements that changed places, as in a transpose, can then leave the sum as it was: draw normal ones."
 
 
 def check_results(gradient_error):
@@ -112,9 +117,8 @@ def check_results(gradient_error):
     x = np.random.default_rng(2).standard_normal((3, 4))
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        right = gradient_error(curved, curved_vjp, x, rng)
-        for size in (1e8, 1e-8):
-            check_twice(right, gradient_error(*twice_too_large(size), x, rng), size)
+        check_right(gradient_error(curved, curved_vjp, x, rng))
+        check_twice([gradient_error(*twice_too_large(size), x, rng) for size in (1e8, 1e-8)])
         half = gradient_error(curved, lambda g, x: curved_vjp(g, x) / 2, x, rng)
         compare("the error of a vjp that is half of what it should be", half, 0.5, 1e-4, ERROR)
         opposite = gradient_error(curved, lambda g, x: -curved_vjp(g, x), x, rng)
@@ -137,21 +141,31 @@ def twice_too_large(size):
     return lambda x: size * curved(x), lambda g, x: 2 * size * curved_vjp(g, x)
 
 
-def check_twice(right, twice, size):
-    """`right` is the error of a right vjp, `twice` that of `twice_too_large`."""
-    if abs(abs(right) - 0.5) < 1e-4:
+def check_right(error):
+    """Of a right vjp."""
+    if abs(abs(error) - 0.5) < 1e-4:
         message = "a right vjp gets the error 0.5, so one side is twice the other: how far apart are the points "
         raise Wrong("constant factor", message + "x + H * d and x - H * d?")
-    if not abs(right) < 1e-6:
-        raise Wrong("false alarm", f"a right vjp gets the error {right:.1e}. {SIDES}")
-    if abs(abs(twice) - 0.5) < 1e-4:
-        compare("the error of a vjp that is twice too large", twice, 0.5, 1e-4, ERROR)
-    elif abs(abs(twice) - 1) < 1e-4:
-        message = "a vjp that is twice too large gets the error 1, where 0.5 is wanted: relative to the larger side."
-        raise Wrong("constant factor", message)
-    else:
-        message = f"where f is about {size:.0e}, a vjp that is twice too large gets the error {twice:.1e}. "
+    if abs(abs(error) - 2) < 1e-4:
+        raise Wrong("sign", "a right vjp gets the error 2, so one side is the other with the sign changed.")
+    if not abs(error) < 1e-6:
+        raise Wrong("false alarm", f"a right vjp gets the error {error:.1e}. {SIDES}")
+
+
+def check_twice(errors):
+    """Of the same vjp, which is twice too large, for a very large f and a very small one."""
+    what = "a vjp that is twice too large gets the error"
+    if min(errors) < -1e-6:
+        raise Wrong("sign", f"{what} {min(errors):.1e}: an error is never negative.")
+    if not np.isclose(*errors, rtol=1e-3, atol=1e-6):
+        message = f"where f is about 1e+08, {what} {errors[0]:.1e}, and where f is about 1e-08, {errors[1]:.1e}. "
         raise Wrong("not relative", message + "The size of f must not matter: divide by the larger of the two sides.")
+    error = errors[0]
+    if error < 1e-6:
+        raise Wrong("blind", f"{what} {error:.1e}, as if it were right.")
+    if abs(error - 0.5) > 1e-4:
+        message = f"{what} {error:.3g}, where 0.5 is wanted: |a - b| relative to the larger of |a| and |b|."
+        raise Wrong("constant factor", message)
 
 
 SIDES = "One side is the sum of v times the difference quotient of f, the other the sum of vjp(v, x) times d."
@@ -169,7 +183,7 @@ def reference(g, x):
 
 def check_differences(differences_vjp):
     rng = np.random.default_rng(4)
-    check_overwriting(differences_vjp, rng)
+    check_shares(differences_vjp, rng)
     cases = {}
     for n, h, w, c in [(2, 3, 6, 4), (1, 2, 7, 3), (3, 1, 2, 5)]:
         g, x = rng.standard_normal((n, h, w - 1, c)), rng.standard_normal((n, h, w, c))
@@ -184,14 +198,22 @@ BECAUSE = {
 }
 
 
-def check_overwriting(differences_vjp, rng):
+def pad(g, before):
+    """g with a column of zeros before its rows, or after them."""
+    return np.pad(g, ((0, 0), (0, 0), (before, 1 - before), (0, 0)))
+
+
+def check_shares(differences_vjp, rng):
     g, x = rng.standard_normal((2, 3, 5, 4)), rng.standard_normal((2, 3, 6, 4))
     made = np.asarray(differences_vjp(g.copy(), x.copy()))
-    only_last = reference(g, x)
-    only_last[:, :, :-1] = -g
-    only_first = reference(g, x)
-    only_first[:, :, 1:] = g
-    for each in (only_last, only_first):
+    right_wins, left_wins = pad(g, 1), -pad(g, 0)
+    right_wins[:, :, :-1] = -g
+    left_wins[:, :, 1:] = g
+    for each, what in ((pad(g, 1), "left"), (-pad(g, 0), "right")):
+        if made.shape == each.shape and np.allclose(made, each):
+            message = f"each pixel has a share from the difference to its {what}, but none from the one beyond."
+            raise Wrong("one share", message)
+    for each in (right_wins, left_wins):
         if made.shape == each.shape and np.allclose(made, each):
             message = "a pixel is part of two differences, to its left and to its right, and the second share has "
             raise Wrong("overwritten", message + "overwritten the first: add it to what is there.")

@@ -20,9 +20,11 @@ MISTAKES = [
         "x += H * d\n    ahead = f(x)\n    x -= 2 * H * d\n    measured = np.sum(v * (ahead - f(x))) / (2 * H)",
     ),
     Mistake("false alarm", "vjp(v, x) * d", "vjp(v, x)"),
+    Mistake("another point", "vjp(v, x)", "vjp(v, x + H * d)"),
     Mistake("sign", RELATIVE, "(predicted - measured) / max(abs(predicted), abs(measured))"),
     Mistake("not relative", RELATIVE, "abs(predicted - measured)"),
     Mistake("constant factor", RELATIVE, "abs(predicted - measured) / abs(measured)"),
+    Mistake("one share", "\n    dx[:, :, :-1] -= g", ""),
     Mistake("overwritten", "dx[:, :, :-1] -= g", "dx[:, :, :-1] = -g"),
     Mistake("sign", "dx[:, :, 1:] += g\n    dx[:, :, :-1] -= g", "dx[:, :, 1:] -= g\n    dx[:, :, :-1] += g"),
     Mistake(
