@@ -217,14 +217,18 @@ def check_backward(backward, graph, output, name):
 
 
 def broadcast_diagnosis(label, shape, node):
-    message = f"the cotangent of {label} is of shape {shape}, where {label} is {node.value.shape}: a share must be summed "
+    message = (
+        f"the cotangent of {label} is of shape {shape}, where {label} is {node.value.shape}: a share must be summed "
+    )
     return Wrong("broadcast", message + "to the shape of the node that it is for.")
 
 
 def check_held(graph, wanted):
     for array, copy, node, g in graph.held:
         if not np.array_equal(array, copy) and is_close(g, wanted[node]):  # else it is the order that is wrong
-            message = "an array that a vjp got or returned was changed in place, as += does. Another node may hold it too: "
+            message = (
+                "an array that a vjp got or returned was changed in place, as += does. Another node may hold it too: "
+            )
             raise Wrong("shared array", message + "both inputs of x + y get g itself. Make a new one, old + share.")
 
 
@@ -269,7 +273,9 @@ def difference(what, graph, node, made, wanted):
         share = summed_to(vjp(wanted[user])[i], node.value.shape)
         if len(users) > 1 and is_close(made, share):
             twice = ", of the two that it has there" if sum(each is user for each, *_ in users) > 1 else ""
-            message = f"{graph.names[node]} is used {times(len(users))}, but its cotangent is the share of one use alone: "
+            message = (
+                f"{graph.names[node]} is used {times(len(users))}, but its cotangent is the share of one use alone: "
+            )
             return Wrong("overwritten", f"{message}the one in {graph.names[user]}{twice}. Shares are added up.")
     try:
         compare(what, made, wanted[node], 1e-9)
@@ -307,6 +313,8 @@ def check_depth(exercise):
         try:
             made = function(*arguments)
         except RecursionError:
-            message = f"{function.__name__} calls itself, and Python ends that after about 1,000 calls. Keep a list of what "
+            message = (
+                f"{function.__name__} calls itself, and Python ends that after about 1,000 calls. Keep a list of what "
+            )
             raise Wrong("recursion", f"{message}is to be visited: this chain has {DEEP:,} operations.") from None
     compare(f"the cotangent at the end of a chain of {DEEP:,} operations", made[leaf], np.ones(1))
