@@ -26,7 +26,7 @@ def gradient_error(f, vjp, x, rng):
 
 
 def differences(x):
-    """Each pixel taken from its right neighbour: images (N, H, W, C) give (N, H, W - 1, C)."""
+    """The right neighbour less the pixel, along each row: images (N, H, W, C) give (N, H, W - 1, C)."""
     return x[:, :, 1:] - x[:, :, :-1]
 
 
