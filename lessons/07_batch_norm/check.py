@@ -38,7 +38,7 @@ def slip(g, x, gamma, running_mean, running_var, eps, training, **slips):
     if slips.get("no_root"):
         s = var + eps
     x_hat = (x - mean) / s
-    h = g if slips.get("no_gamma") else g * gamma
+    h = g * gamma ** slips.get("gammas", 1)
     summary = np.sum if slips.get("sums") else np.mean
     dx = h / (s * s if slips.get("twice") else s)
     rest = np.zeros_like(h)
@@ -53,7 +53,8 @@ def slip(g, x, gamma, running_mean, running_var, eps, training, **slips):
 TRAINING = [
     ("mean held constant", {"terms": "s"}, "the term through μ is missing. μ depends on every x too: by 1/M on each."),
     ("variance held constant", {"terms": "μ"},
-     "the term through s is missing. The deviation depends on every x too: ∂s/∂x_k = x̂_k/M."),
+     "the term through s is missing. The deviation depends on every x too: ∂s/∂x_k = x̂_k/M. "
+     "(If you wrote one: mean(h·x̂) is not mean(h)·mean(x̂), which is 0.)"),
     ("statistics held constant", {"terms": ""},
      "μ and s are taken for constants, which they are only after training. Both depend on every x of the batch."),
     ("running statistics in the gradient", {"own": False},
@@ -78,7 +79,8 @@ AFTER = [
      "terms through μ and s do not belong here."),
 ]  # fmt: skip
 BOTH = [
-    ("gamma missing", {"no_gamma": True}, "γ is missing: what arrives at x̂ is h = γ·g."),
+    ("gamma missing", {"gammas": 0}, "γ is missing: what arrives at x̂ is h = γ·g."),
+    ("gamma twice", {"gammas": 2}, "γ is in it twice: h = γ·g has it already."),
     ("epsilon", {"no_eps": True}, "ε is missing: s = √(v + ε), as in forward."),
     ("epsilon", {"eps_outside": True}, "ε belongs under the root: s = √(v + ε)."),
     ("no root", {"no_root": True}, "it divides by the variance. s is its root, √(v + ε)."),
@@ -124,8 +126,29 @@ def find_slip(label, dx, dgamma, arguments):
             wrong = slip(*arguments, **slips)[i]
             if is_close(made, wrong, 1e-8) and not is_close(wrong, right[i], 1e-6):
                 raise Wrong(kind, f"{name} ({label}): {message}")
+    if arguments[-1] and np.shape(dx) == right[0].shape and not is_close(dx, right[0], 1e-8):
+        find_part(label, dx, right[0], arguments[1])
     if is_close(dgamma, (arguments[0] * arguments[1]).sum(AXES), 1e-8):
         raise Wrong("not normalised", f"∂γ ({label}): it is Σ g·x̂, and this is Σ g·x.")
+
+
+def find_part(label, dx, right, x):
+    """Raise Wrong for a ∂x of training that has a part which it cannot have."""
+    if np.abs(dx.sum(AXES)).max() > 1e-8 * np.abs(dx).sum():
+        raise Wrong(
+            "part along 1",
+            f"∂x ({label}) sums to {dx.sum(AXES)[0]:.4g} in channel 0, and it should to 0, since shifting x changes "
+            "nothing: look at the first two terms.",
+        )
+    centred = x - x.mean(AXES)
+    along, wanted = ((each * centred).sum(AXES) for each in (dx, right))
+    if not is_close(along, wanted, 1e-6):
+        raise Wrong(
+            "part along x̂",
+            f"∂x ({label}) sums to 0 in each channel, as it should, but its part along x̂ is wrong. Stretching x about "
+            "its mean changes nothing (but for ε), so almost all of that part must be taken away: look at the term "
+            "through s.",
+        )
 
 
 def cases():
