@@ -1,0 +1,1 @@
+"""The lessons: `python -m lessons` lists them, starts and checks their exercises, and runs their code."""
