@@ -125,9 +125,14 @@ def run(executable, environment, *arguments, timeout=120):
     command = [executable, *map(str, arguments)]
     try:
         done = subprocess.run(
-            command, env=os.environ | environment, capture_output=True, text=True, errors="replace", timeout=timeout
+            command,
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=timeout,
         )
     except subprocess.TimeoutExpired as stopped:
-        said = [text.decode(errors="replace") for text in (stopped.stdout, stopped.stderr) if text]
-        return Run(None, "".join(said))
-    return Run(done.returncode, done.stdout + done.stderr)
+        return Run(None, (stopped.stdout or b"").decode(errors="replace"))
+    return Run(done.returncode, done.stdout)
