@@ -30,6 +30,7 @@ from minisrgan.tools import checked_builds
 from minisrgan.tools.checked_builds import BUILDS, MODES
 
 SECONDS = 10  # that a run may take: a kernel that loops for ever is stopped then
+NEAR = 4096  # bytes: who uses memory so near to an array meant that array
 KEEP = "The kernels' names and parameters are to stay as `start` made them."
 SAME = 1e-4  # relative: further apart, the results of two orders are no matter of rounding
 WITHOUT = {
@@ -204,12 +205,14 @@ class Program:
         """The element of a launch's array that lies, or would lie, at an address; None if there is none near."""
         launch = self.begun(ran)
         arguments = list(self.launches.values())[launch].args
+        near = []
         for index, start, size in re.findall(rf"^check: array {launch} (\d+) (\w+) (\d+)$", ran.said, re.M):
             start, size, array = int(start, 16), int(size), arguments[int(index)]
-            if start - 256 <= address < start + size + 256 and array is not None:
+            off = max(start - address, address - (start + size - 1), 0)
+            if array is not None and off < NEAR:
                 name = self.parameters[launch][int(index)].name
-                return name, (address - start) // array.itemsize, array.size
-        return None
+                near.append((off, name, (address - start) // array.itemsize, array.size))
+        return min(near)[1:] if near else None
 
     def does_not_compile(self, said):
         errors = re.findall(rf"{re.escape(str(self.path))}:(\d+):\d+: (?:fatal )?error: (.*)", said)
