@@ -8,7 +8,6 @@ MISTAKES = [
     Mistake("out of bounds", "if (i < n) dx[i]", "dx[i]"),
     Mistake("out of bounds", "a[i % channels]", "a[i / channels]"),
     Mistake("channels", "a[i % channels]", "a[0]"),
-    Mistake("out of bounds", "if (i < n)", "if (i <= n)"),
     # the derivative
     Mistake("branch", "x[i] > 0 ? g[i]", "x[i] < 0 ? g[i]"),
     Mistake("at zero", "x[i] > 0 ? g[i]", "x[i] >= 0 ? g[i]"),
