@@ -4,16 +4,17 @@
 //
 // Stride 1, padding 1: y is as large as x, and beyond the image x is 0. Arrays are NHWC, weights (3, 3, cin, cout).
 //
-// A block has TILE x TILE threads and makes the TILE x TILE pixels of y of one output channel. Side by side those pixels
-// need nearly the same pixels of x: the tile and a border of one pixel, its halo. So for one input channel after another
-// the block loads those HALO x HALO numbers to shared memory, waits, and takes all nine taps of each pixel from there.
+// A block has TILE x TILE threads and makes TILE x TILE pixels of y, of one output channel. Side by side those pixels
+// need nearly the same pixels of x: the tile and a border of one pixel, its halo. So for one input channel after
+// another the block loads those HALO x HALO numbers to shared memory, waits, and takes all nine taps of each pixel from
+// there.
 
 constexpr int TILE = 8, HALO = TILE + 2, THREADS = TILE * TILE;
 
 // A block for each tile (blockIdx.x, tiles of an image row by row, image after image) and output channel (blockIdx.y).
 extern "C" __global__ void __launch_bounds__(THREADS)
-conv3x3(const real *x /*[n*height*width*cin]*/, const real *w /*[9*cin*cout]*/, real *y /*[n*height*width*cout]*/, int n,
-        int height, int width, int cin, int cout) {
+conv3x3(const real *x /*[n*height*width*cin]*/, const real *w /*[9*cin*cout]*/, real *y /*[n*height*width*cout]*/,
+        int n, int height, int width, int cin, int cout) {
     SHARED(real, halo, [HALO][HALO]);
     int across = (width + TILE - 1) / TILE, down = (height + TILE - 1) / TILE;
     int image = blockIdx.x / across / down, o = blockIdx.y;
