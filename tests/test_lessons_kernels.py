@@ -1,4 +1,4 @@
-"""lessons/kernel_check.py where something is missing, or a kernel never ends. What it finds else: the lessons' mistakes."""
+"""lessons/kernel_check.py where something is missing, or a kernel never ends. The rest: the lessons' seeded mistakes."""
 
 import numpy as np
 import pytest
@@ -23,10 +23,10 @@ extern "C" __global__ void copy(const real *x /*[n]*/, real *y /*[n]*/, int n) {
 def run_copy(tmp_path):
     """A function that runs a text's kernel `copy` on 5 numbers, on 2 blocks of 4, and gives what it wrote."""
 
-    def run(text, numbers=5):
+    def run(text):
         path = tmp_path / "exercise.cu"
         path.write_text(text)
-        x = np.arange(1, 1 + numbers, dtype=np.float32)
+        x = np.arange(1, 6, dtype=np.float32)
         return run_kernels(path, {"five": Launch("copy", 2, 4, x, np.full(5, np.nan, np.float32), 5)})["five"]["y"]
 
     return run
@@ -45,7 +45,7 @@ def no_sanitizers(monkeypatch):
     monkeypatch.setattr(checked_builds, "compile_program", compile_fast)
 
 
-def test_a_sound_kernel_passes(run_copy, capsys):
+def test_a_sound_kernel_passes(run_copy):
     assert run_copy(COPY).tolist() == [1, 2, 3, 4, 5]
 
 
