@@ -1,4 +1,4 @@
-"""lessons/kernel_check.py where something is missing, or a kernel never ends. The rest: the lessons' seeded mistakes."""
+"""lessons/kernel_check.py where something is missing, or a kernel never ends. The rest: the lessons' mistakes."""
 
 import numpy as np
 import pytest
