@@ -1,0 +1,38 @@
+"""Build the site: the pages for Sphinx into build/site/pages, the site into build/site/html.
+
+    python -m lessons.site.build             runs what has to be run once for its output (make site)
+    python -m lessons.site.build --no-run    only with the outputs that the lessons' files have
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from sphinx.cmd.build import build_main
+
+from ..document import REPOSITORY
+from .pages import Site
+
+
+def build(to, root=REPOSITORY, run=True):
+    """Sphinx's exit status: any warning is an error."""
+    to = Path(to)
+    Site(to / "pages", root).write(run)
+    options = ["-b", "html", "-q", "-W", "--keep-going", "-c", str(Path(__file__).parent), "-d", str(to / "doctrees")]
+    options += ["-D", f"html_static_path={to / 'pages' / 'static'}", "-D", f"html_extra_path={to / 'pages' / 'extra'}"]
+    return build_main([*options, str(to / "pages"), str(to / "html")])
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m lessons.site.build", description="Build the lessons' site.")
+    parser.add_argument("--no-run", action="store_true", help="run no lesson")
+    to = REPOSITORY / "build" / "site"
+    status = build(to, run=not parser.parse_args().no_run)
+    if status == 0:
+        print(f"the site begins at {os.path.relpath(to / 'html' / 'index.html')}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
