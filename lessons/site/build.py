@@ -20,7 +20,7 @@ def build(to, root=REPOSITORY, run=True):
     to = Path(to)
     Site(to / "pages", root).write(run)
     options = ["-b", "html", "-q", "-W", "--keep-going", "-c", str(Path(__file__).parent), "-d", str(to / "doctrees")]
-    options += ["-D", f"html_static_path={to / 'pages' / 'static'}", "-D", f"html_extra_path={to / 'pages' / 'extra'}"]
+    options += ["-D", f"html_extra_path={to / 'extra'}"]  # the notebooks
     return build_main([*options, str(to / "pages"), str(to / "html")])
 
 

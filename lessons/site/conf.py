@@ -7,21 +7,22 @@ author = "the minisrgan authors"
 version = release = minisrgan.__version__
 language = "en_GB"
 
-extensions = ["myst_nb", "lessons.site.mathml", "lessons.site.sources"]
-exclude_patterns = ["static", "notebooks"]
+extensions = ["myst_nb", "sphinx.ext.mathjax", "lessons.site.formulas", "lessons.site.sources"]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 
 # The lessons as GitHub shows them
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 6
-myst_update_mathjax = False
 nb_execution_mode = "off"  # the outputs are in the notebooks that pages.py writes
 nb_merge_streams = True
 nb_ipywidgets_js = {}  # nothing from another server
 
-html_math_renderer = "mathml"
+mathjax_path = "mathjax/tex-chtml.js"
+mathjax3_config = {"options": {"enableMenu": False}, "chtml": {"displayAlign": "center"}}
+
 html_theme = "furo"
 html_title = "minisrgan"
+html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False

@@ -5,7 +5,7 @@ In the repository a page is README.md of its folder; on the site each has a name
     index                 lessons/README.md
     lessons/NN_name       lessons/NN_name/README.md
     project, kernels      README.md, kernels/cpu/README.md
-    sources               every source file, with its first line; each has a page under sources/
+    sources               every source file, with its first sentence; each has a page under sources/
 """
 
 import ast
@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import tomllib
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urldefrag
 
@@ -116,12 +115,6 @@ class Site:
         (self.to / "sources.md").write_text(self.source_list(), encoding="utf-8")
         listed = {"root": str(self.root), "files": sorted(self.files), "published": published(self.root)}
         (self.to / "sources.json").write_text(json.dumps(listed), encoding="utf-8")
-        self.write_static()
-
-    def write_static(self):
-        shutil.copytree(Path(__file__).with_name("static"), self.to / "static")
-        font = files("ziamath").joinpath("fonts", "STIXTwoMath-Regular.ttf")
-        (self.to / "static" / "STIXTwoMath.ttf").write_bytes(font.read_bytes())
 
     def markdown(self, origin, text):
         """A document's text, or a part of it, with links, pictures and excerpts as the site has them."""
@@ -190,10 +183,10 @@ class Site:
         text = "# Sources\n\nThe files as they were when this site was built.\n"
         for folder, names in folders.items():
             title = folder or "The repository's folder"
-            text += f'\n<span id="folder-{folder.replace("/", "-")}"></span>\n\n## {title}\n\n| file | |\n| --- | --- |\n'
+            text += f'\n<span id="folder-{folder.replace("/", "-")}"></span>\n\n## {title}\n\n'
             for name in names:
                 link = self.source_link("sources.md", name, f"<code>{os.path.basename(name)}</code>")
-                text += f"| {link} | {html.escape(first_line(self.root / name))} |\n"
+                text += f"- {link} {html.escape(first_sentence(self.root / name))}\n"
         return text
 
 
@@ -210,12 +203,14 @@ def from_page(page, target):
     return os.path.relpath(target, os.path.dirname(page) or ".").replace(os.sep, "/")
 
 
-def first_line(path):
-    """What a source file says it is, in a line."""
+def first_sentence(path):
+    """What a source file says it is."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         words = ast.get_docstring(ast.parse(text)) or ""
+    elif path.suffix in SUFFIXES:
+        words = re.sub(r"^//[ \t]*", "", "".join(re.findall(r"\A(?://.*\n)+", text)), flags=re.MULTILINE)
     else:
-        comment = re.search(r"^//[ \t]*(.*)|^/\*[*\s]*(.*)", text, re.MULTILINE)
-        words = next(filter(None, comment.groups()), "") if comment else ""
-    return words.partition("\n")[0].replace("|", "&#124;")
+        words = ""
+    sentence = re.match(r".+?(?=[.:;](?:\s|$)|\n\s*\n|$(?!\n))", words.strip(), re.DOTALL)
+    return " ".join(sentence[0].split()) if sentence else ""

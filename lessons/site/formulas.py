@@ -1,0 +1,39 @@
+"""Sphinx extension: mathematics by a copy of MathJax in the site itself, and formulas checked while the site is built.
+
+MathJax works in the reader's browser, so a formula that it cannot read would be seen by readers alone. Hence the check,
+by another reader of LaTeX.
+"""
+
+from importlib.metadata import distribution
+from pathlib import Path
+
+from docutils import nodes
+from math_core import LatexError, LatexToMathML
+from sphinx.util import logging
+from sphinx.util.fileutil import copy_asset
+
+MATHJAX = "sphinx-mathjax-offline"  # the package that brings it
+PARTS = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
+
+
+def check(app, document):
+    converter = LatexToMathML(fancy_error=False)
+    for node in document.findall(lambda node: isinstance(node, nodes.math | nodes.math_block)):
+        try:
+            converter.convert_with_local_state(node.astext(), displaystyle=isinstance(node, nodes.math_block))
+        except LatexError as error:
+            logging.getLogger(__name__).warning("not LaTeX: %s: %s", node.astext(), error, location=node)
+
+
+def copy_mathjax(app):
+    folder = Path(distribution(MATHJAX).locate_file(f"{MATHJAX}/static/mathjax"))
+    for part in PARTS:
+        to = app.outdir / "_static" / "mathjax" / part
+        to.parent.mkdir(parents=True, exist_ok=True)
+        copy_asset(folder / part, to if (folder / part).is_dir() else to.parent)
+
+
+def setup(app):
+    app.connect("doctree-read", check)
+    app.connect("builder-inited", copy_mathjax)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
