@@ -142,9 +142,9 @@ def as_array(what, made, wanted):
         array = np.empty(0, object)
     if array.dtype.kind not in "biuf":
         raise Wrong("type", f"{what} is {described(made)}, where {described(wanted)} is wanted.")
-    if isinstance(made, np.ndarray) or not wanted.ndim:
-        return array, wanted
-    raise Wrong("type", f"{what} is {described(made)}, where {described(wanted)} is wanted.")
+    if isinstance(made, tuple | list):
+        raise Wrong("type", f"{what} is {described(made)}, where {described(wanted)} is wanted.")
+    return array, wanted
 
 
 def shape_diagnosis(what, made, wanted, tolerance):
@@ -183,7 +183,8 @@ def find_scale(what, made, wanted, tolerance):
 
 def factor_name(factor, shape, tolerance):
     """`2`, `1/2`, `1/12 (12: the number of elements)`; None for a number that has no such name."""
-    sizes = {math.prod(group): group for n in range(1, len(shape) + 1) for group in itertools.combinations(shape, n)}
+    groups = [group for n in range(len(shape), 0, -1) for group in itertools.combinations(shape, n)]
+    sizes = {math.prod(group): group for group in groups}  # the last, so the one of fewest axes, gives the name
     for number in [*range(2, 17), *sorted(sizes)]:
         meaning = ""
         if number in sizes and number > 2:
