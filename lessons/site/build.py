@@ -12,13 +12,20 @@ from pathlib import Path
 from sphinx.cmd.build import build_main
 
 from ..document import REPOSITORY
+from .links import documents, local_problems
+from .notebooks import write_notebooks
 from .pages import Site
 
 
 def build(to, root=REPOSITORY, run=True):
-    """Sphinx's exit status: any warning is an error."""
-    to = Path(to)
+    """The exit status: 1 for a dead link or anything that Sphinx warns of."""
+    to, root = Path(to), Path(root)
+    problems = [problem for path in documents(root) for problem in local_problems(path, root)]
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
+        return 1
     Site(to / "pages", root).write(run)
+    write_notebooks(to / "extra" / "notebooks", root)
     options = ["-b", "html", "-q", "-W", "--keep-going", "-c", str(Path(__file__).parent), "-d", str(to / "doctrees")]
     options += ["-D", f"html_extra_path={to / 'extra'}"]  # the notebooks
     return build_main([*options, str(to / "pages"), str(to / "html")])

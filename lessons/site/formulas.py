@@ -4,6 +4,7 @@ MathJax works in the reader's browser, so a formula that it cannot read would be
 by another reader of LaTeX.
 """
 
+import re
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -14,6 +15,17 @@ from sphinx.util.fileutil import copy_asset
 
 MATHJAX = "sphinx-mathjax-offline"  # the package that brings it
 PARTS = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
+
+
+def keep_together(app, document):
+    """Let no line begin with the comma or point after a formula."""
+    for node in list(document.findall(nodes.math)):
+        following = node.next_node(descend=False, siblings=True)
+        ending = re.match(r"[.,;:!?)\]’”-]+", following) if isinstance(following, nodes.Text) else None
+        if ending:
+            both = nodes.inline("", "", node.copy(), nodes.Text(ending[0]), classes=["together"])
+            following.parent.replace(following, nodes.Text(following[ending.end() :]))
+            node.parent.replace(node, both)
 
 
 def check(app, document):
@@ -35,5 +47,6 @@ def copy_mathjax(app):
 
 def setup(app):
     app.connect("doctree-read", check)
+    app.connect("doctree-read", keep_together)
     app.connect("builder-inited", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -14,41 +14,22 @@ import json
 import os
 import re
 import shutil
-import tomllib
 from pathlib import Path
 from urllib.parse import urldefrag
 
-import jupytext
 import nbformat
 
 from ..document import REPOSITORY, find_lessons, source_of
 from .links import EXTERNAL
 from .markdown import change_links, parts
+from .notebooks import EXCERPT, plain, printed, published
 from .outputs import outputs
 
 ROOMS = ("minisrgan", "kernels")  # whose sources have pages whether a lesson mentions them or not
 SUFFIXES = {".py", ".cu", ".cuh", ".h", ".cpp"}
 PICTURES = {".png", ".svg", ".jpg"}
 FIGURE = re.compile(r"^!\[([^\]]*)\]\((\S+)\)\n\n\*((?:[^\n]|\n(?!\n))+)\*[ \t]*$", re.MULTILINE)
-SHOWN = re.compile(r"\A```text output\n.*?^```[ \t]*\n*", re.MULTILINE | re.DOTALL)
-NAVIGATION = re.compile(r"\n\[(?:←|All lessons)[^\n]*\s*\Z")
 MINUTES = re.compile(r"^\*About [^*]*\*$", re.MULTILINE)
-EXCERPT = re.compile(r"\bsource=([^\s:]+)(?::(\S+))?")
-
-
-def published(root=REPOSITORY):
-    """The repository's public address, or "": [tool.minisrgan] in pyproject.toml."""
-    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    return settings.get("tool", {}).get("minisrgan", {}).get("repository", "").rstrip("/")
-
-
-def cell_pairs(lesson):
-    """(cell, whether what it prints is shown) for each of a lesson's notebook; text is free of the outputs."""
-    notebook = jupytext.reads(lesson.readme.read_text(encoding="utf-8"), "md")
-    for before, cell in zip([None, *notebook.cells], notebook.cells):
-        if cell.cell_type == "markdown" and before is not None and before.cell_type == "code":
-            cell.source = SHOWN.sub("", cell.source)
-    return notebook
 
 
 class Site:
@@ -149,15 +130,13 @@ class Site:
     def lesson(self, lesson, run):
         """A lesson as a notebook with its outputs."""
         origin = f"lessons/{lesson.name}/README.md"
-        notebook = cell_pairs(lesson)
-        printed = iter(outputs(lesson, run))
+        notebook = plain(lesson)
+        texts = iter(outputs(lesson, run))
         for cell in notebook.cells:
             if cell.cell_type == "code":
-                text = next(printed)
-                cell.outputs = [nbformat.v4.new_output("stream", text=text)] if text else []
+                cell.outputs = printed(next(texts))
             else:
-                cell.source = self.markdown(origin, self.head(lesson, NAVIGATION.sub("", cell.source)))
-        notebook.cells = [cell for cell in notebook.cells if cell.source.strip()]
+                cell.source = self.markdown(origin, self.head(lesson, cell.source))
         return notebook
 
     def head(self, lesson, text):
