@@ -14,6 +14,7 @@ from pathlib import Path
 from minisrgan.tools.install import cupy_extra, nvidia_gpu
 
 ROOT = Path(__file__).resolve().parents[1]
+LOADED = {"numpy": "numpy", "PIL": "pillow", "matplotlib": "matplotlib", "skimage": "scikit-image"}  # module: package
 PATIENCE = 300  # seconds for CuPy to compute a few numbers
 
 # CuPy can be imported without being the one for the driver: only a computation, a kernel and a matrix product tell.
@@ -75,11 +76,16 @@ def install(requirements):
     print(f"installing {', '.join(requirements)}", flush=True)
     pip("install", *requirements)
     importlib.invalidate_caches()
-    if stale := [name for name in ("numpy", "matplotlib", "PIL", "skimage") if name in sys.modules]:
+    old = [name for name, package in LOADED.items() if name in sys.modules and is_old(name, package)]
+    if old:
         raise SetupError(
-            f"packages were installed, but {', '.join(stale)} had been loaded: restart the session (Runtime, Restart "
-            "session), then run this cell again"
+            f"a newer {', '.join(old)} was installed than this session has loaded: restart the session (on Colab: "
+            "Runtime, Restart session), then run this cell again"
         )
+
+
+def is_old(name, package):
+    return sys.modules[name].__version__ != metadata.version(package)
 
 
 def pip(*arguments):
@@ -112,7 +118,9 @@ def choose_device():
         except SetupError as error:
             return without_gpu(f"no CuPy: {error}")
         problem = cupy_problem()
-    return without_gpu(f"CuPy does not work: {problem}") if problem else ("cuda", "CuPy and a kernel gave right numbers")
+    if problem:
+        return without_gpu(f"CuPy does not work: {problem}")
+    return "cuda", "a computation and a kernel gave the right numbers"
 
 
 def without_gpu(why):

@@ -6,13 +6,14 @@
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
 
 from sphinx.cmd.build import build_main
 
 from ..document import REPOSITORY
-from .links import documents, local_problems
+from .links import documents, local_problems, site_problems
 from .notebooks import write_notebooks
 from .pages import Site
 
@@ -20,15 +21,24 @@ from .pages import Site
 def build(to, root=REPOSITORY, run=True):
     """The exit status: 1 for a dead link or anything that Sphinx warns of."""
     to, root = Path(to), Path(root)
-    problems = [problem for path in documents(root) for problem in local_problems(path, root)]
-    if problems:
-        print("\n".join(problems), file=sys.stderr)
+    if report(problem for path in documents(root) for problem in local_problems(path, root)):
         return 1
+    for folder in ("pages", "extra", "doctrees", "html"):  # what was removed from a lesson is not to stay
+        shutil.rmtree(to / folder, ignore_errors=True)
     Site(to / "pages", root).write(run)
     write_notebooks(to / "extra" / "notebooks", root)
     options = ["-b", "html", "-q", "-W", "--keep-going", "-c", str(Path(__file__).parent), "-d", str(to / "doctrees")]
     options += ["-D", f"html_extra_path={to / 'extra'}"]  # the notebooks
-    return build_main([*options, str(to / "pages"), str(to / "html")])
+    status = build_main([*options, str(to / "pages"), str(to / "html")])
+    return status or report(site_problems(to / "html"))
+
+
+def report(problems):
+    """Print them; the exit status."""
+    problems = list(problems)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return int(bool(problems))
 
 
 def main():

@@ -7,7 +7,7 @@ author = "the minisrgan authors"
 version = release = minisrgan.__version__
 language = "en_GB"
 
-extensions = ["myst_nb", "sphinx.ext.mathjax", "lessons.site.formulas", "lessons.site.sources"]
+extensions = ["myst_nb", "sphinx.ext.mathjax", "lessons.site.formulas", "lessons.site.sources", "sphinx_copybutton"]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 
 # The lessons as GitHub shows them
@@ -33,6 +33,7 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0072b2", "color-brand-content": "#0072b2"},
     "dark_css_variables": {"color-brand-primary": "#56b4e9", "color-brand-content": "#56b4e9"},
 }
+copybutton_prompt_text = "$ "
 pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 highlight_language = "text"

@@ -23,7 +23,7 @@ def keep_together(app, document):
         following = node.next_node(descend=False, siblings=True)
         ending = re.match(r"[.,;:!?)\]’”-]+", following) if isinstance(following, nodes.Text) else None
         if ending:
-            both = nodes.inline("", "", node.copy(), nodes.Text(ending[0]), classes=["together"])
+            both = nodes.inline("", "", node.deepcopy(), nodes.Text(ending[0]), classes=["together"])
             following.parent.replace(following, nodes.Text(following[ending.end() :]))
             node.parent.replace(node, both)
 

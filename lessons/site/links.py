@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
@@ -75,6 +76,40 @@ def external_problem(address, seconds=20):
         except (OSError, ValueError) as error:
             problem = str(getattr(error, "reason", error))
     return problem
+
+
+class Page(HTMLParser):
+    """What a page of the site points at: addresses, those that are loaded with the page, and the page's own anchors."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.addresses, self.loaded, self.anchors = set(), set(), set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.anchors |= {attributes.get("id"), attributes.get("name")}
+        self.addresses |= {attributes.get("href"), attributes.get("src")} - {None}
+        if tag != "a":
+            self.loaded |= {attributes.get("href"), attributes.get("src")} - {None}
+
+
+def site_problems(folder):
+    """What is wrong with the links of a built site: they lead nowhere, or something comes from another server."""
+    pages = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.html"))}
+    found = []
+    for path, page in pages.items():
+        found += [f"{path}: loads {each}" for each in page.loaded if each.startswith((*EXTERNAL, "//"))]
+        for address in page.addresses:
+            name, anchor = urldefrag(address)
+            if address.startswith((*EXTERNAL, "data:", "mailto:", "//")):
+                continue
+            goal = Path(os.path.normpath(path.parent / unquote(name.partition("?")[0]))) if name else path
+            if not goal.exists():
+                found.append(f"{path}: {address}: there is no such file")
+            elif anchor and goal in pages and unquote(anchor) not in pages[goal].anchors:
+                found.append(f"{path}: {address}: there is no such anchor")
+    return found
 
 
 def main():

@@ -1,6 +1,7 @@
 """Markdown as the site needs it: prose told from fences, links, and the anchors that GitHub gives to headings."""
 
 import re
+from operator import itemgetter
 from typing import NamedTuple
 
 FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})([^\n`]*)\n(.*?)^[ \t]*\2[`~]*[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -42,7 +43,7 @@ def links(text):
             found.append((match.start(), target))
             if pattern is LINK and "](" in match[2]:  # a picture that is a link
                 found += [(match.start(), inner[3]) for inner in LINK.finditer(match[2])]
-    return [Link(target, text.count("\n", 0, start) + 1) for start, target in sorted(found)]
+    return [Link(target, text.count("\n", 0, start) + 1) for start, target in sorted(found, key=itemgetter(0))]
 
 
 def change_links(text, change):

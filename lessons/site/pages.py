@@ -19,7 +19,7 @@ from urllib.parse import urldefrag
 
 import nbformat
 
-from ..document import REPOSITORY, find_lessons, source_of
+from ..document import REPOSITORY, cuda_lines, find_lessons, python_lines
 from .links import EXTERNAL
 from .markdown import change_links, parts
 from .notebooks import EXCERPT, plain, printed, published
@@ -85,7 +85,6 @@ class Site:
     # ---- Pages ----
 
     def write(self, run=True):
-        shutil.rmtree(self.to, ignore_errors=True)
         (self.to / "lessons").mkdir(parents=True)
         for origin, page in self.documents.items():
             if page.endswith(".md"):
@@ -99,9 +98,7 @@ class Site:
 
     def markdown(self, origin, text):
         """A document's text, or a part of it, with links, pictures and excerpts as the site has them."""
-        return "".join(
-            self.fence(origin, fence) if fence else self.text(origin, part) for fence, part in parts(text)
-        )
+        return "".join(self.fence(origin, fence) if fence else self.text(origin, part) for fence, part in parts(text))
 
     def text(self, origin, text):
         text = change_links(text, lambda *link: self.link(origin, *link))
@@ -111,6 +108,8 @@ class Site:
         """A fence; an excerpt of a source file says where it is from, and links there."""
         excerpt = EXCERPT.search(fence[3])
         language = fence[3].split()[0] if fence[3].strip() else "text"
+        if language == "console" and not fence[4].startswith("$ "):  # commands alone
+            language = "sh"
         caption = ""
         if excerpt:
             name, thing = excerpt.groups()
@@ -123,9 +122,9 @@ class Site:
         """The line on which a function or class begins."""
         if not thing:
             return None
-        first = source_of(self.root / name, thing).splitlines()[0].strip()
-        lines = (self.root / name).read_text(encoding="utf-8").splitlines()
-        return 1 + next(i for i, line in enumerate(lines) if line.strip() == first)
+        text = (self.root / name).read_text(encoding="utf-8")
+        lines = python_lines(text, thing) if name.endswith(".py") else cuda_lines(text, thing)
+        return lines[0] if lines else None
 
     def lesson(self, lesson, run):
         """A lesson as a notebook with its outputs."""
@@ -173,8 +172,6 @@ def figure(match):
     """A picture and its caption, as MyST's directive."""
     alternative, target, caption = match.groups()
     return f"```{{figure}} {target}\n:alt: {' '.join(alternative.split())}\n\n{caption}\n```"
-
-
 
 
 def from_page(page, target):

@@ -1,4 +1,4 @@
-"""Sphinx extension: a page for each source file, highlighted, its lines numbered: sources/minisrgan/losses.py.html#L-12.
+"""Sphinx extension: a page for each source file, its lines numbered: sources/minisrgan/losses.py.html#L-12 is one.
 
 Which files: pages.py lists them in sources.json beside the pages.
 """
