@@ -13,6 +13,7 @@ from pathlib import Path
 from sphinx.cmd.build import build_main
 
 from ..document import REPOSITORY
+from ..run import CellError
 from .links import documents, local_problems, site_problems
 from .notebooks import write_notebooks
 from .pages import Site
@@ -45,7 +46,10 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m lessons.site.build", description="Build the lessons' site.")
     parser.add_argument("--no-run", action="store_true", help="run no lesson")
     to = REPOSITORY / "build" / "site"
-    status = build(to, run=not parser.parse_args().no_run)
+    try:
+        status = build(to, run=not parser.parse_args().no_run)
+    except CellError as error:
+        return report([f"a lesson does not run:\n{error}"])
     if status == 0:
         print(f"the site begins at {os.path.relpath(to / 'html' / 'index.html')}")
     return status
