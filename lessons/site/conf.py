@@ -17,8 +17,8 @@ nb_execution_mode = "off"  # the outputs are in the notebooks that pages.py writ
 nb_merge_streams = True
 nb_ipywidgets_js = {}  # nothing from another server
 
-mathjax_path = "mathjax/tex-chtml.js"
-mathjax3_config = {"options": {"enableMenu": False}, "chtml": {"displayAlign": "center"}}
+mathjax_path = "tex-svg.js"
+mathjax3_config = {"options": {"enableMenu": False}}
 
 html_theme = "furo"
 html_title = "minisrgan"

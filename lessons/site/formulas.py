@@ -5,16 +5,16 @@ by another reader of LaTeX.
 """
 
 import re
+import shutil
 from importlib.metadata import distribution
 from pathlib import Path
 
 from docutils import nodes
 from math_core import LatexError, LatexToMathML
 from sphinx.util import logging
-from sphinx.util.fileutil import copy_asset
 
 MATHJAX = "sphinx-mathjax-offline"  # the package that brings it
-PARTS = ("tex-chtml.js", "output/chtml/fonts/woff-v2")
+SCRIPT = "tex-svg.js"  # draws its letters itself: a browser may refuse fonts to a page that is a file
 
 
 def keep_together(app, document):
@@ -38,11 +38,9 @@ def check(app, document):
 
 
 def copy_mathjax(app):
-    folder = Path(distribution(MATHJAX).locate_file(f"{MATHJAX}/static/mathjax"))
-    for part in PARTS:
-        to = app.outdir / "_static" / "mathjax" / part
-        to.parent.mkdir(parents=True, exist_ok=True)
-        copy_asset(folder / part, to if (folder / part).is_dir() else to.parent)
+    script = Path(distribution(MATHJAX).locate_file(f"{MATHJAX}/static/mathjax/{SCRIPT}"))
+    (app.outdir / "_static").mkdir(parents=True, exist_ok=True)
+    shutil.copy(script, app.outdir / "_static" / SCRIPT)
 
 
 def setup(app):
