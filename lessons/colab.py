@@ -15,6 +15,7 @@ from minisrgan.tools.install import cupy_extra, nvidia_gpu
 
 ROOT = Path(__file__).resolve().parents[1]
 LOADED = {"numpy": "numpy", "PIL": "pillow", "matplotlib": "matplotlib", "skimage": "scikit-image"}  # module: package
+SESSION = "MINISRGAN_LESSON"  # the lesson that this session was set up for
 PATIENCE = 300  # seconds for CuPy to compute a few numbers
 
 # CuPy can be imported without being the one for the driver: only a computation, a kernel and a matrix product tell.
@@ -37,13 +38,16 @@ def set_up(lesson):
     install(missing(project()["dependencies"]))
     device, why = choose_device()
     os.environ["MINISRGAN_DEVICE"] = device
-    # so that `!python -m lessons check` finds the lessons from any folder
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if str(ROOT) not in paths:  # so that `!python -m lessons check` finds the lessons from any folder
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, paths)])
     folder = ROOT / "lessons" / lesson
     os.chdir(folder)
     print(f"device: {device} ({why})")
     print(f"folder: {folder}")
-    keep_exercise(lesson)
+    if os.environ.get(SESSION) != lesson:  # else the exercise that is there is this notebook's own
+        keep_exercise(lesson)
+    os.environ[SESSION] = lesson
 
 
 def project():

@@ -185,7 +185,8 @@ python -m lessons start 1
 ```
 
 See [the losses](../../minisrgan/losses.py), [the models](../../minisrgan/models/), [the
-mathematics](../../README.md#the-mathematics-in-a-page), [numbers](../../pyproject.toml).
+mathematics](../../README.md#the-mathematics-in-a-page), [numbers](../../pyproject.toml), [all lessons](../),
+[measured](../../benchmarks), [weights](../../minisrgan/weights/tiny.safetensors).
 
 ![Another](../../docs/modes.png)
 
@@ -233,6 +234,7 @@ def test_links_to_sources_lead_to_the_line(sample_site):
     line = lines.index("    def forward(sr, hr):", lines.index("class PixelL1(Op):")) + 1
     assert f'"../sources/minisrgan/losses.py.html#L-{line}"' in page
     assert '"../sources.html#folder-minisrgan-models"' in page
+    assert '"../sources.html#folder-benchmarks"' in page and "tiny.safetensors" in page
     assert '"../project.html#the-mathematics-in-a-page"' in page
     assert '<span id="L-1">' in (sample_site / "sources" / "pyproject.toml.html").read_text()
 
@@ -319,6 +321,7 @@ def run_set_up(sample, here):
     from lessons.site.notebooks import notebook
 
     code = notebook(find_lessons(sample / "lessons")[0], sample).cells[1].source
+    code += "\nPath('exercise.py').write_text('written in the notebook')\nset_up(LESSON)  # once more"
     code += "\nimport os; print(os.getcwd(), os.environ['MINISRGAN_DEVICE'])"
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MINISRGAN_DEVICE")}
     return subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, text=True, env=environment)
@@ -337,6 +340,7 @@ def test_the_first_cell_sets_up(sample, tmp_path):
     assert Path(folder) == exercise.parent.resolve() and device in ("cpu", "numpy")
     assert "no NVIDIA GPU was found" in ran.stdout
     assert exercise.with_name("exercise-1.py").read_text() == "mine = True\n" and "exercise-1.py" in ran.stdout
+    assert exercise.read_text() == "written in the notebook"
 
 
 @needs_site

@@ -48,11 +48,12 @@ def links(text):
 
 def change_links(text, change):
     """The text with each `[words](target)` or `![words](target)` replaced by change("" or "!", words, target)."""
-    hidden = prose(text)
-    for match in reversed(list(LINK.finditer(hidden))):
+    made, position = "", 0
+    for match in LINK.finditer(prose(text)):
         words = text[match.start(2) : match.end(2)]  # with their code and mathematics
-        text = text[: match.start()] + change(match[1], words, match[3]) + text[match.end() :]
-    return text
+        made += text[position : match.start()] + change(match[1], words, match[3])
+        position = match.end()
+    return made + text[position:]
 
 
 def parts(text):

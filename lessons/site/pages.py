@@ -27,7 +27,7 @@ from .outputs import outputs
 
 ROOMS = ("minisrgan", "kernels")  # whose sources have pages whether a lesson mentions them or not
 SUFFIXES = {".py", ".cu", ".cuh", ".h", ".cpp"}
-PICTURES = {".png", ".svg", ".jpg"}
+TEXTS = SUFFIXES | {".json", ".csv", ".toml", ".mplstyle"}  # of a folder that a page links to
 FIGURE = re.compile(r"^!\[([^\]]*)\]\((\S+)\)\n\n\*((?:[^\n]|\n(?!\n))+)\*[ \t]*$", re.MULTILINE)
 MINUTES = re.compile(r"^\*About [^*]*\*$", re.MULTILINE)
 
@@ -60,14 +60,16 @@ class Site:
         path, anchor = urldefrag(target)
         goal = self.name(os.path.normpath(self.root / origin / ".." / path))
         page = self.documents[origin]
-        if picture or Path(goal).suffix in PICTURES:
-            return f"{picture}[{words}]({self.copied(goal, page)})"
+        if f"{goal}/README.md" in self.documents:  # GitHub shows a folder with its README
+            goal = f"{goal}/README.md"
         if goal in self.documents:
             return f"[{words}]({from_page(page, self.documents[goal])}{'#' + anchor if anchor else ''})"
+        if picture or not is_text(self.root / goal):
+            return f"{picture}[{words}]({self.copied(goal, page)})"
         return self.source_link(page, goal, words)
 
     def copied(self, name, page):
-        """A picture, copied beside the page that shows it."""
+        """A picture or another file that is no text, copied for the page that shows or offers it."""
         to = self.to / "pictures" / name
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.root / name, to)
@@ -76,6 +78,7 @@ class Site:
     def source_link(self, page, name, words, line=None):
         """HTML, since these pages are not documents of Sphinx's."""
         if (self.root / name).is_dir():
+            self.files |= {self.name(path) for path in (self.root / name).rglob("*") if path.suffix in TEXTS}
             address = from_page(page, f"sources.html#folder-{name.replace('/', '-')}")
         else:
             self.files.add(name)
@@ -159,9 +162,12 @@ class Site:
         for name in sorted(self.files):
             folders.setdefault(os.path.dirname(name), []).append(name)
         text = "# Sources\n\nThe files as they were when this site was built.\n"
+        marked = set()
         for folder, names in folders.items():
-            title = folder or "The repository's folder"
-            text += f'\n<span id="folder-{folder.replace("/", "-")}"></span>\n\n## {title}\n\n'
+            above = {parent.as_posix() for parent in [Path(folder), *Path(folder).parents]} - marked
+            marks = "".join(f'<span id="folder-{each.replace("/", "-")}"></span>' for each in sorted(above))
+            marked |= above
+            text += f"\n{marks}\n\n## {folder or 'The folder itself'}\n\n"
             for name in names:
                 link = self.source_link("sources.md", name, f"<code>{os.path.basename(name)}</code>")
                 text += f"- {link} {html.escape(first_sentence(self.root / name))}\n"
@@ -177,6 +183,13 @@ def figure(match):
 def from_page(page, target):
     """The relative address of a file of the site, from a page of it."""
     return os.path.relpath(target, os.path.dirname(page) or ".").replace(os.sep, "/")
+
+
+def is_text(path):
+    try:
+        return path.is_dir() or bool(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        return False
 
 
 def first_sentence(path):
