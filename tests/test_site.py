@@ -250,8 +250,9 @@ def test_the_site_has_all_that_it_loads(sample_site):
 @needs_site
 @pytest.mark.parametrize(
     "text, said",
-    [("$x_{$ is wrong", "not LaTeX"), ("[a](gone.md)", "no such file"), ("[a](../README.md#no)", "no such heading")],
-)
+    [("$x_{$ is wrong", "not LaTeX"), (r"$\thickspace$", "MathJax has no"),
+     ("[a](gone.md)", "no such file"), ("[a](../README.md#no)", "no such heading")],
+)  # fmt: skip
 def test_a_fault_stops_the_site(sample, tmp_path, text, said):
     root = tmp_path / "root"
     shutil.copytree(sample, root, symlinks=True)

@@ -1,9 +1,10 @@
 """Sphinx extension: mathematics by a copy of MathJax in the site itself, and formulas checked while the site is built.
 
 MathJax works in the reader's browser, so a formula that it cannot read would be seen by readers alone. Hence the check,
-by another reader of LaTeX.
+by another reader of LaTeX, and by the words that MathJax knows.
 """
 
+import functools
 import re
 import shutil
 from importlib.metadata import distribution
@@ -30,17 +31,31 @@ def keep_together(app, document):
 
 def check(app, document):
     converter = LatexToMathML(fancy_error=False)
+    known = words(mathjax())
     for node in document.findall(lambda node: isinstance(node, nodes.math | nodes.math_block)):
+        latex = node.astext()
+        faults = [f"MathJax has no \\{name}" for name in re.findall(r"\\([A-Za-z]+)", latex) if name not in known]
         try:
-            converter.convert_with_local_state(node.astext(), displaystyle=isinstance(node, nodes.math_block))
+            converter.convert_with_local_state(latex, displaystyle=isinstance(node, nodes.math_block))
         except LatexError as error:
-            logging.getLogger(__name__).warning("not LaTeX: %s: %s", node.astext(), error, location=node)
+            faults.append(str(error))
+        for fault in faults:
+            logging.getLogger(__name__).warning("not LaTeX: %s: %s", latex, fault, location=node)
+
+
+@functools.cache
+def words(path):
+    """Every word of MathJax's script: the names of all that it knows are among them."""
+    return frozenset(re.findall(r"[A-Za-z]+", path.read_text(encoding="utf-8")))
+
+
+def mathjax():
+    return Path(distribution(MATHJAX).locate_file(f"{MATHJAX}/static/mathjax/{SCRIPT}"))
 
 
 def copy_mathjax(app):
-    script = Path(distribution(MATHJAX).locate_file(f"{MATHJAX}/static/mathjax/{SCRIPT}"))
     (app.outdir / "_static").mkdir(parents=True, exist_ok=True)
-    shutil.copy(script, app.outdir / "_static" / SCRIPT)
+    shutil.copy(mathjax(), app.outdir / "_static" / SCRIPT)
 
 
 def setup(app):
