@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from lessons import colab
-from lessons.document import REPOSITORY, find_lessons
-from lessons.site import links
+from lessons.document import REPOSITORY, Lesson, find_lessons
+from lessons.site import links, outputs
 from lessons.site.markdown import anchors, change_links, slug
 from lessons.site.markdown import links as links_of
 
@@ -260,6 +260,19 @@ def test_a_fault_stops_the_site(sample, tmp_path, text, said):
         file.write(f"\n{text}\n")
     status, words = build(root, tmp_path / "site")
     assert status != 0 and said in words
+
+
+def test_what_no_fence_shows_is_run_for_once(tmp_path, monkeypatch):
+    folder = tmp_path / "01_times"
+    folder.mkdir()
+    code = "```python\nprint(1)\n```\n\n```text output\none\n```\n\n```python\nprint(2)\n```\n"
+    (folder / "README.md").write_text(f"# 1. Times\n\n{code}")
+    monkeypatch.setattr(outputs, "KEPT", tmp_path / "kept")
+    lesson = Lesson(folder)
+    assert outputs.outputs(lesson, run=False) == ["one\n", ""]
+    assert outputs.outputs(lesson) == ["one\n", "2\n"]
+    monkeypatch.setattr(outputs, "execute", lambda *args: pytest.fail("it was run already"))
+    assert outputs.outputs(lesson, run=False) == outputs.outputs(lesson) == ["one\n", "2\n"]
 
 
 def test_problems_of_a_site_are_found(tmp_path):
