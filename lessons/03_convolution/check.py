@@ -4,11 +4,11 @@ import numpy as np
 
 from lessons.checking import Wrong, check_function
 
-CASES = {  # kernel, ...: image, weights, stride, padding; "odd": the last rows or columns are not read by any patch
-    "3×3, stride 1, padding 1": ((2, 6, 5, 3), (3, 3, 3, 3), 1, 1),
-    "3×2, stride 1, no padding": ((2, 5, 6, 2), (3, 2, 2, 4), 1, 0),
-    "3×3, stride 2, padding 1": ((3, 7, 5, 2), (3, 3, 2, 4), 2, 1),
-    "4×5, stride 3, padding 2": ((2, 9, 7, 3), (4, 5, 3, 2), 3, 2),
+CASES = {  # image, weights, stride, padding; "odd": the last rows or columns are not read by any patch
+    "stride 1": ((2, 6, 5, 3), (3, 3, 3, 3), 1, 1),
+    "a 3×2 kernel without padding": ((2, 5, 6, 2), (3, 2, 2, 4), 1, 0),
+    "stride 2": ((3, 7, 5, 2), (3, 3, 2, 4), 2, 1),
+    "a 4×5 kernel at stride 3": ((2, 9, 7, 3), (4, 5, 3, 2), 3, 2),
     "odd sizes at stride 2, where a row and a column are left over": ((2, 8, 6, 3), (3, 3, 3, 4), 2, 1),
     "odd sizes at stride 3, where one of each is left over": ((2, 10, 8, 2), (3, 4, 2, 3), 3, 0),
 }
