@@ -74,6 +74,8 @@ def watch(gradient_error, seed):
         raise Wrong("input changed", "gradient_error changes x: make a new array, x + H * d.")
     if not spy.cotangents:
         raise Wrong("wrong", "gradient_error never calls vjp: there is nothing that it could check.")
+    if spy.at[0].dtype != x.dtype:
+        raise Wrong("dtype", f"vjp gets x as {spy.at[0].dtype}, where it is {x.dtype}: check in that type.")
     if not np.array_equal(spy.at[0], x):
         raise Wrong("another point", "vjp is asked elsewhere than at x, where the difference quotient has its middle.")
     moves = [point - x for point in spy.points if not np.array_equal(point, x)]
@@ -148,6 +150,9 @@ def check_right(error):
         raise Wrong("constant factor", message + "x + H * d and x - H * d?")
     if abs(abs(error) - 2) < 1e-4:
         raise Wrong("sign", "a right vjp gets the error 2, so one side is the other with the sign changed.")
+    if abs(abs(error) - 1) < 1e-4:
+        message = "a right vjp gets the error 1, so one side is next to nothing beside the other. Is the difference "
+        raise Wrong("constant factor", message + "of f divided by 2 and by H, as / (2 * H) does and / 2 * H does not?")
     if not abs(error) < 1e-6:
         raise Wrong("false alarm", f"a right vjp gets the error {error:.1e}. {SIDES}")
 

@@ -6,6 +6,7 @@ RELATIVE = "abs(predicted - measured) / max(abs(predicted), abs(measured))"
 MISTAKES = [
     Mistake("one-sided", CENTRAL, "(f(x + H * d) - f(x))) / H"),
     Mistake("constant factor", CENTRAL, "(f(x + H * d) - f(x - H * d))) / H"),
+    Mistake("constant factor", CENTRAL, "(f(x + H * d) - f(x - H * d))) / 2 * H"),
     Mistake("constant direction", "d = rng.standard_normal(x.shape)", "d = np.ones_like(x)"),
     Mistake(
         "part of the direction",
@@ -20,6 +21,7 @@ MISTAKES = [
         "x += H * d\n    ahead = f(x)\n    x -= 2 * H * d\n    measured = np.sum(v * (ahead - f(x))) / (2 * H)",
     ),
     Mistake("false alarm", "vjp(v, x) * d", "vjp(v, x)"),
+    Mistake("dtype", "vjp(v, x)", "vjp(v, x.astype(np.float32))"),
     Mistake("another point", "vjp(v, x)", "vjp(v, x + H * d)"),
     Mistake("sign", RELATIVE, "(predicted - measured) / max(abs(predicted), abs(measured))"),
     Mistake("not relative", RELATIVE, "abs(predicted - measured)"),

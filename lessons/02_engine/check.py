@@ -243,12 +243,12 @@ def check_calls(graph, wanted):
 def call_diagnosis(graph, node, asked, wanted):
     """What is wrong, if a node's vjp was asked with the cotangents `asked`?"""
     label, g, n = graph.names[node], wanted[node], times(len(asked))
+    if is_close(asked[0], g):
+        message = f"{label}'s vjp is asked {n} with all of its cotangent. Once is enough, and gives the shares of all "
+        return Wrong("more than once", message + "its inputs.")
     if not graph.users[node]:
         numbers = f"{g.flat[0]:.4g} in the first element, and the walk begins with {asked[0].flat[0]:.4g}"
         return Wrong("start", f"the output's cotangent is g, here {numbers}.")
-    if is_close(asked[0], g):
-        message = f"{label}'s vjp is asked {n} with all of its cotangent, so its inputs get their shares {n}."
-        return Wrong("more than once", message)
     if len(asked) > 1 and is_close(sum(asked), g):
         message = f"{label}'s vjp is asked {n}, with a part of its cotangent each time. The result is right, but the "
         return Wrong("path by path", message + "work doubles with every node that is used twice.")

@@ -57,6 +57,11 @@ MISTAKES = [
     Mistake("path by path", WALK, PATHS),
     Mistake("recursion", WALK, RECURSIVE),
     Mistake("more than once", "if missing[source] == 0:", "if missing[source] >= 0:"),
+    Mistake(
+        "more than once",
+        "for source, share in zip(node.inputs, node.vjp(cotangents[node]) if node.inputs else ()):\n",
+        "for i, source in enumerate(node.inputs):\n            share = node.vjp(cotangents[node])[i]\n",
+    ),
     Mistake("broadcast", "            share = sum_to(share, source.value.shape)\n", ""),
     Mistake("start", "{output: g}, [output]", "{output: np.ones_like(g)}, [output]"),
     Mistake("users counted", "in to_visit.pop().inputs:", "in set(to_visit.pop().inputs):"),

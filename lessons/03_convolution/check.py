@@ -5,16 +5,16 @@ import numpy as np
 from lessons.checking import Wrong, check_function
 
 CASES = {  # image, weights, stride, padding; "odd": the last rows or columns are not read by any patch
-    "a 3×3 kernel, stride 1, padding 1": ((2, 6, 5, 3), (3, 3, 3, 3), 1, 1),
-    "a 3×2 kernel, stride 1, no padding": ((2, 5, 6, 2), (3, 2, 2, 4), 1, 0),
-    "a 3×3 kernel, stride 2, padding 1": ((3, 7, 5, 2), (3, 3, 2, 4), 2, 1),
-    "a 4×5 kernel, stride 3, padding 2": ((2, 9, 7, 3), (4, 5, 3, 2), 3, 2),
-    "odd: stride 2, a row and a column left over": ((2, 8, 6, 3), (3, 3, 3, 4), 2, 1),
-    "odd: stride 3, again one left over": ((2, 10, 8, 2), (3, 4, 2, 3), 3, 0),
+    "stride 1": ((2, 6, 5, 3), (3, 3, 3, 3), 1, 1),
+    "a 3×2 kernel without padding": ((2, 5, 6, 2), (3, 2, 2, 4), 1, 0),
+    "stride 2": ((3, 7, 5, 2), (3, 3, 2, 4), 2, 1),
+    "a 4×5 kernel at stride 3": ((2, 9, 7, 3), (4, 5, 3, 2), 3, 2),
+    "odd sizes at stride 2, where a row and a column are left over": ((2, 8, 6, 3), (3, 3, 3, 4), 2, 1),
+    "odd sizes at stride 3, where one of each is left over": ((2, 10, 8, 2), (3, 4, 2, 3), 3, 0),
 }
 
 SHAPE = {
-    "spread": "Zeros stand between the rows, so there are none after the last.",
+    "spread": "Between two rows stand stride - 1 rows of zeros, after the last none; columns likewise.",
     "input_gradient": "Count: `correlate` gives H rows if it gets H + kh - 1, those of ĝ among them.",
     "weight_gradient": "Which arrays are image and kernel, and which axis is summed over?",
 }
@@ -64,6 +64,22 @@ def turned(array, axes):
     return np.flip(array, axes)
 
 
+def padded_otherwise(g, w, size, stride, before):
+    """The input gradient by a convolution of ĝ, with `before` rows and columns of zeros before it, the rest after."""
+    kh, kw, cin, _ = w.shape
+    g = reference_spread(g, stride)
+    cotangent = np.zeros((len(g), size[0] + kh - 1, size[1] + kw - 1, g.shape[3]))
+    place = cotangent[:, before[0] : before[0] + g.shape[1], before[1] : before[1] + g.shape[2]]
+    place[...] = g[:, : place.shape[1], : place.shape[2]]
+    out = np.zeros((len(g), *size, cin))
+    for i in range(kh):
+        for j in range(kw):
+            out += cotangent[:, i : i + size[0], j : j + size[1]] @ w[kh - 1 - i, kw - 1 - j].T
+    return out
+
+
+NOT_SPREAD = "the cotangent has no zeros between its rows and columns: is `spread` called?"
+
 # What learners really do: (kind, what to say, what that gives)
 INPUT_MISTAKES = [
     ("flip", "the weights are not turned", lambda g, w, *at: reference_input_gradient(g, turned(w, (0, 1)), *at)),
@@ -72,11 +88,22 @@ INPUT_MISTAKES = [
     ("channels", "the weights' input and output channels are not exchanged, or only by a reshape", lambda g, w, *at:
      reference_input_gradient(g, w.reshape(*w.shape[:2], w.shape[3], w.shape[2]).transpose(0, 1, 3, 2), *at)),
     ("channels", "the channels are in reverse order: turn rows and columns only", lambda g, w, *at:
-     reference_input_gradient(turned(g, 3), w, *at)),
+     reference_input_gradient(g, turned(w, 3), *at)),
+    ("channels", "the channels are in reverse order: turn rows and columns only", lambda g, w, *at:
+     reference_input_gradient(g, turned(w, (2, 3)), *at)),
+    ("not spread", NOT_SPREAD, lambda g, w, size, stride, padding:
+     reference_input_gradient(g, w, size, 1, padding)),
+    ("padding", "ĝ has P zeros before it, as x has forward: here it is k - 1 - P", lambda g, w, size, stride, padding:
+     padded_otherwise(g, w, size, stride, (padding, padding))),
+    ("rows and columns", "the zeros before the rows go by kw, those before the columns by kh",
+     lambda g, w, size, stride, padding:
+     padded_otherwise(g, w, size, stride, (w.shape[1] - 1 - padding, w.shape[0] - 1 - padding))),
 ]  # fmt: skip
 WEIGHT_MISTAKES = [
     ("flip", "the cotangent is turned, but nothing is to be turned here", lambda x, g, *at:
      reference_weight_gradient(x, turned(g, (1, 2)), *at)),
+    ("not spread", NOT_SPREAD, lambda x, g, kernel, stride, padding:
+     reference_weight_gradient(x, g, kernel, 1, padding)),
     ("images mixed", "each image meets the cotangent of another", lambda x, g, *at:
      reference_weight_gradient(turned(x, 0), g, *at)),
 ]  # fmt: skip
@@ -92,7 +119,7 @@ def diagnose(function, reference, mistakes, arguments):
     for kind, message, mistaken in mistakes:
         guess = mistaken(*arguments)
         if guess.shape == made.shape and np.allclose(guess, made) and not np.allclose(guess, wanted):
-            raise Wrong(kind, f"{function.__name__}: {message}.")
+            raise Wrong(kind, f"{function.__name__}: {message}{'' if message.endswith('?') else '.'}")
 
 
 class Counted:

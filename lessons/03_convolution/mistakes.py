@@ -6,6 +6,18 @@ MISTAKES = [
     Mistake("channels", "w[::-1, ::-1].transpose(0, 1, 3, 2)", "w[::-1, ::-1].reshape(kh, kw, w.shape[3], w.shape[2])"),
     Mistake("channels", "w[::-1, ::-1].transpose(0, 1, 3, 2)", "w[::-1, ::-1]"),
     Mistake("channels", "w[::-1, ::-1].transpose(0, 1, 3, 2)", "w[::-1, ::-1, :, ::-1].transpose(0, 1, 3, 2)"),
+    Mistake("channels", "w[::-1, ::-1].transpose(0, 1, 3, 2)", "np.flip(w).transpose(0, 1, 3, 2)"),
+    Mistake("not spread", "    g = spread(g, stride)\n", ""),
+    Mistake("not spread", "spread(g, stride).transpose", "g.transpose"),
+    Mistake("rows and columns", "kh - 1 - padding, height + padding - g.shape[1]  # before and after: height + kh - 1 "
+            "rows in all\n    columns = kw - 1 - padding, width + padding - g.shape[2]",
+            "kw - 1 - padding, height + kh - kw + padding - g.shape[1]\n"
+            "    columns = kh - 1 - padding, width + kw - kh + padding - g.shape[2]"),
+    # P zeros before, and as many after as give the right size
+    Mistake("padding", "kh - 1 - padding, height + padding - g.shape[1]  # before and after: height + kh - 1 rows in "
+            "all\n    columns = kw - 1 - padding, width + padding - g.shape[2]",
+            "padding, height + kh - 1 - padding - g.shape[1]\n"
+            "    columns = padding, width + kw - 1 - padding - g.shape[2]"),
     # the padding of the forward pass: the same only where P = (k - 1)/2
     Mistake("shape", "kh - 1 - padding, height + padding - g.shape[1]", "padding, padding"),
     # both sides alike: right until a stride leaves rows over
