@@ -43,7 +43,7 @@ def check_function(function, reference, cases, tolerance=1e-6, because={}):  # n
         return
     label, first = next(iter(found.items()))
     if right and all(each.startswith("odd") for each in found) and not any(each.startswith("odd") for each in right):
-        message = f"right for {' and '.join(right)}, but not for {label}: {first.message}"
+        message = f"right for {listed(right)}, but not for {label}: {first.message}"
         raise diagnosis("odd sizes", message, because)
     raise Wrong(first.kind, f"{first.message} (Case: {label}.)" if len(cases) > 1 else first.message)
 
@@ -187,13 +187,13 @@ def find_scale(what, made, wanted, tolerance):
 
 def factor_name(factor, shape, tolerance):
     """`2`, `1/2`, `1/12 (12: the number of elements)`; None for a number that has no such name."""
-    groups = [group for n in range(len(shape), 0, -1) for group in itertools.combinations(shape, n)]
-    sizes = {math.prod(group): group for group in groups}  # the last, so the one of fewest axes, gives the name
+    groups = [axes for n in range(len(shape), 0, -1) for axes in itertools.combinations(range(len(shape)), n)]
+    sizes = {math.prod(shape[axis] for axis in axes): axes for axes in groups}  # the fewest axes give the name
     for number in [*range(2, 17), *sorted(sizes)]:
         meaning = ""
         if number in sizes and number > 2:
             whole = number == math.prod(shape)
-            meaning = f" ({number}: the number of {'elements' if whole else f'elements along {sizes[number]}'})"
+            meaning = f" ({number}: the number of elements{'' if whole else f' along {axes_text(sizes[number])}'})"
         for value, text in [(number, f"{number}"), (1 / number, f"1/{number}")]:
             if abs(abs(factor) - value) <= max(tolerance, 1e-6) * value:
                 return ("-" if factor < 0 else "") + text + meaning
@@ -295,7 +295,13 @@ def inverse(axes):
 
 
 def axes_text(axes):
-    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {' and '.join(map(str, axes))}"
+    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {listed(axes)}"
+
+
+def listed(words):
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = map(str, words)
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def worst(made, wanted):

@@ -48,7 +48,7 @@ def test_integers_and_booleans_are_numbers():
         (2 * WANTED, "constant factor", "is 2 times"),
         (-WANTED / 2, "constant factor", "is -1/2 times"),
         (WANTED * 180, "constant factor", "180: the number of elements"),
-        (WANTED / 30, "constant factor", "1/30 (30: the number of elements along (5, 6)) times"),
+        (WANTED / 30, "constant factor", "1/30 (30: the number of elements along axes 1 and 2) times"),
         (WANTED * 1.2345, "constant factor", "1.2345 times"),
         (WANTED + 0.5, "offset", "0.5 added"),
         (0 * WANTED, "wrong", "zero everywhere"),
