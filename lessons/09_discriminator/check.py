@@ -26,6 +26,12 @@ UPHILL = (
     "has the wrong sign. The derivative of softplus(-z) is -σ(-z): the inner minus counts too. As a test, a step "
     "against the derivative must move the logit to the side where the loss is less."
 )
+ONE_MEAN = "is one mean over all images. HR and SR have a mean each, and the two are added."
+OTHER_TAIL = (
+    "has σ(z) where σ(-z) belongs, or the other way round. D's loss is to let go of what D has right: of an HR where z "
+    "is large, of an SR where -z is. G's is to pull where D(SR) is small."
+)
+SIGMOID_SLOPE = "has the derivative of σ, σ(z)σ(-z). What is to be differentiated is softplus, whose derivative is σ."
 CLIPPED = (
     "A probability that is kept away from 0, by clip or by a small number added, bounds the loss, and what is bounded "
     "has no derivative out there. The softplus of the logit needs no such help."
@@ -117,6 +123,8 @@ def check_value(what, made, loss, logits):
         raise Wrong("sign", f"{what} {NEGATIVE}")
     if close(made, loss(*logits, mean=np.sum)):
         raise Wrong("sum instead of mean", f"{what} {SUMMED}")
+    if loss is discriminator and close(made, loss(*logits, mean=np.sum) / sum(z.size for z in logits)):
+        raise Wrong("one mean", f"{what} {ONE_MEAN}")
 
 
 def check_slope(what, made, wanted, z, all_images):
@@ -131,6 +139,10 @@ def check_slope(what, made, wanted, z, all_images):
     at_probability = wanted * (2 + np.exp(z) + np.exp(-z))  # ∂L/∂D, since 1/(D(1 - D)) = (1 + e^z)(1 + e^-z)
     if any(close(made, factor * at_probability) for factor in (1, -1, z.size, -z.size)):
         raise Wrong("at the probability", f"{what} {AT_PROBABILITY}")
+    if any(close(made, side / z.size - wanted) for side in (1, -1)):
+        raise Wrong("wrong tail", f"{what} {OTHER_TAIL}")
+    if any(close(made, side / z.size * np.exp(z) / (1 + np.exp(z)) ** 2) for side in (1, -1)):
+        raise Wrong("derivative of σ", f"{what} {SIGMOID_SLOPE}")
 
 
 def close(made, wanted):
@@ -157,4 +169,6 @@ def check_far_out(what, function, loss, logits, size):
             raise Wrong(kind, f"{what}: its result {i} {why}")
     if made[0] < 0.99 * value:
         raise Wrong("clipped", f"{what}: the loss is {made[0]:.4g} instead of {value:.4g}. {CLIPPED}")
-    compare(what, made, wanted, TOLERANCE[dtype.type], {"dtype": "Results are of the type of the logits."})
+    for i, (one, other) in enumerate(zip(made, wanted)):
+        because = {"dtype": "Results are of the type of the logits."}
+        compare(f"{what}: its result {i}", one, other, TOLERANCE[dtype.type], because)

@@ -16,5 +16,7 @@ MISTAKES = [
     Mistake("sign", LOSS_D, "loss = -softplus(-real).mean() - softplus(fake).mean()"),
     Mistake("saturating", LOSS_G, "value = -softplus(fake).mean()\n    slope = -sigmoid(fake) / fake.size"),
     Mistake("at the probability", "slope = -sigmoid(-fake) / fake.size", "slope = -1 / sigmoid(fake) / fake.size"),
+    Mistake("one mean", LOSS_D, "loss = np.concatenate([softplus(-real), softplus(fake)]).mean()"),
+    Mistake("wrong tail", "slope = -sigmoid(-fake)", "slope = -sigmoid(fake)"),
     Mistake("swapped", "return loss, by_real, by_fake", "return loss, by_fake, by_real"),
 ]
