@@ -28,16 +28,20 @@ def check_function(function, reference, cases, tolerance=1e-6, because={}):  # n
     tolerance  relative to the largest element of what is wanted
     because    a dict: kind -> a sentence that is added to the message of a diagnosis of this kind
     """
-    found = {}
+    found, right = {}, []
     for label, arguments in cases.items():
         try:
             check_case(function, reference, arguments, tolerance, because)
+            right.append(label)
         except Wrong as wrong:
             found[label] = wrong
+        except Exception:
+            if not found:
+                raise
+            break  # the first thing that is wrong explains more than what came of it
     if not found:
         return
     label, first = next(iter(found.items()))
-    right = [each for each in cases if each not in found]
     if right and all(each.startswith("odd") for each in found) and not any(each.startswith("odd") for each in right):
         message = f"right for {' and '.join(right)}, but not for {label}: {first.message}"
         raise diagnosis("odd sizes", message, because)
@@ -142,9 +146,9 @@ def as_array(what, made, wanted):
         array = np.empty(0, object)
     if array.dtype.kind not in "biuf":
         raise Wrong("type", f"{what} is {described(made)}, where {described(wanted)} is wanted.")
-    if isinstance(made, np.ndarray) or not wanted.ndim:
-        return array, wanted
-    raise Wrong("type", f"{what} is {described(made)}, where {described(wanted)} is wanted.")
+    if isinstance(made, tuple | list):
+        raise Wrong("type", f"{what} is {described(made)}, where {described(wanted)} is wanted.")
+    return array, wanted
 
 
 def shape_diagnosis(what, made, wanted, tolerance):
@@ -183,7 +187,8 @@ def find_scale(what, made, wanted, tolerance):
 
 def factor_name(factor, shape, tolerance):
     """`2`, `1/2`, `1/12 (12: the number of elements)`; None for a number that has no such name."""
-    sizes = {math.prod(group): group for n in range(1, len(shape) + 1) for group in itertools.combinations(shape, n)}
+    groups = [group for n in range(len(shape), 0, -1) for group in itertools.combinations(shape, n)]
+    sizes = {math.prod(group): group for group in groups}  # the last, so the one of fewest axes, gives the name
     for number in [*range(2, 17), *sorted(sizes)]:
         meaning = ""
         if number in sizes and number > 2:

@@ -59,6 +59,8 @@ def scratch_place(lesson):
         for path in (*REPOSITORY.glob("[!.]*"), *REPOSITORY.glob("lessons/*.mplstyle")):
             if path.name != "lessons":
                 Path(top, path.relative_to(REPOSITORY)).symlink_to(path)
+        for path in lesson.folder.glob("*.cu"):  # the lesson's kernels
+            (place / path.name).symlink_to(path)
         yield place
 
 
@@ -113,7 +115,8 @@ def same_number(printed, shown):
     if shown.lstrip("+-").isdigit():
         return printed == shown
     mantissa, _, exponent = shown.lower().partition("e")
-    unit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+    digits = mantissa.partition(".")[2]
+    unit = 10.0 ** (int(exponent or 0) - len(digits)) if digits else 0
     return abs(float(printed) - float(shown)) <= max(1.01 * unit, 0.05 * abs(float(shown)))
 
 
