@@ -7,7 +7,7 @@ import numpy as np
 from lessons.checking import Wrong, compare
 from minisrgan.autodiff import Tensor, grad
 from minisrgan.errors import GraphError
-from minisrgan.losses import MinimaxLoss, NonSaturatingLoss, PixelMSE
+from minisrgan.losses import DiscriminatorLoss, MinimaxLoss, NonSaturatingLoss, PixelMSE
 from minisrgan.models.discriminator import Discriminator, DiscriminatorConfig
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.nn import held
@@ -67,8 +67,7 @@ class Library:
         def noting(name, adam):
             def step(gradients, rate):
                 self.gradients[-1][name] = flat(gradients)
-                if name == "G":
-                    self.note_mistakes(lr, hr, old_d)
+                self.note_mistakes(name, lr, hr, old_d)
                 Adam.step(adam, gradients, rate)
 
             return step
@@ -77,8 +76,8 @@ class Library:
         trainer.adam_d.step, trainer.adam_g.step = noting("D", trainer.adam_d), noting("G", trainer.adam_g)
         trainer.gan_step()
 
-    def note_mistakes(self, lr, hr, old_d):
-        """At the moment of G's move: ∂L_G/∂θ_D, and ∂/∂θ_G of losses that are not quite L_G."""
+    def note_mistakes(self, name, lr, hr, old_d):
+        """At the moment of a player's move: its gradients of losses that are not quite its own; in G's, ∂L_G/∂θ_D."""
         g, d = self.networks.values()
 
         def of(loss, module=g):
@@ -88,13 +87,17 @@ class Library:
         def adversarial(sr):
             return NonSaturatingLoss(d(sr))
 
+        if name == "D":
+            exchanged = of(lambda sr: DiscriminatorLoss(d(sr), d(hr)), d)
+            self.mistakes = {"labels exchanged": (exchanged, "D learns to take SR for real, and HR for made")}
+            return
         self.leaks.append(WEIGHT * of(adversarial, d))
         pixel, fooling, saturating = of(lambda sr: PixelMSE(sr, hr)), of(adversarial), of(lambda sr: MinimaxLoss(d(sr)))
         new_d = copy(d)
         d.load_state(old_d)
         stale = of(adversarial)
         d.load_state(new_d)
-        self.mistakes = {
+        self.mistakes |= {
             "stale D": (pixel + WEIGHT * stale, "G learned from D as it was before its move"),
             "adversarial term missing": (pixel, "G's gradient is that of the pixels alone"),
             "pixel term missing": (WEIGHT * fooling, "G's gradient is that of the adversarial loss alone"),
@@ -267,7 +270,7 @@ def check_gradients(learner, library, step):
                 )
                 raise Wrong("left-over gradient", text + "clear it before every walk.")
         for kind, (mistaken, sentence) in library.mistakes.items():
-            if name == "G" and close(made, mistaken):
+            if close(made, mistaken):
                 raise Wrong(kind, f"in step {step} {sentence}.")
         compare(f"the gradient that adam_{name.lower()} got in step {step}", made, wanted, TOLERANCE)
 
