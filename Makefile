@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help setup demo test gradcheck kernels-checked bench gpu lint clean
+.PHONY: help setup demo test gradcheck kernels-checked bench gpu lint site notebooks links clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,20 @@ gpu: setup ## all of the above that a GPU can run, on the GPU
 
 lint: setup ## check the style
 	$(BIN)/python -m ruff check
+
+site: $(BIN)/minisrgan-site ## the lessons as a website, in build/site/html; works offline
+	$(BIN)/python -m lessons.site.build
+
+notebooks: $(BIN)/minisrgan-site ## the lessons as notebooks for Colab, in build/notebooks
+	$(BIN)/python -m lessons.site.notebooks
+
+links: setup ## ask every link of the lessons and the READMEs whether it leads somewhere
+	$(BIN)/python -m lessons.site.links
+
+# Sphinx and what else the site needs, once for each version of pyproject.toml
+$(BIN)/minisrgan-site: pyproject.toml | setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[site]'
+	@touch $@
 
 clean: ## remove .venv, builds and caches; runs/ and weights stay
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .ruff_cache

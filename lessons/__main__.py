@@ -6,10 +6,13 @@ import os
 import sys
 import textwrap
 
-from minisrgan.errors import MinisrganError
+try:
+    from minisrgan.errors import MinisrganError
 
-from .document import LESSONS, find_lessons
-from .exercises import LessonError, Progress, hints, read, reset, solved, start
+    from .document import LESSONS, find_lessons
+    from .exercises import LessonError, Progress, hints, read, reset, solved, start
+except ModuleNotFoundError as error:
+    sys.exit(f"lessons: {error.name} is not installed for {sys.executable}: make setup, then . .venv/bin/activate")
 
 EXAMPLES = """
 begin with:
@@ -178,7 +181,8 @@ def parser():
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.set_defaults(function=list_command)
+    commands = parser.add_subparsers(metavar="COMMAND")
     for name, (function, number, what) in COMMANDS.items():
         command = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
         command.set_defaults(function=function, number=None)

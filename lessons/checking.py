@@ -28,16 +28,20 @@ def check_function(function, reference, cases, tolerance=1e-6, because={}):  # n
     tolerance  relative to the largest element of what is wanted
     because    a dict: kind -> a sentence that is added to the message of a diagnosis of this kind
     """
-    found = {}
+    found, right = {}, []
     for label, arguments in cases.items():
         try:
             check_case(function, reference, arguments, tolerance, because)
+            right.append(label)
         except Wrong as wrong:
             found[label] = wrong
+        except Exception:
+            if not found:
+                raise
+            break  # the first thing that is wrong explains more than what came of it
     if not found:
         return
     label, first = next(iter(found.items()))
-    right = [each for each in cases if each not in found]
     if right and all(each.startswith("odd") for each in found) and not any(each.startswith("odd") for each in right):
         message = f"right for {' and '.join(right)}, but not for {label}: {first.message}"
         raise diagnosis("odd sizes", message, because)

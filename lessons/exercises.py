@@ -76,7 +76,7 @@ def reset(lesson):
 def hints(lesson):
     """[(name, text)] of hints.md."""
     found = re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", read(lesson.folder / "hints.md"), re.MULTILINE | re.DOTALL)
-    return [(name.strip(), text.strip()) for name, text in found]
+    return [(name.strip(), text.strip("\n").rstrip()) for name, text in found]
 
 
 # ---- Progress -----------------------------------------------------------------------------------------

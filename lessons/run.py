@@ -59,6 +59,8 @@ def scratch_place(lesson):
         for path in (*REPOSITORY.glob("[!.]*"), *REPOSITORY.glob("lessons/*.mplstyle")):
             if path.name != "lessons":
                 Path(top, path.relative_to(REPOSITORY)).symlink_to(path)
+        for path in lesson.folder.glob("*.cu"):  # the lesson's kernels
+            (place / path.name).symlink_to(path)
         yield place
 
 

@@ -28,7 +28,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from numbers import Real
 from operator import index
 from pathlib import Path
@@ -400,15 +399,6 @@ def load(stem, text, options, mode=ctypes.DEFAULT_MODE):
         return ctypes.CDLL(str(path), mode=mode)
     except OSError as error:
         raise KernelError(f"{error}; MINISRGAN_CACHE names another folder for compiled kernels") from error
-
-
-def compile_all(reals=("float",)):
-    """Compile every kernel file, several at a time, so that nothing has to wait for a compiler later."""
-    runtime()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [pool.submit(cpu_library, file, real, ()) for real in reals for file in kernel_files()]
-    for job in jobs:
-        job.result()  # raises what went wrong
 
 
 class Compiler(NamedTuple):

@@ -4,12 +4,13 @@ On every commit a selection of tests/kernel_bugs; all of it with MINISRGAN_ALL_C
 """
 
 import os
-import shutil
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kernel_bugs import run
+
+from minisrgan.tools import checked_builds
+from minisrgan.tools.checked_builds import BUILDS, compile_runtimes
 
 PROGRAMS = run.programs() if os.environ.get("MINISRGAN_ALL_CHECKS") else run.quick()
 
@@ -18,25 +19,12 @@ PROGRAMS = run.programs() if os.environ.get("MINISRGAN_ALL_CHECKS") else run.qui
 def what_is_found(tmp_path_factory):
     """For each program's name, where what was found in it comes to be. They run side by side."""
     folder = tmp_path_factory.mktemp("checked")
-    if problem := why_not(folder):
-        pytest.skip(problem)
-    run.compile_runtimes(folder)
+    if problems := [problem for build in BUILDS if (problem := checked_builds.problem(build, folder))]:
+        pytest.skip(problems[0])
+    compile_runtimes(folder)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         yield {program: pool.submit(run.examine, program, folder) for program in PROGRAMS}
         pool.shutdown(cancel_futures=True)
-
-
-def why_not(folder):
-    """Why nothing can be checked here; None if it can."""
-    if not shutil.which(run.CXX[0]):
-        return f"no C++ compiler {run.CXX[0]}"
-    program = folder / "empty.cpp"
-    program.write_text("int main() {}")
-    for sanitizers in ("address,undefined", "thread"):
-        command = [*run.CXX, f"-fsanitize={sanitizers}", program, "-o", folder / "empty"]
-        if subprocess.run(command, capture_output=True).returncode or subprocess.run([folder / "empty"]).returncode:
-            return f"{run.CXX[0]} has no {sanitizers} sanitizer here"
-    return None
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: f"{program.name}, {' '.join(program.modes)}")

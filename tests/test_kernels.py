@@ -409,15 +409,6 @@ def test_a_compile_error_names_the_line_of_the_cu_file(folder):
 
 
 @needs_compiler
-def test_all_kernels_are_compiled_ahead(folder, monkeypatch):
-    (folder / "other.cu").write_text('extern "C" __global__ void nothing(real *x) {}')
-    kernels.compile_all(["float", "double"])
-    monkeypatch.setattr(kernels, "compiled", None)
-    launch("scale", ones(4), ones(4), 4, 1.0, 0)
-    kernels.launch("other.cu", "nothing", 1, 1, ones(1, dtype=np.float64))
-
-
-@needs_compiler
 def test_the_compiler_is_cxx_else_the_first_that_works(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
     working = shutil.which(kernels.find_compiler().command[0])

@@ -191,3 +191,10 @@ def test_an_error_says_in_which_call():
     with pytest.raises(ValueError) as found:
         check_function(f, halves, CASES)
     assert found.value.__notes__ == ["in f(x) with x of shape (4, 6)"]
+
+
+def test_an_error_in_a_later_case_does_not_hide_what_was_wrong_before():
+    def f(x):
+        return -halves(x) if x.shape == (4, 6) else 1 / 0
+
+    assert kind_of_function(f)[0] == "sign"

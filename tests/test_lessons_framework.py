@@ -76,7 +76,7 @@ def place(tmp_path):
     (folder / "images").mkdir(parents=True)
     for name, text in [("README.md", README), ("solution.py", SOLUTION), ("check.py", CHECK)]:
         (folder / name).write_text(text, encoding="utf-8")
-    (folder / "hints.md").write_text("## Idea\none\n\n## Formula\ntwo\n\n## Nearly code\nthree\n")
+    (folder / "hints.md").write_text("## Idea\none\n\n## Formula\ntwo\n\n## Nearly code\n\n    three\n")
     return tmp_path
 
 
@@ -277,7 +277,9 @@ def test_from_start_to_passed(command, lesson):
     status, printed, _ = command("check")
     assert status == 1 and "checking lessons/01_double/exercise.py" in printed and "unfinished" in printed
     for n, name in enumerate(["idea", "formula", "nearly code", "nearly code"], 1):
-        assert f"hint {min(n, 3)} of 3, {name}" in command("hint")[1]
+        said = command("hint")[1]
+        assert f"hint {min(n, 3)} of 3, {name}" in said
+        assert name != "nearly code" or "\n    three\n" in said  # as indented as it was written
     lesson.exercise.write_text(solved(SOLUTION))
     assert command("solution", "1")[1] == solved(SOLUTION)
     status, printed, _ = command("check")

@@ -13,37 +13,19 @@ Three tables, each program in it compiled and run in every mode that it is there
 
 import os
 import re
-import shlex
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from minisrgan.errors import KernelError
+from minisrgan.kernels import first_errors
+from minisrgan.tools.checked_builds import MODES, compile_program, compile_runtimes, run
+
 HERE = Path(__file__).resolve().parent
 KERNELS = HERE.parent.parent / "kernels"
-CXX = shlex.split(os.environ.get("CXX", "g++"))
 
-# A build: flags for the kernel, flags for the runtime (which no sanitizer instruments).
-BUILDS = {
-    "fast": (["-O2"], []),
-    "address": (
-        ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DCHECK_ADDRESS"],
-        ["-DCHECK_ADDRESS"],
-    ),
-    "races": (["-O1", "-g", "-fsanitize=thread", "-DCHECK_RACES"], ["-DCHECK_RACES"]),
-}
-# A mode: a build, and the environment that it runs in.
-MODES = {
-    "forward": ("fast", {"MINISRGAN_ORDER": "0"}),
-    "reversed": ("fast", {"MINISRGAN_ORDER": "1"}),
-    "shuffled": ("fast", {"MINISRGAN_ORDER": "2"}),
-    "poison": ("fast", {"MINISRGAN_POISON": "1"}),
-    "late": ("fast", {"MINISRGAN_LATE_COPIES": "1"}),
-    "address": ("address", {"ASAN_OPTIONS": "detect_stack_use_after_return=0", "UBSAN_OPTIONS": "print_stacktrace=1"}),
-    "races": ("races", {"TSAN_OPTIONS": "report_thread_leaks=0"}),
-}
 FAST = tuple(mode for mode, (build, _) in MODES.items() if build == "fast")
 NATIVE = ["-march=native" if os.uname().machine == "x86_64" else "-mcpu=native"]
 # The word `gpu` among a file's builds: its tiles, blocks and loops as a GPU has them. Only common.cuh and cuda.h
@@ -61,45 +43,21 @@ class Program(NamedTuple):
     buggy: bool = False  # each of the modes must find something; else none may
 
 
-# ---- Compiling and running ----------------------------------------------------------------------------
+# ---- Running -------------------------------------------------------------------------------------------
 
 
-def compile_runtimes(folder):
-    """Programs are compiled in `folder` from here on."""
-    for build, (_, flags) in BUILDS.items():
-        command = [*CXX, "-std=c++17", "-O2", "-g", *flags, "-c", str(KERNELS / "cpu/runtime.cpp")]
-        subprocess.run([*command, "-o", f"{folder}/{build}.o"], check=True)
-
-
-def compile_program(program, build, folder):
-    """Its path. The text is put together as minisrgan/kernels.py does it."""
-    handle, path = tempfile.mkstemp(dir=folder, suffix=".cpp")
-    with open(handle, "w") as file:
-        file.writelines(f'#line 1 "{source}"\n{text}\n' for source, text in program.sources)
-    command = [*CXX, "-std=c++17", "-pthread", "-w", f"-I{HERE}", *BUILDS[build][0], *program.flags]
-    command += ["-include", str(KERNELS / "cpu/cuda.h"), path, f"{folder}/{build}.o", "-o", path + ".exe"]
-    compiled = subprocess.run(command, capture_output=True, text=True)
-    if compiled.returncode:
-        raise ValueError(next((line for line in compiled.stderr.splitlines() if "error" in line), compiled.stderr))
-    return path + ".exe"
-
-
-def run(executable, environment, kernel):
+def summary(ran, kernel):
     """None for a clean run, or else the line that says what was found."""
-    try:
-        done = subprocess.run(
-            [executable], env=os.environ | environment, capture_output=True, text=True, errors="replace", timeout=120
-        )
-    except subprocess.TimeoutExpired:
+    if ran.status is None:
         return "HANGS"
-    if done.returncode == 0:
+    if ran.status == 0:
         return None
-    lines = (done.stdout + done.stderr).splitlines()
+    lines = ran.said.splitlines()
     told = [x for x in lines if re.search(r"^(wrong|refused):|runtime error:|^SUMMARY:|^WARNING: Thread", x)]
-    if done.returncode < 0 and not told:
-        return f"CRASHES with signal {-done.returncode}"
+    if ran.status < 0 and not told:
+        return f"CRASHES with signal {-ran.status}"
     if not told:
-        return f"exit {done.returncode}: {lines[-1] if lines else ''}"
+        return f"exit {ran.status}: {lines[-1] if lines else ''}"
     # The line of the kernel, where the message names only a line of common.cuh.
     place = re.search(rf"\b{re.escape(kernel)}:\d+", "\n".join(lines))
     said = re.sub(rf"{re.escape(str(HERE))}/|{re.escape(str(KERNELS))}/", "", told[-1])
@@ -113,10 +71,10 @@ def examine(program, folder):
         build, environment = MODES[mode]
         try:
             if build not in executables:
-                executables[build] = compile_program(program, build, folder)
-            found[mode] = run(executables[build], environment, program.sources[1][0].name)
-        except ValueError as error:
-            found[mode] = f"DOES NOT COMPILE: {error}"
+                executables[build] = compile_program(program.sources, build, folder, (f"-I{HERE}", *program.flags))
+            found[mode] = summary(run(executables[build], environment), program.sources[1][0].name)
+        except KernelError as error:
+            found[mode] = f"DOES NOT COMPILE: {first_errors(str(error)).splitlines()[0]}"
     return found
 
 

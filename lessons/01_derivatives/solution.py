@@ -1,0 +1,46 @@
+"""A gradient check, and a vjp to use it on. Arrays are NumPy's, float64.
+
+f      a function of one array x, smooth near it, whose result is an array, perhaps of another shape
+vjp    vjp(g, x) is what somebody claims to be Jᵀg: g has the shape of f(x), the result that of x
+rng    a NumPy random generator: rng.standard_normal(shape) is an array of normal random numbers
+"""
+
+import numpy as np
+
+H = 1e-5  # the step
+
+
+def gradient_error(f, vjp, x, rng):
+    """By how much ⟨v, Jd⟩ and ⟨Jᵀv, d⟩ differ, relative to the larger of the two: a number, 0 or more.
+
+    v is a random cotangent, d a random direction, Jd the central difference of f along d with step H, and Jᵀv
+    what vjp says.
+    """
+    # >>> Draw v and d, compute both sides, and compare them
+    v = rng.standard_normal(f(x).shape)
+    d = rng.standard_normal(x.shape)
+    measured = np.sum(v * (f(x + H * d) - f(x - H * d))) / (2 * H)
+    predicted = np.sum(vjp(v, x) * d)
+    return abs(predicted - measured) / max(abs(predicted), abs(measured))
+    # <<<
+
+
+def differences(x):
+    """The right neighbour less the pixel, along each row: images (N, H, W, C) give (N, H, W - 1, C)."""
+    return x[:, :, 1:] - x[:, :, :-1]
+
+
+def differences_vjp(g, x):
+    """The vjp of `differences`: g is (N, H, W - 1, C), the result (N, H, W, C)."""
+    # >>> Add up, for each pixel, its shares in the differences that it is part of
+    dx = np.zeros_like(x)
+    dx[:, :, 1:] += g
+    dx[:, :, :-1] -= g
+    return dx
+    # <<<
+
+
+if __name__ == "__main__":
+    rng = np.random.default_rng(0)
+    error = gradient_error(differences, differences_vjp, rng.standard_normal((2, 3, 5, 4)), rng)
+    print(f"what your check says of your vjp: {error:.1e}")

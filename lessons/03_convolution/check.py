@@ -1,0 +1,140 @@
+"""Both gradients against their definitions, term by term."""
+
+import numpy as np
+
+from lessons.checking import Wrong, check_function
+
+CASES = {  # image, weights, stride, padding; "odd": the last rows or columns are not read by any patch
+    "a 3×3 kernel, stride 1, padding 1": ((2, 6, 5, 3), (3, 3, 3, 3), 1, 1),
+    "a 3×2 kernel, stride 1, no padding": ((2, 5, 6, 2), (3, 2, 2, 4), 1, 0),
+    "a 3×3 kernel, stride 2, padding 1": ((3, 7, 5, 2), (3, 3, 2, 4), 2, 1),
+    "a 4×5 kernel, stride 3, padding 2": ((2, 9, 7, 3), (4, 5, 3, 2), 3, 2),
+    "odd: stride 2, a row and a column left over": ((2, 8, 6, 3), (3, 3, 3, 4), 2, 1),
+    "odd: stride 3, again one left over": ((2, 10, 8, 2), (3, 4, 2, 3), 3, 0),
+}
+
+SHAPE = {
+    "spread": "Zeros stand between the rows, so there are none after the last.",
+    "input_gradient": "Count: `correlate` gives H rows if it gets H + kh - 1, those of ĝ among them.",
+    "weight_gradient": "Which arrays are image and kernel, and which axis is summed over?",
+}
+ODD = {
+    "input_gradient": "A stride may leave rows at the bottom that no patch reads. Where do they get their zeros?",
+    "weight_gradient": "A stride may leave rows at the bottom that no patch reads. What do they add to the result?",
+}
+
+
+def patches(x, g, kernel, stride, padding):
+    """(p, q, the slices of the padded x that output pixel (p, q) reads) for every output pixel."""
+    for p in range(g.shape[1]):
+        for q in range(g.shape[2]):
+            yield p, q, tuple(slice(stride * at, stride * at + k) for at, k in zip((p, q), kernel))
+
+
+def padded(x, padding):
+    return np.pad(x, [(0, 0), (padding, padding), (padding, padding), (0, 0)])
+
+
+def reference_spread(g, stride):
+    n, rows, columns, channels = g.shape
+    out = np.zeros((n, stride * rows - stride + 1, stride * columns - stride + 1, channels))
+    for p in range(rows):
+        for q in range(columns):
+            out[:, stride * p, stride * q] = g[:, p, q]
+    return out
+
+
+def reference_input_gradient(g, w, size, stride, padding):
+    """Each output pixel's share, added where its pixels were read."""
+    out = padded(np.zeros((len(g), *size, w.shape[2])), padding)
+    for p, q, (rows, columns) in patches(out, g, w.shape[:2], stride, padding):
+        out[:, rows, columns] += np.einsum("no,ijco->nijc", g[:, p, q], w)
+    return out[:, padding : padding + size[0], padding : padding + size[1]]
+
+
+def reference_weight_gradient(x, g, kernel, stride, padding):
+    out = np.zeros((*kernel, x.shape[3], g.shape[3]))
+    x = padded(x, padding)
+    for p, q, (rows, columns) in patches(x, g, kernel, stride, padding):
+        out += np.einsum("nijc,no->ijco", x[:, rows, columns], g[:, p, q])
+    return out
+
+
+def turned(array, axes):
+    return np.flip(array, axes)
+
+
+# What learners really do: (kind, what to say, what that gives)
+INPUT_MISTAKES = [
+    ("flip", "the weights are not turned", lambda g, w, *at: reference_input_gradient(g, turned(w, (0, 1)), *at)),
+    ("flip", "only the columns are turned", lambda g, w, *at: reference_input_gradient(g, turned(w, 0), *at)),
+    ("flip", "only the rows are turned", lambda g, w, *at: reference_input_gradient(g, turned(w, 1), *at)),
+    ("channels", "the weights' input and output channels are not exchanged, or only by a reshape", lambda g, w, *at:
+     reference_input_gradient(g, w.reshape(*w.shape[:2], w.shape[3], w.shape[2]).transpose(0, 1, 3, 2), *at)),
+    ("channels", "the channels are in reverse order: turn rows and columns only", lambda g, w, *at:
+     reference_input_gradient(turned(g, 3), w, *at)),
+]  # fmt: skip
+WEIGHT_MISTAKES = [
+    ("flip", "the cotangent is turned, but nothing is to be turned here", lambda x, g, *at:
+     reference_weight_gradient(x, turned(g, (1, 2)), *at)),
+    ("images mixed", "each image meets the cotangent of another", lambda x, g, *at:
+     reference_weight_gradient(turned(x, 0), g, *at)),
+]  # fmt: skip
+
+
+def diagnose(function, reference, mistakes, arguments):
+    """Raise Wrong where the result is what a well-known mistake gives."""
+    try:
+        made = np.asarray(function(*arguments))
+    except ValueError:
+        return  # which check_function will meet again
+    wanted = reference(*arguments)
+    for kind, message, mistaken in mistakes:
+        guess = mistaken(*arguments)
+        if guess.shape == made.shape and np.allclose(guess, made) and not np.allclose(guess, wanted):
+            raise Wrong(kind, f"{function.__name__}: {message}.")
+
+
+class Counted:
+    """A function that knows how often it was called."""
+
+    def __init__(self, function):
+        self.function, self.calls = function, 0
+
+    def __call__(self, *arguments):
+        self.calls += 1
+        return self.function(*arguments)
+
+
+def check(exercise):
+    rng = np.random.default_rng(0)
+    spreads, inputs, weights = {}, {}, {}
+    for label, (x_shape, w_shape, stride, padding) in CASES.items():
+        x, w = rng.standard_normal(x_shape), rng.standard_normal(w_shape)
+        ho, wo = ((size + 2 * padding - k) // stride + 1 for size, k in zip(x_shape[1:3], w_shape))
+        g = rng.standard_normal((len(x), ho, wo, w_shape[3]))
+        spreads[f"stride {stride}, {ho}×{wo}"] = g, stride
+        inputs[label] = g, w, x_shape[1:3], stride, padding
+        weights[label] = x, g, w_shape[:2], stride, padding
+
+    for arguments in spreads.values():
+        g, stride = arguments
+        repeated = lambda g, s: g.repeat(s, 1).repeat(s, 2)[:, : s * g.shape[1] - s + 1, : s * g.shape[2] - s + 1]  # noqa: E731
+        mistakes = [("repeated", "between the rows and columns stand copies of them, where zeros are wanted", repeated)]
+        diagnose(exercise.spread, reference_spread, mistakes if stride > 1 else [], arguments)
+    check_function(exercise.spread, reference_spread, spreads, 1e-12, {"shape": SHAPE["spread"]})
+
+    for function, reference, mistakes, cases in (
+        (exercise.input_gradient, reference_input_gradient, INPUT_MISTAKES, inputs),
+        (exercise.weight_gradient, reference_weight_gradient, WEIGHT_MISTAKES, weights),
+    ):
+        name = function.__name__
+        for arguments in cases.values():
+            diagnose(function, reference, mistakes, arguments)
+        because = {"shape": SHAPE[name], "odd sizes": ODD[name]}
+        exercise.correlate = counted = Counted(exercise.correlate)
+        first = dict([next(iter(cases.items()))])
+        check_function(function, reference, first, 1e-12, because)  # before another case fails with an error
+        check_function(function, reference, cases, 1e-12, because)
+        if not counted.calls:
+            raise Wrong("another way", f"{name} is right, but not by a convolution: use `correlate`.")

@@ -1,0 +1,104 @@
+"""Is it the derivative of PReLU, and is it so by rights or by luck? See lessons/kernel_check.py."""
+
+import numpy as np
+
+from lessons.checking import Wrong, compare
+from lessons.kernel_check import Launch, all_written, code_of, run_kernels
+
+THREADS = 32
+TOLERANCE = 1e-5  # float32
+ROWS_AND_CHANNELS = [(15, 7), (22, 3), (75, 5), (7, 4), (1, 1)]
+
+
+def check(exercise):
+    cases = {f"{rows} rows of {channels}": case(rows, channels) for rows, channels in ROWS_AND_CHANNELS}
+    launches = {}
+    for label, (g, x, a) in cases.items():
+        rows, channels = x.shape
+        nothing = np.full(x.size, np.nan, np.float32)
+        launches[f"prelu_backward, {label}"] = Launch(
+            "prelu_backward", -(-x.size // 8), 8, g.ravel(), x.ravel(), a, nothing, x.size, channels
+        )
+        launches[f"slope_gradient, {label}"] = Launch(
+            "slope_gradient", channels, THREADS, g, x, np.full(channels, np.nan, np.float32), rows, channels
+        )
+    made = run_kernels(exercise, launches)
+    for label, (g, x, a) in cases.items():
+        check_dx(f"dx of {label}", made[f"prelu_backward, {label}"]["dx"].reshape(x.shape), g, x, a)
+    for label, (g, x, _) in cases.items():
+        check_da(f"da of {label}", made[f"slope_gradient, {label}"]["da"], g, x)
+    if "__syncthreads" not in code_of(exercise):
+        raise Wrong("one thread", "the sums are right, but the threads of a block are to share the work: as a tree.")
+    if "atomic" in code_of(exercise):
+        raise Wrong("atomics", "right, but atomics add in an order that changes from run to run. A tree needs none.")
+
+
+def case(rows, channels):
+    """g, x and a, all different. x has zeros of both signs."""
+    rng = np.random.default_rng(rows)
+    g, x = rng.standard_normal((2, rows, channels), np.float32)
+    x.flat[2::9], x.flat[5::9] = 0, -0.0
+    return g, x, rng.uniform(-0.5, 0.9, channels).astype(np.float32)
+
+
+def check_dx(what, made, g, x, a):
+    """By the definition: y is linear in x on either side of 0, so its slope there is y of one step from 0."""
+    slopes = np.where(x > 0, np.float32(1), a)
+    others = {
+        "branch": [
+            (np.where(x > 0, a, np.float32(1)) * g, "the two sides of 0 are exchanged."),
+            (np.where(x < 0, np.float32(1), a) * g, "the two sides of 0 are exchanged."),
+        ],
+        "at zero": (np.where(x >= 0, np.float32(1), a) * g, "where x is 0 it counts as not positive."),
+        "channels": (np.where(x > 0, np.float32(1), a[0]) * g, "all have the slope a[0]. Which is element i's?"),
+        "cotangent": (np.where(x > 0, x, a * x), "that is y. A vjp multiplies g by the derivative of y in x."),
+        "no cotangent": (slopes, "that is the derivative of y in x. A vjp multiplies g by it."),
+        "half a cotangent": (np.where(x > 0, np.float32(1), a * g), "g is missing where x is positive."),
+        "x for g": (np.where(x > 0, g, a * x), "where x is not positive, it is the slope times g, not times x."),
+    }
+    diagnose(what, made, slopes * g, others)
+
+
+def check_da(what, made, g, x):
+    """By the definition: a central difference of the loss in a is exact, since the loss is linear in a."""
+
+    def loss(a):
+        x64 = x.astype(float)
+        return (g * np.where(x > 0, x64, a * x64)).sum(axis=0)
+
+    wanted = ((loss(1.0) - loss(-1.0)) / 2).astype(np.float32)
+    parts = np.where(x > 0, 0, g * x)
+    left_out = "some rows are left out of the sum:"
+    others = {
+        "branch": [(np.where(x > 0, g * x, 0).sum(0), "it sums up where x is positive: there y has no a in it.")],
+        "every row": [((g * x).sum(0), "it sums up all rows. Where x is positive, y has no a in it.")],
+        "factor x": [(np.where(x > 0, 0, g).sum(0), "the derivative of a x in a is x: g is to be multiplied by it.")],
+        "no cotangent": [(np.where(x > 0, 0, x).sum(0), "that is without g. A vjp multiplies g by the derivative.")],
+        "rows": [
+            (parts[:THREADS].sum(0), f"{left_out} there may be more rows than threads."),
+            (parts[: len(x) // THREADS * THREADS].sum(0), f"{left_out} the last few, fewer than threads."),
+            (parts[np.arange(len(x)) % 2 == 0].sum(0), f"{left_out} the last step of the tree is missing."),
+            (parts[np.arange(len(x)) % THREADS < THREADS // 2].sum(0), f"{left_out} the tree begins too low."),
+            (parts[::THREADS].sum(0), f"{left_out} only those of thread 0 are in it."),
+        ],
+    }  # fmt: skip
+    diagnose(what, made, wanted, others)
+
+
+def diagnose(what, made, wanted, others):
+    """compare, but for the mistakes whose results are known: kind -> (what it gives, what to say), or several."""
+    all_written(what, made)
+    try:
+        compare(what, made, wanted, TOLERANCE)
+    except Wrong as wrong:
+        for kind, found in others.items():
+            for other, message in found if isinstance(found, list) else [found]:
+                if np.allclose(made, other, rtol=0, atol=TOLERANCE) and not np.allclose(
+                    other, wanted, rtol=0, atol=1e-3
+                ):
+                    raise Wrong(kind, f"{what}: {message}") from None
+        raise wrong from None
+
+
+def near(a, b, tolerance):
+    return np.allclose(a, b, rtol=0, atol=tolerance)

@@ -1,0 +1,91 @@
+"""Is it the convolution of the engine, in every checked build? See lessons/kernel_check.py."""
+
+import re
+
+import numpy as np
+
+from lessons.checking import Wrong, compare
+from lessons.kernel_check import Launch, all_written, code_of, run_kernels
+
+TILE = 8
+TOLERANCE = 1e-5  # float32
+SHAPES = [(1, 8, 8, 1, 1), (1, 8, 16, 3, 2), (2, 9, 11, 2, 3), (1, 3, 5, 4, 2)]  # n, height, width, cin, cout
+BECAUSE = {
+    "border": "Beyond the image x is 0: a halo reaches over the edge.",
+    "shift": "The halo begins one pixel above and to the left of the tile.",
+}
+
+
+def check(exercise):
+    cases = {f"{n} of {height}×{width}, {cin} → {cout} channels": case(n, height, width, cin, cout)
+             for n, height, width, cin, cout in SHAPES}  # fmt: skip
+    made = run_kernels(exercise, {label: launch(*each) for label, each in cases.items()})
+    for label, (x, w) in cases.items():
+        check_y(f"y of {label}", made[label]["y"], x, w)
+    code = code_of(exercise)
+    if not re.search(r"\bhalo\s*\[", code.partition("halo, [")[2]) or "__syncthreads" not in code:
+        raise Wrong("no shared memory", "right, but each thread loads all that it needs: that is step 1.")
+    if len(re.findall(r"\bx\s*\[", code)) > 1:
+        raise Wrong("no shared memory", "right, but x is read in more than one place: once in shared memory, use that.")
+
+
+def launch(x, w):
+    n, height, width, cin = x.shape
+    cout = w.shape[3]
+    grid = (n * -(-height // TILE) * -(-width // TILE), cout)
+    y = np.full((n, height, width, cout), np.nan, np.float32)
+    return Launch("conv3x3", grid, TILE * TILE, x, w, y, n, height, width, cin, cout)
+
+
+def case(n, height, width, cin, cout):
+    rng = np.random.default_rng(height * width)
+    x = rng.standard_normal((n, height, width, cin), np.float32)
+    return x, rng.standard_normal((3, 3, cin, cout), np.float32)
+
+
+def convolution(x, w, before=1):
+    """By the definition, tap by tap. `before`: rows and columns of zeros above and to the left."""
+    padded = np.pad(x, ((0, 0), (before, 2 - before), (before, 2 - before), (0, 0))).astype(float)
+    height, width = x.shape[1:3]
+    taps = [padded[:, i : i + height, j : j + width] @ w[i, j] for i in range(3) for j in range(3)]
+    return sum(taps).astype(np.float32)
+
+
+def check_y(what, made, x, w):
+    all_written(what, made)
+    wanted = convolution(x, w)
+    cin, cout = w.shape[2:]
+    last = np.zeros_like(x)
+    last[..., -1] = x[..., -1]
+    others = {
+        "flipped": (
+            convolution(x, w[::-1, ::-1]),
+            "the taps are turned round: pixel p meets p + i - 1 at tap i, and p - i + 1 in the input gradient.",
+        ),
+        "transposed taps": (convolution(x, w.transpose(1, 0, 2, 3)), "rows and columns of the taps are exchanged."),
+        "weights": (
+            convolution(x, w.reshape(3, 3, cout, cin).transpose(0, 1, 3, 2)),
+            "w is (3, 3, cin, cout): the number after w[i, j, c, o] is that of the next output channel.",
+        ),
+        "one channel": (convolution(last, w), "only the last input channel is in the sum. Where does it begin?"),
+        "one tap": (
+            convolution(x, np.pad(w[1:2, 1:2], ((1, 1), (1, 1), (0, 0), (0, 0)))),
+            "only the middle tap is in it.",
+        ),
+        "one image": (convolution(np.broadcast_to(x[:1], x.shape), w), "every image has the first one's result."),
+        "shift": (
+            convolution(x, w, before=0),
+            f"it is of the pixel below and to the right. {BECAUSE['shift']}",
+        ),
+    }
+    try:
+        compare(what, made, wanted, TOLERANCE, BECAUSE)
+    except Wrong as wrong:
+        for kind, (other, message) in others.items():
+            if near(made, other, TOLERANCE * 10) and not near(other, wanted, 1e-2):
+                raise Wrong(kind, f"{what}: {message}") from None
+        raise wrong from None
+
+
+def near(a, b, tolerance):
+    return np.allclose(a, b, rtol=0, atol=tolerance)

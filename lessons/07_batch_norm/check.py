@@ -1,0 +1,170 @@
+"""Is it batch norm's backward? What the engine makes of (x - μ)/s in single steps is the reference."""
+
+import itertools
+
+import numpy as np
+
+from lessons.checking import Wrong, check_function, compare_gradients, copies, is_close
+from minisrgan.autodiff import Tensor, grad
+
+AXES = (0, 1, 2)
+
+
+def reference(g, x, gamma, running_mean, running_var, eps, training):
+    """∂x, ∂γ, ∂β by walking back through means, squares and a quotient."""
+    x, gamma, beta = (Tensor(each, requires_grad=True) for each in (x, gamma, np.zeros_like(gamma)))
+    if training:
+        mean = x.mean(AXES)
+        var = ((x - mean) ** 2).mean(AXES)
+    else:
+        mean, var = Tensor(running_mean), Tensor(running_var)
+    y = (x - mean) / (var + eps) ** 0.5 * gamma + beta
+    return tuple(each.data for each in grad(y, [x, gamma, beta], Tensor(g)))
+
+
+def slip(g, x, gamma, running_mean, running_var, eps, training, **slips):
+    """What comes out with one of the usual slips; with none, ∂x and ∂γ by the formula."""
+    axes = slips.get("axes", AXES)
+    means = slips.get("means", axes)
+    own = slips.get("own", training)
+    terms = slips.get("terms", "μs" if training else "")
+    mean, var = (x.mean(axes, keepdims=True), x.var(axes, keepdims=True)) if own else (running_mean, running_var)
+    if slips.get("unbiased") and own:
+        count = x.size / var.size
+        var = var * count / max(count - 1, 1)
+    s = np.sqrt(var + (0 if slips.get("no_eps") else eps))
+    if slips.get("eps_outside"):
+        s = np.sqrt(var) + eps
+    if slips.get("no_root"):
+        s = var + eps
+    x_hat = (x - mean) / s
+    h = g * gamma ** slips.get("gammas", 1)
+    summary = np.sum if slips.get("sums") else np.mean
+    dx = h / (s * s if slips.get("twice") else s)
+    rest = np.zeros_like(h)
+    if "μ" in terms:
+        rest = rest + summary(h, axis=means, keepdims=True)
+    if "s" in terms:
+        along = {"raw": x, "centred": x - mean}.get(slips.get("along"), x_hat)
+        rest = rest + slips.get("sign", 1) * along * summary(h * along, axis=means, keepdims=True)
+    return dx - rest / (s * s if slips.get("twice") else s), (g * x_hat).sum(AXES)
+
+
+TRAINING = [
+    ("mean held constant", {"terms": "s"}, "the term through μ is missing. μ depends on every x too: by 1/M on each."),
+    ("variance held constant", {"terms": "μ"},
+     "the term through s is missing. The deviation depends on every x too: ∂s/∂x_k = x̂_k/M. "
+     "(If you wrote one: mean(h·x̂) is not mean(h)·mean(x̂), which is 0.)"),
+    ("statistics held constant", {"terms": ""},
+     "μ and s are taken for constants, which they are only after training. Both depend on every x of the batch."),
+    ("running statistics in the gradient", {"own": False},
+     "the running averages are used. In training, forward used this batch's own mean and variance."),
+    ("running statistics in the gradient", {"own": False, "terms": ""},
+     "this is the derivative after training. In training, forward used this batch's own mean and variance, and they "
+     "depend on x."),
+    ("N - 1", {"unbiased": True},
+     "the variance is divided by M - 1. Forward divides by M; only the running average has that correction."),
+    ("sum for mean", {"sums": True},
+     "the two terms that are subtracted are sums over the channel; they should be means, 1/M of that."),
+    ("sign", {"sign": -1}, "the term with x̂ has the wrong sign: both terms are subtracted."),
+    ("not normalised", {"along": "raw"}, "the third term has x where x̂ belongs."),
+    ("not normalised", {"along": "centred"}, "the third term has x - μ where x̂ belongs: it is to be divided by s."),
+]  # fmt: skip
+AFTER = [
+    ("batch statistics after training", {"own": True}, "after training, forward used the running averages, not the "
+     "mean and variance of this x."),
+    ("batch statistics after training", {"own": True, "terms": "μs"}, "this is training's derivative. After training "
+     "forward used the running averages, which do not depend on x: one term is left."),
+    ("constants differentiated", {"terms": "μs"}, "the running averages are right, but they do not depend on x, so the "
+     "terms through μ and s do not belong here."),
+]  # fmt: skip
+BOTH = [
+    ("gamma missing", {"gammas": 0}, "γ is missing: what arrives at x̂ is h = γ·g."),
+    ("gamma twice", {"gammas": 2}, "γ is in it twice: h = γ·g has it already."),
+    ("epsilon", {"no_eps": True}, "ε is missing: s = √(v + ε), as in forward."),
+    ("epsilon", {"eps_outside": True}, "ε belongs under the root: s = √(v + ε)."),
+    ("no root", {"no_root": True}, "it divides by the variance. s is its root, √(v + ε)."),
+    ("no root", {"twice": True}, "it divides by s², where s is enough."),
+]  # fmt: skip
+for wrong in (axes for n in range(1, 5) for axes in itertools.combinations(range(4), n) if axes != AXES):
+    text = (
+        f"over axes {', '.join(map(str, wrong))}. A channel is all images, rows and columns together: axes 0, 1 and 2."
+    )
+    TRAINING.append(("wrong axes", {"axes": wrong}, f"the statistics are {text}"))
+    TRAINING.append(("wrong axes", {"means": wrong}, f"the means in the last two terms are {text}"))
+
+
+def check(exercise):
+    function = exercise.batch_norm_backward
+    because = {
+        "shape": "∂γ and ∂β are sums over axes 0, 1 and 2: one number for each channel.",
+        "constant factor": "∂γ and ∂β are sums over all M values, not means.",
+        "swapped": "The order is ∂x, ∂γ, ∂β.",
+    }
+    for label, arguments in cases().items():
+        given = copies(arguments)
+        made = function(*given)
+        for name, before, after in zip(["g", "x", "gamma", "running_mean", "running_var"], arguments, given):
+            if not np.array_equal(before, after):
+                raise Wrong("input changed", f"it changes {name} ({label}): make a new array, as `*=` does not.")
+        if isinstance(made, tuple | list) and len(made) == 3:
+            find_slip(label, made[0], made[1], arguments)
+            names = [f"{name} ({label})" for name in ("∂x", "∂γ", "∂β")]
+            compare_gradients(dict(zip(names, made)), dict(zip(names, reference(*arguments))), 1e-8, because)
+    check_function(function, reference, cases(), tolerance=1e-8, because=because)
+
+
+def find_slip(label, dx, dgamma, arguments):
+    """Raise Wrong for a ∂x or ∂γ that one of the slips makes."""
+    if dx is None or dgamma is None:
+        return
+    right = reference(*arguments)
+    for name, made, i in [("∂x", dx, 0), ("∂γ", dgamma, 1)]:
+        if is_close(made, right[i], 1e-8):
+            continue
+        for kind, slips, message in [*(TRAINING if arguments[-1] else AFTER), *BOTH]:
+            wrong = slip(*arguments, **slips)[i]
+            if is_close(made, wrong, 1e-8) and not is_close(wrong, right[i], 1e-6):
+                raise Wrong(kind, f"{name} ({label}): {message}")
+    if arguments[-1] and np.shape(dx) == right[0].shape and not is_close(dx, right[0], 1e-8):
+        find_part(label, dx, right[0], arguments[1])
+    if is_close(dgamma, (arguments[0] * arguments[1]).sum(AXES), 1e-8):
+        raise Wrong("not normalised", f"∂γ ({label}): it is Σ g·x̂, and this is Σ g·x.")
+
+
+def find_part(label, dx, right, x):
+    """Raise Wrong for a ∂x of training that has a part which it cannot have."""
+    if np.abs(dx.sum(AXES)).max() > 1e-8 * np.abs(dx).sum():
+        raise Wrong(
+            "part along 1",
+            f"∂x ({label}) sums to {dx.sum(AXES)[0]:.4g} in channel 0, and it should to 0, since shifting x changes "
+            "nothing: look at the first two terms.",
+        )
+    centred = x - x.mean(AXES)
+    along, wanted = ((each * centred).sum(AXES) for each in (dx, right))
+    if not is_close(along, wanted, 1e-6):
+        raise Wrong(
+            "part along x̂",
+            f"∂x ({label}) sums to 0 in each channel, as it should, but its part along x̂ is wrong. Stretching x about "
+            "its mean changes nothing (but for ε), so almost all of that part must be taken away: look at the term "
+            "through s.",
+        )
+
+
+def cases():
+    """Training and after it; many images, one, and one that is all but constant, where ε matters."""
+    rng = np.random.default_rng(70)
+
+    def case(shape, training, eps=0.3):
+        c = shape[-1]
+        x = rng.normal(rng.normal(size=c), rng.uniform(0.5, 2, c), shape)
+        gamma, running_mean = rng.normal(size=(2, c))
+        return rng.normal(size=shape), x, gamma, running_mean, rng.uniform(0.5, 2, c), eps, training
+
+    return {
+        "training": case((3, 4, 5, 2), True),
+        "training, one image": case((1, 6, 3, 4), True),
+        "training, odd sizes": case((2, 5, 7, 3), True, 1e-5),
+        "after training": case((3, 4, 5, 2), False),
+        "after training, one image": case((1, 3, 5, 3), False, 1e-5),
+    }
