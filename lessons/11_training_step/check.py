@@ -1,0 +1,308 @@
+"""Two steps of the learner's, with a G and a D that take notes, beside two of the library's Trainer."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from lessons.checking import Wrong, compare
+from minisrgan.autodiff import Tensor, grad
+from minisrgan.errors import GraphError
+from minisrgan.losses import DiscriminatorLoss, MinimaxLoss, NonSaturatingLoss, PixelMSE
+from minisrgan.models.discriminator import Discriminator, DiscriminatorConfig
+from minisrgan.models.generator import Generator, GeneratorConfig
+from minisrgan.nn import held
+from minisrgan.optim import Adam
+from minisrgan.training.config import PRESETS, Stage
+from minisrgan.training.trainer import Trainer
+
+WEIGHT, RATE, STEPS = 0.3, 2e-3, 2
+TOLERANCE = 1e-9  # all is in float64
+CONFIG = replace(
+    PRESETS["tiny"],
+    generator=GeneratorConfig(channels=4, blocks=1, edge_kernel=3),
+    discriminator=DiscriminatorConfig(channels=2, dense=6, crop=12),
+    gan=Stage(STEPS, RATE),
+    content="pixel",
+    ema=0.0,
+).with_weights(content=1.0, pixel=0.0, adversarial=WEIGHT)
+
+
+def check(exercise):
+    rng = np.random.default_rng(11)
+    crops = [(Tensor(rng.random((3, 3, 3, 3))), Tensor(rng.uniform(-1, 1, (3, 12, 12, 3)))) for _ in range(STEPS)]
+    library, learner = Library(), Learner()
+    for step, (lr, hr) in enumerate(crops, 1):
+        library.step(lr, hr)
+        returned = learner.step(exercise, lr, hr, step)
+        check_gradients(learner, library, step)
+        for name in ("D", "G"):
+            check_state(name, learner.networks[name], library.networks[name], step)
+        wanted = (library.trainer.measured["loss_d"], library.trainer.measured["loss_g"])
+        compare("training_step(…)", returned, wanted, TOLERANCE)
+
+
+# ---- The library's step --------------------------------------------------------------------------------
+
+
+class Library:
+    """The Trainer, on given crops. Of each step it keeps the gradients, and those that known mistakes would give."""
+
+    def __init__(self):
+        self.trainer = Trainer(CONFIG, photos=None, device="numpy")
+        self.networks = {"G": self.trainer.generator, "D": self.trainer.discriminator}
+        for network in self.networks.values():
+            network.to(dtype="float64")
+        self.trainer.start_stage("gan")
+        self.gradients, self.leaks = [], []  # of each step
+
+    def step(self, lr, hr):
+        trainer = self.trainer
+        old_d = copy(trainer.discriminator)
+        self.gradients.append({})
+
+        def sample_hr():
+            trainer.measured = {}
+            return hr
+
+        def noting(name, adam):
+            def step(gradients, rate):
+                self.gradients[-1][name] = flat(gradients)
+                self.note_mistakes(name, lr, hr, old_d)
+                Adam.step(adam, gradients, rate)
+
+            return step
+
+        trainer.sample_hr, trainer.downsample = sample_hr, lambda: lr
+        trainer.adam_d.step, trainer.adam_g.step = noting("D", trainer.adam_d), noting("G", trainer.adam_g)
+        trainer.gan_step()
+
+    def note_mistakes(self, name, lr, hr, old_d):
+        """At the moment of a player's move: its gradients of losses that are not quite its own; in G's, ∂L_G/∂θ_D."""
+        g, d = self.networks.values()
+
+        def of(loss, module=g):
+            with held(d), held(g):
+                return flat(grad(loss(g(lr)), module.parameters()))
+
+        def adversarial(sr):
+            return NonSaturatingLoss(d(sr))
+
+        if name == "D":
+            exchanged = of(lambda sr: DiscriminatorLoss(d(sr), d(hr)), d)
+            self.mistakes = {"labels exchanged": (exchanged, "D learns to take SR for real, and HR for made")}
+            return
+        self.leaks.append(WEIGHT * of(adversarial, d))
+        pixel, fooling, saturating = of(lambda sr: PixelMSE(sr, hr)), of(adversarial), of(lambda sr: MinimaxLoss(d(sr)))
+        new_d = copy(d)
+        d.load_state(old_d)
+        stale = of(adversarial)
+        d.load_state(new_d)
+        self.mistakes |= {
+            "stale D": (pixel + WEIGHT * stale, "G learned from D as it was before its move"),
+            "adversarial term missing": (pixel, "G's gradient is that of the pixels alone"),
+            "pixel term missing": (WEIGHT * fooling, "G's gradient is that of the adversarial loss alone"),
+            "weight missing": (pixel + fooling, "the adversarial loss comes without its weight"),
+            "adversarial sign": (
+                pixel - WEIGHT * fooling,
+                "the adversarial loss is subtracted: its minus is inside it",
+            ),
+            "minimax": (pixel + WEIGHT * saturating, "G minimises E[ln(1 - D(SR))], where -E[ln D(SR)] is asked for"),
+        }
+
+
+# ---- The learner's -------------------------------------------------------------------------------------
+
+
+class Learner:
+    """G, D and two Adams that start as the library's do, and write down what is done with them."""
+
+    def __init__(self):
+        start = Library()
+        self.notes = []  # ("G",), ("D", "HR" or "SR", with a graph?), ("step", "D" or "G")
+        g = NotingGenerator(CONFIG.generator, np.random.default_rng(0)).to(dtype="float64")
+        d = NotingDiscriminator(CONFIG.discriminator, np.random.default_rng(0)).to(dtype="float64")
+        self.networks = {"G": g, "D": d}
+        for name, network in self.networks.items():
+            network.load_state(start.networks[name].state())
+            network.learner = self
+        self.adams = {name: NotingAdam(name, network, self) for name, network in self.networks.items()}
+
+    def step(self, exercise, lr, hr, number):
+        self.notes, self.gradients, self.lr, self.hr = [], {}, lr, hr
+        self.after_d = None
+        images = lr.data.copy(), hr.data.copy()
+        g, d = self.networks["G"], self.networks["D"]
+        try:
+            returned = exercise.training_step(g, d, self.adams["G"], self.adams["D"], lr, hr, WEIGHT, RATE)
+        except GraphError as error:
+            if self.undetached():
+                raise Wrong("graph not detached", UNDETACHED + f" Here it ended in: {error}") from None
+            raise
+        except (AttributeError, TypeError) as error:
+            if self.without_gradient:
+                raise Wrong("gradient missing", self.without_gradient) from None
+            raise error
+        if not (np.array_equal(images[0], lr.data) and np.array_equal(images[1], hr.data)):
+            raise Wrong("input changed", "training_step changes the images that it is given.")
+        self.check_notes()
+        return returned
+
+    without_gradient = ""
+
+    def undetached(self):
+        """Whether D, before its move, saw SR with its graph, and not without."""
+        before = self.notes[: self.notes.index(("step", "D"))] if ("step", "D") in self.notes else self.notes
+        return ("D", "SR", True) in before and ("D", "SR", False) not in before
+
+    def check_notes(self):
+        notes = self.notes
+        made, steps = notes.count(("G",)), [note[1] for note in notes if note[0] == "step"]
+        if made != 1:
+            raise Wrong(
+                "SR not once",
+                f"G was called {made} times in a step: once is enough, D sees SR without its graph, G's loss with it.",
+            )
+        if self.undetached():
+            raise Wrong("graph not detached", UNDETACHED)
+        if any(note[:2] == ("D", "another image") for note in notes):
+            raise Wrong(
+                "other images",
+                "D saw something that is neither HR nor SR. (In one batch, batch norm would tie the two together: show "
+                "them one after the other.)",
+            )
+        if ("D", "HR", False) not in notes:
+            raise Wrong("D without HR", "D was never shown HR.")
+        if steps == ["G", "D"]:
+            raise Wrong("order", "G moved before D: in a step D moves first, and G answers the D that has just moved.")
+        if steps.count("D") > 1 or steps.count("G") > 1:
+            raise Wrong(
+                "moved twice",
+                f"the moves of a step were {', '.join(steps)}, where D, G is wanted. In G's move D's parameters stay "
+                "as they are, and the other way round.",
+            )
+        for name in ("D", "G"):
+            if name not in steps:
+                raise Wrong("no move", f"adam_{name.lower()}.step was not called: {name} did not move.")
+        after = notes[notes.index(("step", "D")) :]
+        if ("D", "SR", True) not in after and ("D", "SR", False) in after:
+            raise Wrong(
+                "adversarial term missing",
+                "in G's move D was shown SR without its graph, so that what D says of it does not reach G.",
+            )
+        if not any(note[:2] == ("D", "SR") for note in after):
+            raise Wrong(
+                "stale D",
+                "after its move D was not asked about SR again, so G learned from D as it was before: compute L_G "
+                "after D's update.",
+            )
+        check_untouched(self.networks["D"], self.after_d)
+
+
+UNDETACHED = (
+    "D's loss was computed from SR with its graph. backward then walks on through G: it leaves there what would make "
+    "G's images easier to tell, and releases the graph that G's own move needs. In D's move SR is data: sr.detach()."
+)
+
+
+def check_untouched(discriminator, before):
+    """D is, after G's move, what it was after its own."""
+    for name, array in discriminator.arrays().items():
+        if not np.array_equal(array, before[name]):
+            if "running" in name:
+                raise Wrong(
+                    "D not held",
+                    f"G's move changed D's {name}: batch norm counted SR once more. With `held(discriminator)` its "
+                    "forward leaves no trace.",
+                )
+            raise Wrong("D moved", f"G's move changed D's {name}: in it D's parameters stay as they are.")
+
+
+class NotingGenerator(Generator):
+    def forward(self, lr):
+        self.learner.notes.append(("G",))
+        self.learner.sr = sr = super().forward(lr)
+        return sr
+
+
+class NotingDiscriminator(Discriminator):
+    def forward(self, image):
+        learner = self.learner
+        known = {"HR": learner.hr.data, "SR": getattr(learner, "sr", learner.hr).data}
+        kind = next((name for name, array in known.items() if np.array_equal(array, image.data)), "another image")
+        learner.notes.append(("D", kind, image.requires_grad))
+        return super().forward(image)
+
+
+class NotingAdam(Adam):
+    def __init__(self, name, network, learner):
+        super().__init__(network.named_parameters())
+        self.name, self.learner = name, learner
+
+    def step(self, gradients, rate):
+        gradients = list(gradients)
+        if any(each is None for each in gradients):
+            self.learner.without_gradient = (
+                f"adam_{self.name.lower()}.step got no gradient for some of {self.name}'s parameters: their .grad is "
+                "None. Was it cleared after backward, or did the loss not depend on them?"
+            )
+        super().step(gradients, rate)
+        self.learner.notes.append(("step", self.name))
+        self.learner.gradients[self.name] = flat(gradients)
+        if rate != RATE:
+            raise Wrong("rate", f"adam_{self.name.lower()}.step was given the rate {rate}, not {RATE}.")
+        if self.name == "D":
+            self.learner.after_d = copy(self.learner.networks["D"])
+
+
+# ---- Beside each other ---------------------------------------------------------------------------------
+
+
+def check_gradients(learner, library, step):
+    """What each optimiser got, beside what the library's got; with a name for what is a known mistake."""
+    for name in ("D", "G"):
+        made, wanted = learner.gradients[name], library.gradients[-1][name]
+        if close(made, wanted):
+            continue
+        for left, what in left_over(name, library):
+            if close(made, wanted + left):
+                text = (
+                    f"in step {step} {name}'s gradient has {what} added to it: backward adds to what is in .grad, so "
+                )
+                raise Wrong("left-over gradient", text + "clear it before every walk.")
+        for kind, (mistaken, sentence) in library.mistakes.items():
+            if close(made, mistaken):
+                raise Wrong(kind, f"in step {step} {sentence}.")
+        compare(f"the gradient that adam_{name.lower()} got in step {step}", made, wanted, TOLERANCE)
+
+
+def left_over(name, library):
+    """(array, what it is) of what may be left in .grad from the step before."""
+    if len(library.gradients) > 1:
+        before = library.gradients[-2][name]
+        yield before, "that of the step before"
+        if name == "D":
+            yield library.leaks[-2], "∂L_G/∂θ_D, which G's move left there in the step before,"
+            yield before + library.leaks[-2], "that of the step before, and ∂L_G/∂θ_D from G's move,"
+
+
+def check_state(name, made, wanted, step):
+    """Every parameter and running average, beside the library's, to a millionth of a step.
+
+    (A bias before batch norm has no gradient but rounding errors, which Adam makes visible: 1e-12.)
+    """
+    wanted = wanted.arrays()
+    for key, array in made.arrays().items():
+        if not np.allclose(array, wanted[key], rtol=0, atol=1e-6 * RATE):
+            compare(f"{name}'s {key} after {'one step' if step == 1 else f'{step} steps'}", array, wanted[key], 0)
+
+
+def copy(module):
+    return {name: array.copy() for name, array in module.arrays().items()}
+
+
+def flat(tensors):
+    return np.concatenate([each.data.ravel() for each in tensors])
+
+
+def close(made, wanted):
+    return made.shape == wanted.shape and np.allclose(made, wanted, rtol=0, atol=TOLERANCE * abs(wanted).max())

@@ -1,0 +1,145 @@
+"""R1 of a D that is a quadratic function, where all is known in closed form; then of one with convolutions."""
+
+from pathlib import Path
+
+import numpy as np
+
+from lessons.checking import Wrong, compare, compare_gradients
+from minisrgan.autodiff import MatMul, Tensor, grad
+from minisrgan.models.discriminator import Discriminator, DiscriminatorConfig
+from minisrgan.nn import Module, Parameter
+from minisrgan.regularisers import R1
+
+GAMMA, TOLERANCE = 3.7, 1e-9  # all is in float64
+SHAPE = (5, 3, 4, 2)  # images: n, h, w, c
+
+
+class Quadratic(Module):
+    """z = xᵀAx + bᵀx, whose slope is (A + Aᵀ)x + b."""
+
+    def __init__(self, rng, size):
+        self.A = Parameter(0.3 * rng.standard_normal((size, size)))
+        self.b = Parameter(rng.standard_normal((1, size)))
+
+    def forward(self, images):
+        x = images.reshape((images.shape[0], -1 if images.size == 0 else images.size // images.shape[0]))
+        return (MatMul(x, self.A) * x + x * self.b).sum(1)
+
+
+def check(exercise):
+    if "regularisers" in Path(exercise.__file__).read_text(encoding="utf-8"):
+        raise Wrong("not your own", "the library's R1 is what this is to be compared with: write your own.")
+    rng = np.random.default_rng(12)
+    check_quadratic(exercise, rng)
+    check_convolutions(exercise, rng)
+
+
+def check_quadratic(exercise, rng):
+    n, size = SHAPE[0], int(np.prod(SHAPE[1:]))
+    d = Quadratic(rng, size)
+    hr, sr = (Tensor(rng.standard_normal(SHAPE)) for _ in range(2))
+    x, (s, s_of_sr) = hr.data.reshape(n, size), (slopes(d, each) for each in (hr, sr))
+    wanted = penalty_of(s)
+    penalty = call(exercise.r1_penalty, d, hr, sr)
+    z = d(hr).data[:, None]
+    certainty = 1 / (1 + np.exp(-z)) / (1 + np.exp(z))
+    lengths = np.linalg.norm(s, axis=1)
+    known = {
+        "at SR": (penalty_of(s_of_sr), "it is the slope at SR: R1 is paid at the photos, hr."),
+        "at SR too": (
+            penalty_of(s) + penalty_of(s_of_sr),
+            "it has the slope at SR added: R1 is paid at the photos alone.",
+        ),
+        "gamma missing": (wanted / GAMMA, "it lacks gamma."),
+        "square of a sum": (
+            GAMMA / 2 * (s.sum(axis=1) ** 2).mean(),
+            "it has the square of a sum, where a length has the sum of squares.",
+        ),
+        "not the squares": (GAMMA / 2 * np.abs(s).sum(axis=1).mean(), "it has absolute values in place of squares."),
+        "norm not squared": (
+            GAMMA / 2 * lengths.mean(),
+            "it is of the lengths: they are to be squared, without a root.",
+        ),
+        "whole batch": (
+            GAMMA / 2 * np.linalg.norm(s),
+            "it is of one length for the whole batch: each photo has its own.",
+        ),
+        "summed over the batch": (n * wanted, "it is the sum over the photos, where the mean is wanted."),
+        "mean over the samples": (
+            wanted / size,
+            "it has the mean over an image's samples, where a length has their sum.",
+        ),
+        "logits averaged": (
+            wanted / n**2,
+            f"it is 1/{n}² of P: the mean of the logits has 1/n of each image's slope, their sum has the whole.",
+        ),
+        "gradient penalty": (
+            GAMMA / 2 * ((lengths - 1) ** 2).mean(),
+            "it draws the length to 1, as the gradient penalty does: R1 draws it to 0.",
+        ),
+        "probability": (penalty_of(s * certainty), "it is the slope of D's probability: take that of the logit."),
+    }
+    if isinstance(penalty, Tensor) and penalty.size == 1:
+        for kind, (value, sentence) in known.items():
+            if np.allclose(penalty.data, value, rtol=TOLERANCE, atol=0):
+                raise Wrong(kind, f"r1_penalty(…): {sentence}")
+    compare(
+        "r1_penalty(…)",
+        penalty,
+        Tensor(np.array(wanted)),
+        TOLERANCE,
+        {"constant factor": "P has the factor gamma / 2."},
+    )
+    if not penalty.requires_grad:
+        raise Wrong(
+            "not recorded",
+            "r1_penalty(…) has the right value, but no memory of D's parameters: the walk to the images was not "
+            "recorded, so it cannot be differentiated. grad has create_graph for that.",
+        )
+    wanted = {"A": Tensor(GAMMA / n * (s.T @ x + x.T @ s)), "b": Tensor(GAMMA * s.mean(axis=0, keepdims=True))}
+    compare_gradients(gradients(exercise, d, hr, sr), wanted, TOLERANCE)
+
+
+def check_convolutions(exercise, rng):
+    config = DiscriminatorConfig(channels=2, dense=5, crop=9, batch_norm=False)
+    d = Discriminator(config, rng).to(dtype="float64")
+    hr, sr = (Tensor(rng.uniform(-1, 1, (3, 9, 9, 3))) for _ in range(2))
+    penalty = R1(None, GAMMA).penalty(d, hr, sr, None, None)
+    compare("r1_penalty(…) of a D with convolutions", call(exercise.r1_penalty, d, hr, sr), penalty, TOLERANCE)
+    wanted = dict(zip(d.named_parameters(), grad(penalty, d.parameters())))
+    made = gradients(exercise, d, hr, sr)
+    compare_gradients(made, without_zeros(made, wanted), TOLERANCE)
+
+
+def penalty_of(slopes):
+    return GAMMA / 2 * (slopes**2).sum(axis=1).mean()
+
+
+def slopes(d, images):
+    x = images.data.reshape(len(images.data), -1)
+    return x @ (d.A.data + d.A.data.T) + d.b.data
+
+
+def call(function, d, hr, sr):
+    """What the function returns, if it leaves D and the images as they are."""
+    before = [array.copy() for array in (*d.arrays().values(), hr.data, sr.data)]
+    made = function(d, hr, sr, GAMMA)
+    for array, was in zip((*d.arrays().values(), hr.data, sr.data), before):
+        if not np.array_equal(array, was):
+            raise Wrong("input changed", f"{function.__name__} changes D or the images that it is given.")
+    return made
+
+
+def gradients(exercise, d, hr, sr):
+    """{name: what r1_gradients gives for it}."""
+    made, names = call(exercise.r1_gradients, d, hr, sr), list(d.named_parameters())
+    if not isinstance(made, list | tuple) or len(made) != len(names):
+        count = f"{len(made)} of them" if isinstance(made, list | tuple) else f"a {type(made).__name__}"
+        wanted = f"a list of {len(names)} Tensors is wanted, one for each of discriminator.parameters()"
+        raise Wrong("type", f"r1_gradients(…) gives {count}, where {wanted}.")
+    return dict(zip(names, made))
+
+
+def without_zeros(made, wanted):
+    """`wanted`, without what P does not depend on, where the learner has None for it as backward() leaves it."""
+    return {name: each for name, each in wanted.items() if made[name] is not None or each.data.any()}

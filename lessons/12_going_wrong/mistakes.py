@@ -1,0 +1,22 @@
+from lessons.exercises import Mistake
+
+MISTAKES = [
+    Mistake("not recorded", ", create_graph=True", ""),
+    Mistake("norm not squared", "(slopes**2).sum((1, 2, 3)).mean()", "((slopes**2).sum((1, 2, 3)) ** 0.5).mean()"),
+    Mistake("whole batch", "(slopes**2).sum((1, 2, 3)).mean()", "(slopes**2).sum() ** 0.5"),
+    Mistake("summed over the batch", "(slopes**2).sum((1, 2, 3)).mean()", "(slopes**2).sum()"),
+    Mistake("mean over the samples", "(slopes**2).sum((1, 2, 3)).mean()", "(slopes**2).mean()"),
+    Mistake("constant factor", "gamma / 2 *", "gamma *"),
+    Mistake("at SR", "Tensor(hr.data, requires_grad=True)", "Tensor(sr.data, requires_grad=True)"),
+    Mistake("logits averaged", "discriminator(x).sum()", "discriminator(x).mean()"),
+    Mistake(
+        "gradient penalty", "(slopes**2).sum((1, 2, 3)).mean()", "(((slopes**2).sum((1, 2, 3)) ** 0.5 - 1) ** 2).mean()"
+    ),
+    # the gradient of L_R1 in the photos, not in D
+    Mistake(
+        "type",
+        "grad(r1_penalty(discriminator, hr, sr, gamma), discriminator.parameters())",
+        "r1_penalty(discriminator, hr, sr, gamma)",
+    ),
+    Mistake("sign", "return grad(r1_penalty(", "return grad(-r1_penalty("),
+]

@@ -1,0 +1,25 @@
+"""R1, by double backward: D pays for the length of its slope at the photos.
+
+    P = γ/2 · E‖∇ₓz(x)‖²      z = D(x), the logit; E the mean over the n photos x; ‖ ‖² a sum over an image's samples
+
+`discriminator` maps images (n, h, w, c) to logits (n,), each from its own image alone. hr and sr are Tensors of images:
+both are at hand where D's loss is computed.
+"""
+
+from minisrgan.autodiff import Tensor, grad
+
+
+def r1_penalty(discriminator, hr, sr, gamma):
+    """P as a Tensor of a single number, which can be differentiated in D's parameters."""
+    # >>> Walk back from D's logits to the photos, and record the walk; then gamma/2 times the mean squared length
+    x = Tensor(hr.data, requires_grad=True)
+    (slopes,) = grad(discriminator(x).sum(), [x], create_graph=True)
+    return gamma / 2 * (slopes**2).sum((1, 2, 3)).mean()
+    # <<<
+
+
+def r1_gradients(discriminator, hr, sr, gamma):
+    """∂P/∂θ, a list of Tensors, one for each of discriminator.parameters()."""
+    # >>> Walk back through the penalty, and so through the first walk
+    return grad(r1_penalty(discriminator, hr, sr, gamma), discriminator.parameters())
+    # <<<
