@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minisrgan.arrays import PROBLEMS
-from minisrgan.errors import ConfigError, MinisrganError
+from minisrgan.errors import MinisrganError
 from minisrgan.models.discriminator import Discriminator
 from minisrgan.models.generator import Generator
 from minisrgan.tools import bench
@@ -82,7 +82,7 @@ def test_every_convolution_of_both_models_is_measured():
 
 
 def test_a_folder_as_the_file_is_refused_before_anything_is_measured(tmp_path):
-    with pytest.raises(ConfigError, match="is a folder"):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
         bench.bench("numpy", tmp_path, say=None)
 
 

@@ -59,6 +59,13 @@ def test_with_spectral_norm_g_finds_modes_that_it_did_not_begin_at():
     assert before <= 2 and after >= 5 and quality > 0.12
 
 
+def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_played(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("minisrgan.tools.modes.play_all", None)
+    (tmp_path / "folder.png").mkdir()
+    assert main(["modes", "--out", str(tmp_path / "folder.png")]) == 2
+    assert "this is a folder" in capsys.readouterr().err
+
+
 def test_the_command_says_the_table_and_writes_every_game_and_a_picture(tmp_path, capsys):
     assert main(["modes", "--steps", "2", "--out", str(tmp_path / "ring.png")]) == 0
     said = capsys.readouterr().out.splitlines()

@@ -94,7 +94,7 @@ def resumed_training(run, args):
 def upscale_command(args):
     from tqdm import tqdm
 
-    from ..imaging.files import FORMATS, read_photo, write_photo
+    from ..imaging.files import FORMATS, check_writable, read_photo, write_photo
     from ..imaging.resize import upsample
     from ..models.weights import DEFAULT, load_generator
     from ..upscale import upscale
@@ -111,6 +111,7 @@ def upscale_command(args):
         raise ConfigError(f"{out}: no photo format ends in {out.suffix!r}: use one of {', '.join(FORMATS)}")
     if out.exists() and out.samefile(photo):
         raise ConfigError(f"{out} is the photo itself: name another file with -o")
+    check_writable(out)
     sr = upscale(generator, rgb, device, progress=lambda tiles: tqdm(tiles, unit="tile", disable=len(tiles) < 2))
     write_photo(out, sr, None if alpha is None else upsample(alpha, scale))
     print(f"{out}: {rgb.shape[1]}×{rgb.shape[0]} to {sr.shape[1]}×{sr.shape[0]}")

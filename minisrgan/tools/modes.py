@@ -22,7 +22,7 @@ from matplotlib.patches import Circle
 from tqdm import tqdm
 
 from ..autodiff import Tensor, grad, no_grad
-from ..imaging.files import write_whole
+from ..imaging.files import check_writable, write_whole
 from ..losses import ADVERSARIAL
 from ..nn import Dense, LeakyReLU, Module, Sequential, SpectralNorm, held
 from ..optim import Adam
@@ -138,6 +138,7 @@ def play_all(steps):
 
 def modes(out, steps):
     """Play, say the table, and write the picture `out` and a CSV file with every game beside it."""
+    check_writable(out)
     outcomes = play_all(steps)
     print(f"{'adversarial':18}{'regulariser':20}{'modes of 8':>11}{'quality':>9}    {'of each seed'}")
     for pair in PAIRS:
