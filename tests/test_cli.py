@@ -225,7 +225,7 @@ def test_the_losses_are_those_that_were_asked_for(tiny, minisrgan, refused, phot
     assert "no term 'style'" in refused(*data, "--loss-weights", "style=1")
     assert "not 'vgg77'" in refused(*data, "--content", "vgg77")
     assert "not 'law'" in refused(*data, "--regulariser", "law")
-    assert "LabelSmoothing goes with" in refused(*data, "--regulariser", "label-smoothing", "--adversarial", "hinge")
+    assert "label-smoothing goes with" in refused(*data, "--regulariser", "label-smoothing", "--adversarial", "hinge")
 
 
 @pytest.mark.usefixtures("no_pictures")
