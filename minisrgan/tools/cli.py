@@ -236,6 +236,16 @@ def settings(text):
 settings.__name__ = "NAME=NUMBER,NUMBER,..."
 
 
+def png(text):
+    """The name of a picture that is written as PNG, whatever it is called."""
+    if not text.lower().endswith(".png"):
+        raise ValueError
+    return text
+
+
+png.__name__ = "name ending in .png"
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, like all others."""
 
@@ -261,10 +271,11 @@ def build_parser():
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
-    def command(name, run, summary, example, commands=commands):
+    def command(name, run, summary, example, commands=commands, device=True):
         added = described(commands, name, summary, f"example:\n  {example}")
         added.set_defaults(run=run)
-        added.add_argument("--device", metavar="D", help="cuda, cpu or numpy; by default the first that works")
+        if device:
+            added.add_argument("--device", metavar="D", help="cuda, cpu or numpy; by default the first that works")
         return added
 
     family = "where the file does not say it: the input that its weights expect"
@@ -376,8 +387,9 @@ def build_parser():
         losses_command,
         "draw every adversarial loss and its derivative against the logit",
         "minisrgan losses --out losses.png",
+        device=False,
     )
-    losses.add_argument("--out", default="losses.png", metavar="FILE", help="the picture (losses.png)")
+    losses.add_argument("--out", type=png, default="losses.png", metavar="FILE", help="the picture (losses.png)")
 
     sweep = command(
         "sweep",
@@ -410,8 +422,11 @@ def build_parser():
         modes_command,
         "play every adversarial loss on a ring of eight Gaussians, and say which find them all",
         "minisrgan modes --out modes.png",
+        device=False,
     )
-    modes.add_argument("--out", default="modes.png", metavar="FILE", help="the picture (modes.png)")
+    modes.add_argument(
+        "--out", type=png, default="modes.png", metavar="FILE", help="the picture (modes.png); a table goes beside it"
+    )
     modes.add_argument("--steps", type=whole_number, default=1500, metavar="N", help="steps of each game (1500)")
 
     demo = command(
@@ -437,6 +452,7 @@ def build_parser():
         resources_command,
         "compile every kernel for NVIDIA GPUs, and say what registers and memory it takes (no GPU is needed)",
         "minisrgan resources",
+        device=False,
     )
 
     vgg = described(
@@ -467,6 +483,7 @@ def build_parser():
         "download torchvision's VGG19 (575 MB), and keep its convolutions (80 MB) for the content loss",
         "minisrgan vgg fetch --from vgg19-dcbb9e9d.pth",
         vgg,
+        device=False,
     )
     source = fetch.add_mutually_exclusive_group()
     source.add_argument("--from", dest="source", metavar="FILE", help="a file that is here: nothing is downloaded")
