@@ -292,7 +292,7 @@ def build_parser():
     train.add_argument(
         "--preset",
         choices=("tiny", "small", "paper"),
-        help="tiny: minutes on a CPU (default); small: hours; paper: the paper's G and D, for a GPU",
+        help="tiny: minutes on a CPU (default); small: a night; paper: the paper's G and D, for a GPU",
     )
     train.add_argument(
         "--stage",
