@@ -108,8 +108,8 @@ def test_the_high_water_mark_stays_up(tmp_path):
     assert bench.high_water_mark(tmp_path / "status") == 12 * 1024
     assert bench.high_water_mark(tmp_path / "none") > 2**20
     before = bench.high_water_mark()
-    np.ones(2**27, np.uint8)  # and gone
-    assert bench.high_water_mark() > before + 2**26
+    np.ones(before, np.uint8)  # and gone: more, with the interpreter itself, than was ever in use
+    assert bench.high_water_mark() > before
 
 
 def test_memory_that_cannot_be_measured_is_an_error():
