@@ -206,7 +206,10 @@ def test_a_resumed_run_is_the_run_that_was_begun(tiny, minisrgan, refused, photo
     minisrgan("train", "--data", photos, "--out", tmp_path / "run")
     assert "leave out --steps, --seed" in refused("train", "--resume", tmp_path / "run", "--steps", 9, "--seed", 1)
     (photos / "b.png").rename(photos / "other.png")
-    assert "the photos are not those" in refused("train", "--resume", tmp_path / "run")
+    assert "begun with: b.png is gone" in refused("train", "--resume", tmp_path / "run")
+    (photos / "other.png").rename(photos / "b.png")
+    shutil.copy(photos / "b.png", photos / "b-x4.png")
+    assert "begun with: some came or went" in refused("train", "--resume", tmp_path / "run")
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -42,7 +42,10 @@ def train_command(args):
         trainer.content_loss  # noqa: B018  weights that are missing are to be missed now, not after the first stage
     if args.resume:
         if photos.names != about["photos"]:
-            raise ConfigError(f"the photos are not those that {run.folder} was begun with: see its config.json")
+            here = {name for name, _ in training + held_out}
+            gone = [name for name in about["photos"] if name not in here]
+            what = f"{gone[0]} is gone" if gone else "some came or went"
+            raise ConfigError(f"the photos are not those that {run.folder} was begun with: {what}; see its config.json")
         run.restore(trainer)
     else:
         if args.weights:
