@@ -12,7 +12,7 @@ import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,6 +132,10 @@ def play_all(steps):
     pool = ProcessPoolExecutor(mp_context=get_context("spawn"), **quiet)
     try:
         return list(tqdm(pool.map(play, *zip(*games)), total=len(games), unit="game"))
+    except KeyboardInterrupt:
+        for process in active_children():  # the games that run would go on to their end
+            process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
