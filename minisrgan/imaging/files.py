@@ -182,8 +182,7 @@ def check_writable(path):
 
 @contextmanager
 def replacement(path):
-    """The name of `write_whole`'s temporary file, whose folder is made. An OSError names `path`, which the user knows,
-    instead."""
+    """The temporary file that is to become `path`, in a folder that is there. An OSError then names `path` itself."""
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(EISDIR, "this is a folder: name a file in it", str(path))
