@@ -487,3 +487,15 @@ def test_folders_without_photos_are_refused(tmp_path):
     assert "no photos" in refusal(tmp_path, of=find_photos)
     assert "no such folder" in refusal(tmp_path / "missing", of=find_photos)
     assert "this is a file" in refusal(tmp_path / "notes.txt", of=find_photos)
+
+
+def test_a_photo_that_may_not_be_read(tmp_path, monkeypatch):
+    path = tmp_path / "locked.png"
+    write_photo(path, np.zeros((2, 2, 3), np.uint8))
+
+    def refuse(*args, **kwargs):  # chmod would not stop root
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(ImageError, match=r"locked\.png: you may not read this file: change its permissions$"):
+        read_photo(path)

@@ -56,6 +56,8 @@ def read_photo(path):
         raise
     except (FileNotFoundError, NotADirectoryError):
         raise ImageError(f"{path}: there is no such file: check the name") from None
+    except PermissionError:
+        raise ImageError(f"{path}: you may not read this file: change its permissions") from None
     except UnidentifiedImageError:
         raise ImageError(f"{path}: not a picture of a known format: convert it to PNG or JPEG") from None
     except Image.DecompressionBombError:

@@ -29,14 +29,15 @@ def train_command(args):
     from ..models.weights import load_generator
     from ..training.checkpoint import Run
     from ..training.trainer import Trainer
-    from .photos import training_photos
+    from .photos import training_photos, waiting
     from .train import train
 
     device = start_device(args)
     run = Run(args.resume or args.out or "runs/train")
     config, about = resumed_training(run, args) if args.resume else new_training(run, args)
     training, held_out, small = training_photos(about["data"], config.discriminator.crop)
-    photos = PhotoSet(training, config.generator.scale, config.discriminator.crop)
+    reduced = waiting(training, "reducing photos")
+    photos = PhotoSet(reduced, config.generator.scale, config.discriminator.crop)
     trainer = Trainer(config, photos, device)
     if "gan" in about["stages"]:
         trainer.content_loss  # noqa: B018  weights that are missing are to be missed now, not after the first stage
