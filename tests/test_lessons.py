@@ -194,3 +194,26 @@ def test_there_are_mistakes_and_hints_enough(lesson):
     assert len(mistakes) >= 5 and len({each.kind for each in mistakes}) >= 4
     assert [name for name, _ in hints(lesson)] == ["Idea", "Formula", "Nearly code"]
     assert all(len(text) > 40 and "$" not in text for _, text in hints(lesson))
+
+
+# ---- The page that lists them --------------------------------------------------------------------------
+
+INDEX = REPOSITORY / "lessons" / "README.md"
+
+
+def test_every_lesson_is_listed():
+    row = r"^\| (\d+) \| \[(.*?)\]\((\w+)/README\.md\) \| [^|]{10,} \| [^|]{10,} \|$"
+    listed = re.findall(row, read(INDEX), re.MULTILINE)
+    assert listed == [(str(lesson.number), lesson.title, lesson.name) for lesson in LESSONS]
+
+
+def test_the_table_of_equations_names_what_there_is():
+    table = read(INDEX).partition("## Where each equation")[2]
+    objects = re.findall(r"`(minisrgan/[\w/]+\.py):([\w.]+)`", table)
+    assert len(objects) > 10
+    for path, name in objects:
+        source_of(REPOSITORY / path, name)  # raises ValueError where it is not
+    tests = "".join(read(path) for path in sorted((REPOSITORY / "tests").glob("test_*.py")))
+    named = re.findall(r"\b(test_\w+)`", table)
+    assert len(named) > 10
+    assert [name for name in named if f"def {name}(" not in tests] == []

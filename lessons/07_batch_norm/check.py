@@ -40,14 +40,20 @@ def slip(g, x, gamma, running_mean, running_var, eps, training, **slips):
     x_hat = (x - mean) / s
     h = g * gamma ** slips.get("gammas", 1)
     summary = np.sum if slips.get("sums") else np.mean
-    dx = h / (s * s if slips.get("twice") else s)
+    divisor = {"twice": s * s, "undivided": 1}.get(slips.get("divided"), s)
     rest = np.zeros_like(h)
     if "μ" in terms:
         rest = rest + summary(h, axis=means, keepdims=True)
     if "s" in terms:
-        along = {"raw": x, "centred": x - mean}.get(slips.get("along"), x_hat)
-        rest = rest + slips.get("sign", 1) * along * summary(h * along, axis=means, keepdims=True)
-    return dx - rest / (s * s if slips.get("twice") else s), (g * x_hat).sum(AXES)
+        variants = {"raw": x, "centred": x - mean}
+        outside, inside = (variants.get(slips.get(where), x_hat) for where in ("outside", "inside"))
+        rest = rest + slips.get("sign", 1) * outside * summary(h * inside, axis=means, keepdims=True)
+    return (h - rest) / divisor, (g * x_hat).sum(AXES)
+
+
+def places(what):
+    """Slips that have `what` for one x̂ of the third term, for the other, for both."""
+    return [{"outside": what, "inside": what}, {"outside": what}, {"inside": what}]
 
 
 TRAINING = [
@@ -67,8 +73,9 @@ TRAINING = [
     ("sum for mean", {"sums": True},
      "the two terms that are subtracted are sums over the channel; they should be means, 1/M of that."),
     ("sign", {"sign": -1}, "the term with x̂ has the wrong sign: both terms are subtracted."),
-    ("not normalised", {"along": "raw"}, "the third term has x where x̂ belongs."),
-    ("not normalised", {"along": "centred"}, "the third term has x - μ where x̂ belongs: it is to be divided by s."),
+    *(("not normalised", slips, "the third term has x where x̂ belongs.") for slips in places("raw")),
+    *(("not normalised", slips, "the third term has x - μ where x̂ belongs: it is to be divided by s.")
+      for slips in places("centred")),
 ]  # fmt: skip
 AFTER = [
     ("batch statistics after training", {"own": True}, "after training, forward used the running averages, not the "
@@ -84,7 +91,8 @@ BOTH = [
     ("epsilon", {"no_eps": True}, "ε is missing: s = √(v + ε), as in forward."),
     ("epsilon", {"eps_outside": True}, "ε belongs under the root: s = √(v + ε)."),
     ("no root", {"no_root": True}, "it divides by the variance. s is its root, √(v + ε)."),
-    ("no root", {"twice": True}, "it divides by s², where s is enough."),
+    ("no root", {"divided": "twice"}, "it divides by s², where s is enough."),
+    ("not divided", {"divided": "undivided"}, "the division by s is missing: ∂x̂/∂x has a factor of 1/s."),
 ]  # fmt: skip
 for wrong in (axes for n in range(1, 5) for axes in itertools.combinations(range(4), n) if axes != AXES):
     text = (
@@ -108,28 +116,36 @@ def check(exercise):
             if not np.array_equal(before, after):
                 raise Wrong("input changed", f"it changes {name} ({label}): make a new array, as `*=` does not.")
         if isinstance(made, tuple | list) and len(made) == 3:
-            find_slip(label, made[0], made[1], arguments)
+            find_slip(label, made, arguments)
             names = [f"{name} ({label})" for name in ("∂x", "∂γ", "∂β")]
             compare_gradients(dict(zip(names, made)), dict(zip(names, reference(*arguments))), 1e-8, because)
     check_function(function, reference, cases(), tolerance=1e-8, because=because)
 
 
-def find_slip(label, dx, dgamma, arguments):
-    """Raise Wrong for a ∂x or ∂γ that one of the slips makes."""
-    if dx is None or dgamma is None:
+def find_slip(label, gradients, arguments):
+    """Raise Wrong for a ∂x, ∂γ or ∂β that one of the slips makes."""
+    if any(np.asarray(each).dtype != float or not np.all(np.isfinite(each)) for each in gradients):
         return
+    dx, dgamma, dbeta = gradients
+    g, x, gamma, mean, var, eps, training = arguments
     right = reference(*arguments)
     for name, made, i in [("∂x", dx, 0), ("∂γ", dgamma, 1)]:
         if is_close(made, right[i], 1e-8):
             continue
-        for kind, slips, message in [*(TRAINING if arguments[-1] else AFTER), *BOTH]:
+        for kind, slips, message in [*(TRAINING if training else AFTER), *BOTH]:
             wrong = slip(*arguments, **slips)[i]
             if is_close(made, wrong, 1e-8) and not is_close(wrong, right[i], 1e-6):
                 raise Wrong(kind, f"{name} ({label}): {message}")
-    if arguments[-1] and np.shape(dx) == right[0].shape and not is_close(dx, right[0], 1e-8):
-        find_part(label, dx, right[0], arguments[1])
-    if is_close(dgamma, (arguments[0] * arguments[1]).sum(AXES), 1e-8):
+    if training and np.shape(dx) == right[0].shape and not is_close(dx, right[0], 1e-8):
+        find_part(label, dx, right[0], x)
+    if is_close(dgamma, (g * x).sum(AXES), 1e-8):
         raise Wrong("not normalised", f"∂γ ({label}): it is Σ g·x̂, and this is Σ g·x.")
+    mean, var = (x.mean(AXES), x.var(AXES)) if training else (mean, var)
+    if is_close(dgamma, (g * x / np.sqrt(var + eps)).sum(AXES), 1e-8):
+        raise Wrong("not normalised", f"∂γ ({label}): it is Σ g·x̂, and x̂ is (x - μ)/s, with μ taken away.")
+    for name, made, wanted in [("∂γ", dgamma, right[1]), ("∂β", dbeta, right[2])]:
+        if is_close(made, gamma * wanted, 1e-8):
+            raise Wrong("h for g", f"{name} ({label}): a sum over h = γ·g, where g is wanted: γ belongs in ∂x alone.")
 
 
 def find_part(label, dx, right, x):

@@ -25,6 +25,12 @@ MISTAKES = [
     Mistake("epsilon", "np.sqrt(var + eps)", "np.sqrt(var)"),
     Mistake("epsilon", "np.sqrt(var + eps)", "(np.sqrt(var) + eps)"),
     Mistake("not normalised", "(g * x_hat).sum(axes), g", "(g * x).sum(axes), g"),
+    Mistake("not normalised", "(g * x_hat).sum(axes), g", "(g * x / s).sum(axes), g"),
+    Mistake("not normalised", "- x_hat * (h * x_hat)", "- (x - mean) * (h * x_hat)"),
+    Mistake("not divided", ".mean(axes)) / s", ".mean(axes))"),
+    Mistake("h for g", "(g * x_hat).sum(axes), g", "(h * x_hat).sum(axes), g"),
+    Mistake("h for g", ", g.sum(axes)", ", h.sum(axes)"),
+    Mistake("not finite", "(g * x_hat).sum(axes), g", "(g * x_hat).sum(axes) / 0, g"),
     Mistake("constant factor", "(g * x_hat).sum(axes), g", "(g * x_hat).mean(axes), g"),
     # shapes and axes
     Mistake("wrong axes", "axes = (0, 1, 2)", "axes = None"),

@@ -14,7 +14,7 @@ def check(exercise):
     check_function(exercise.expected_mse, expected_mse, cases(), TOLERANCE)
     for label, (sr, candidates, weights) in cases().items():
         find_slope_slip(exercise.expected_slope(*copies((sr, candidates, weights))), sr, candidates, weights, label)
-    because = {"constant factor": "the square brings a 2, and the mean over the samples of one image a 1/(H·W·3)."}
+    because = {"constant factor": "The square brings a 2, and the mean over the samples of one image a 1/(H·W·3)."}
     check_function(exercise.expected_slope, central_difference, cases(), 1e-6, because)
     for label, (_, candidates, weights) in cases().items():
         find_answer_slip(exercise.best_answer(*copies((candidates, weights))), candidates, weights, label)
@@ -65,6 +65,9 @@ def find_loss_slip(made, sr, candidates, weights, label):
         ("mean first", np.mean((sr - mean) ** 2),
          "this is the loss against the mean of the candidates. Average the losses, not the images: how far the "
          "candidates are from each other is part of it."),
+        ("not squared", np.average(abs(sr - candidates).mean(axis=(1, 2, 3)), weights=weights),
+         "this is the expected L1: square the differences."),
+        ("root", np.sqrt(expected_mse(sr, candidates, weights)), "this is its root, and none is wanted."),
         ("best case", errors.min(), "this is the loss against the nearest candidate. Nobody tells G which it is."),
     ]  # fmt: skip
     wanted = expected_mse(sr, candidates, weights)
@@ -136,13 +139,13 @@ def raise_if_close(name, made, wanted, slips, label):
 
 def cases():
     """Many candidates and few; counts and shares; one LR that leaves no doubt."""
-    rng = np.random.default_rng(80)
+    rng = np.random.default_rng(81)  # of the five the likeliest is not the cheapest
 
     def case(k, height, width, weights):
         return rng.normal(size=(height, width, 3)), rng.normal(0.5, 1, (k, height, width, 3)), np.array(weights)
 
     return {
-        "five candidates": case(5, 2, 4, [3.0, 1.0, 7.0, 2.0, 4.0]),
+        "five candidates": case(5, 2, 4, [3.0, 1.0, 5.0, 2.0, 4.0]),
         "three, an odd size": case(3, 3, 5, [0.2, 0.1, 1.5]),
         "weights that add up to 1": case(4, 4, 3, [0.1, 0.4, 0.3, 0.2]),
         "a single candidate": case(1, 2, 3, [6.0]),

@@ -10,6 +10,8 @@ BEST = 'return np.einsum("k,khwc->hwc", p, candidates)'
 MISTAKES = [
     # what is expected?
     Mistake("mean first", LOSS, "    return ((sr - np.einsum('k,khwc->hwc', p, candidates)) ** 2).mean()"),
+    Mistake("not squared", "((sr - candidates) ** 2)", "abs(sr - candidates)"),
+    Mistake("root", "return (p * errors).sum()", "return np.sqrt((p * errors).sum())"),
     Mistake("best case", "(p * errors).sum()", "errors.min()"),
     Mistake("weights ignored", "(p * errors).sum()", "errors.mean()"),
     Mistake("weights not normalised", "(p * errors).sum()", "(weights * errors).sum()"),

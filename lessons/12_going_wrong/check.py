@@ -51,6 +51,7 @@ def check_quadratic(exercise, rng):
             "it has the slope at SR added: R1 is paid at the photos alone.",
         ),
         "gamma missing": (wanted / GAMMA, "it lacks gamma."),
+        "factor missing": (2 * wanted / GAMMA, "it lacks the factor gamma / 2."),
         "square of a sum": (
             GAMMA / 2 * (s.sum(axis=1) ** 2).mean(),
             "it has the square of a sum, where a length has the sum of squares.",

@@ -11,7 +11,7 @@ from minisrgan.autodiff import Tensor, grad
 
 def r1_penalty(discriminator, hr, sr, gamma):
     """P as a Tensor of a single number, which can be differentiated in D's parameters."""
-    # >>> Walk back from D's logits to the photos, and record the walk; then gamma/2 times the mean squared length
+    # >>> D's slope at each photo; gamma/2 times the mean of its squared length
     x = Tensor(hr.data, requires_grad=True)
     (slopes,) = grad(discriminator(x).sum(), [x], create_graph=True)
     return gamma / 2 * (slopes**2).sum((1, 2, 3)).mean()
@@ -20,6 +20,6 @@ def r1_penalty(discriminator, hr, sr, gamma):
 
 def r1_gradients(discriminator, hr, sr, gamma):
     """∂P/∂θ, a list of Tensors, one for each of discriminator.parameters()."""
-    # >>> Walk back through the penalty, and so through the first walk
+    # >>> The penalty's gradients
     return grad(r1_penalty(discriminator, hr, sr, gamma), discriminator.parameters())
     # <<<

@@ -162,7 +162,7 @@ def check_psnr(function):
             "offset", f"psnr_y is off by {shift:+.4f} dB whatever the photos: look at the peak, and at factors."
         )
     for case, one, other in zip(cases, made, wanted):
-        compare(f"psnr_y(sr, hr, {case[2]}), photos of {case[0].shape[0]}×{case[0].shape[1]},", one, other, TOLERANCE)
+        compare(f"psnr_y(sr, hr, {case[2]}) of photos of {case[0].shape[0]}×{case[0].shape[1]}", one, other, TOLERANCE)
 
 
 def call(function, arguments):
@@ -198,7 +198,7 @@ def figures(made, wanted):
 
 
 def check_mean(function):
-    two = [photos(5, 22, 17), photos(6, 31, 26)]
+    two = [photos(5, 22, 17), spoilt(photos(6, 31, 26), 3)]
     five = [spoilt(photos(seed, 10 + 3 * seed, 30 - seed), seed) for seed in range(5)]
     for pairs in (two, five):
         made = call(function, (pairs, 4))
@@ -285,6 +285,8 @@ SSIM_WAYS = [  # (kind, what it is, a function of means, variances and covarianc
     ("factor missing", "without the 2 of 2·cov.", lambda ma, mb, va, vb, cov: from_parts(ma, mb, va, vb, cov / 2)),
     ("factor missing", "without the 2 of 2·ma·mb.", lambda ma, mb, va, vb, cov: from_parts(ma, mb, va, vb, cov)
      * (ma * mb + C1) / (2 * ma * mb + C1)),
+    ("sign", "with the covariance upside down: it is mean(a b) less the product of the means.",
+     lambda ma, mb, va, vb, cov: from_parts(ma, mb, va, vb, -cov)),
     ("contrast", "with 2·σa·σb for 2·cov, which is contrast without structure.",
      lambda ma, mb, va, vb, cov: from_parts(ma, mb, va, vb, np.sqrt(va * vb))),
     ("sum", "with the two factors added: they are to be multiplied.",

@@ -27,6 +27,7 @@ MISTAKES = [
     ),
     Mistake("border", "psnr_y(sr, hr, border) for", "psnr_y(sr, hr, 0) for"),
     Mistake("covariance", " - mean_a * mean_b\n", "\n"),
+    Mistake("sign", "mean(a * b) - mean_a * mean_b", "mean_a * mean_b - mean(a * b)"),
     Mistake("constants", "(0.01 * 255) ** 2, (0.03 * 255) ** 2", "0.01**2, 0.03**2"),
     Mistake("variance", "mean(a**2) - mean_a**2, mean(b**2) - mean_b**2", "mean(a**2), mean(b**2)"),
     Mistake("factor missing", "return luminance * structure", "return structure"),
