@@ -12,8 +12,8 @@ setup: ## make .venv and install everything into it
 demo: setup ## train the tiny model in minutes, and enlarge photos that it never saw
 	$(BIN)/minisrgan demo --out runs/demo
 
-test: setup ## run every test
-	$(BIN)/python -m pytest
+test: setup ## run every test, one process for each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 gradcheck: setup ## check every derivative against finite differences
 	$(BIN)/minisrgan gradcheck

@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import os
+import re
 import sys
 import textwrap
 
@@ -156,7 +157,12 @@ def run_command(lessons, progress, args):
 
 
 def wrapped(text):
-    return textwrap.fill(text, 100, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
+    """Lines of up to 100 characters. Code in backquotes is not broken, however long."""
+    whole = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\0"), text)
+    whole = textwrap.fill(
+        whole, 100, initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return whole.replace("\0", " ")
 
 
 # ---- The command line ---------------------------------------------------------------------------------

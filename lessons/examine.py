@@ -56,7 +56,7 @@ def judge(folder, path):
     except NotImplementedError as error:
         return Verdict("unfinished", f"{error}{line_text(error, path)}")
     except SyntaxError as error:
-        return Verdict("syntax", f"line {error.lineno}: {(error.text or '').strip()}: {error.msg}")
+        return Verdict("syntax", f"line {error.lineno}, `{(error.text or '').strip()}`: {error.msg}")
     except (Exception, SystemExit) as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
         return Verdict("error", f"{type(error).__name__}: {error}{line_text(error, path)}{notes}")
@@ -69,7 +69,7 @@ def line_text(error, path):
     own = [frame for frame in frames if frame.filename == str(path)]
     frame = (own or frames)[-1]
     line = linecache.getline(frame.filename, frame.lineno).strip()
-    return f", line {frame.lineno}{'' if own else f' of {Path(frame.filename).name}'}: {line}"
+    return f", line {frame.lineno}{'' if own else f' of {Path(frame.filename).name}'}: `{line}`"
 
 
 def load(path, name):

@@ -294,11 +294,20 @@ class Program:
         else:
             places = [f" in {self.line(each)}" if each else "" for each in lines]
             told = f"One {does[0]} it{places[0]}; the other {does[1]} it{places[1]}."
-        advice = (
-            "Is each element to be one thread's own?" if element else "There is no __syncthreads() between the two."
-        )
+        advice = "Each element should be one thread's own." if element else self.where_barriers_are(lines)
         raise Wrong(
             "race", f"{self.where(ran)}: two threads use {what}, and nothing says who comes first. {told} {advice}"
+        )
+
+    def where_barriers_are(self, lines):
+        """What to say of the barriers between two lines that race: in a loop each of them comes before the other."""
+        first, last = sorted(int(line) if line else 0 for line in (lines[0], lines[-1]))
+        between = without_comments("\n".join(self.text.splitlines()[first:last])) if first else ""
+        if "__syncthreads" not in between:
+            return "There is no __syncthreads() between the two."
+        return (
+            f"There is a __syncthreads() on the way from line {first} to line {last}: is there one on the way back, "
+            "in the loop's next turn?"
         )
 
     def timeout(self, ran):
@@ -330,12 +339,12 @@ class Program:
                         raise Wrong(
                             "uninitialised",
                             f"{self.called(launch)} reads shared memory that no thread has written: with NaN there "
-                            f"before each block, {name} is another. Who fills each element?",
+                            f"before each block, {name} is not the same. Who fills each element?",
                         )
                     raise Wrong(
                         "order",
-                        f"{self.called(launch)}: {name} is another when the threads take their turns {mode}. A GPU "
-                        "promises no order: what must come first needs a barrier after it.",
+                        f"{self.called(launch)}: {name} is not the same when the threads take their turns {mode}. A "
+                        "GPU promises no order. Is a barrier missing, or do two blocks write the same element?",
                     )
 
 
@@ -346,7 +355,8 @@ def all_written(what, made):
         how_many = "all elements are" if missing == made.size else f"{missing} of {made.size} elements are"
         raise Wrong(
             "not written",
-            f"{what}: {how_many} NaN, as before the launch; the first at {first}. Which thread writes it?",
+            f"{what}: {how_many} NaN, as before the launch; the first at {first}. Which thread writes it? "
+            "With += it stays NaN.",
         )
 
 
@@ -362,7 +372,11 @@ def name_of_index(index):
 
 def code_of(path):
     """The text of a .cu file without its comments."""
-    return re.sub(r"//[^\n]*|/\*.*?\*/", "", Path(path).read_text(), flags=re.DOTALL)
+    return without_comments(Path(path).read_text())
+
+
+def without_comments(text):
+    return re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
 
 
 # ---- Where things are ----------------------------------------------------------------------------------

@@ -50,7 +50,8 @@ class Regulariser:
     def check(cls, adversarial):
         """Raise ConfigError where it makes no sense with that adversarial loss."""
         if adversarial not in cls.games:
-            raise ConfigError(f"{cls.__name__} goes with {', '.join(cls.games)}, and not with {adversarial!r}")
+            name = next(name for name, each in REGULARISERS.items() if each is cls)
+            raise ConfigError(f"{name} goes with {', '.join(cls.games)}, and not with {adversarial!r}")
 
     def disturb(self, images, progress):
         """The images as D is to see them, at a fraction `progress` of the training, in D's step and in G's."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minisrgan.arrays import PROBLEMS
-from minisrgan.errors import ConfigError, MinisrganError
+from minisrgan.errors import MinisrganError
 from minisrgan.models.discriminator import Discriminator
 from minisrgan.models.generator import Generator
 from minisrgan.tools import bench
@@ -82,7 +82,7 @@ def test_every_convolution_of_both_models_is_measured():
 
 
 def test_a_folder_as_the_file_is_refused_before_anything_is_measured(tmp_path):
-    with pytest.raises(ConfigError, match="is a folder"):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
         bench.bench("numpy", tmp_path, say=None)
 
 
@@ -108,8 +108,8 @@ def test_the_high_water_mark_stays_up(tmp_path):
     assert bench.high_water_mark(tmp_path / "status") == 12 * 1024
     assert bench.high_water_mark(tmp_path / "none") > 2**20
     before = bench.high_water_mark()
-    np.ones(2**27, np.uint8)  # and gone
-    assert bench.high_water_mark() > before + 2**26
+    np.ones(before, np.uint8)  # and gone: more, with the interpreter itself, than was ever in use
+    assert bench.high_water_mark() > before
 
 
 def test_memory_that_cannot_be_measured_is_an_error():

@@ -4,6 +4,7 @@ import os
 import struct
 import warnings
 import zlib
+from errno import EACCES
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 
 from minisrgan.errors import ImageError, ShapeError
-from minisrgan.imaging.files import FORMATS, find_photos, read_photo, write_photo, write_whole
+from minisrgan.imaging.files import FORMATS, check_writable, find_photos, read_photo, write_photo, write_whole
 
 EXACT = [suffix for suffix in FORMATS if suffix not in (".jpg", ".jpeg")]
 
@@ -446,7 +447,27 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
         refusal(path, of=lambda path: write_photo(path, noise(2, 2, 3)))
         with pytest.raises(OSError):
             write_whole(path, b"")
+        with pytest.raises(OSError):
+            check_writable(path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.png"]
+
+
+def test_what_cannot_be_written_is_named_by_its_own_name_not_by_the_temporary_one(tmp_path, monkeypatch):
+    def denied(path, mode):
+        raise PermissionError(EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("minisrgan.imaging.files.open", denied, raising=False)
+    for attempt in (check_writable, lambda path: write_whole(path, b"")):
+        with pytest.raises(PermissionError) as caught:
+            attempt(tmp_path / "x.bin")
+        assert caught.value.filename == str(tmp_path / "x.bin")
+
+
+def test_asking_whether_a_file_can_be_written_leaves_it_as_it_is(tmp_path):
+    (tmp_path / "x.bin").write_bytes(b"old")
+    check_writable(tmp_path / "x.bin")
+    check_writable(tmp_path / "a" / "new.bin")
+    assert (tmp_path / "x.bin").read_bytes() == b"old" and not any((tmp_path / "a").iterdir())
 
 
 # Folders
@@ -466,3 +487,15 @@ def test_folders_without_photos_are_refused(tmp_path):
     assert "no photos" in refusal(tmp_path, of=find_photos)
     assert "no such folder" in refusal(tmp_path / "missing", of=find_photos)
     assert "this is a file" in refusal(tmp_path / "notes.txt", of=find_photos)
+
+
+def test_a_photo_that_may_not_be_read(tmp_path, monkeypatch):
+    path = tmp_path / "locked.png"
+    write_photo(path, np.zeros((2, 2, 3), np.uint8))
+
+    def refuse(*args, **kwargs):  # chmod would not stop root
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(ImageError, match=r"locked\.png: you may not read this file: change its permissions$"):
+        read_photo(path)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lessons.__main__ import wrapped
 from lessons.document import LESSONS, REPOSITORY, Lesson, cells, excerpt_matches, excerpts, source_of, with_outputs
 from lessons.examine import examine
 from lessons.exercises import solved, stub
@@ -246,7 +247,7 @@ def test_a_stub_asks_for_what_the_solution_has():
         (
             solved(SOLUTION).replace("2 * x", "2 * y"),
             "error",
-            "NameError: name 'y' is not defined, line 6: return 2 * y",
+            "NameError: name 'y' is not defined, line 6: `return 2 * y`",
         ),
         (solved(SOLUTION).replace("2 * x", "2 * (x"), "syntax", "line 6"),
         (solved(SOLUTION).replace("def half", "def third"), "error", "half"),
@@ -267,6 +268,14 @@ def test_a_loop_without_end_is_ended(lesson):
 
 
 # ---- The command --------------------------------------------------------------------------------------
+
+
+def test_code_is_not_broken_where_a_message_is_wrapped():
+    code = "`sum += a[row  + r] * b[k]  // a comment-line`"
+    for before in range(1, 99):
+        lines = wrapped(f"{'.' * before} reads {code}, and that is all.").split("\n")
+        assert sum(code in line for line in lines) == 1 and all(len(line) <= 100 for line in lines)
+    assert wrapped(f"so: `{'+ ' * 60}1`; and `") == f"  so:\n  `{'+ ' * 60}1`;\n  and `"
 
 
 def test_from_start_to_passed(command, lesson):

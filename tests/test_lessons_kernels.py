@@ -5,7 +5,11 @@ import pytest
 from kernel_helpers import needs_cpu, needs_kernels
 
 from lessons import kernel_check
+from lessons.__main__ import wrapped
 from lessons.checking import Wrong
+from lessons.document import fences, find_lessons
+from lessons.examine import examine
+from lessons.exercises import read, solved
 from lessons.kernel_check import Launch, run_kernels
 from minisrgan.errors import KernelError
 from minisrgan.tools import checked_builds
@@ -45,8 +49,54 @@ def no_sanitizers(monkeypatch):
     monkeypatch.setattr(checked_builds, "compile_program", compile_fast)
 
 
+@pytest.fixture
+def race_detector(tmp_path):
+    if problem := checked_builds.problem("races", tmp_path):
+        pytest.skip(problem)
+
+
 def test_a_sound_kernel_passes(run_copy):
     assert run_copy(COPY).tolist() == [1, 2, 3, 4, 5]
+
+
+RELAY = """
+extern "C" __global__ void copy(const real *x /*[n]*/, real *y /*[n]*/, int n) {
+    SHARED(real, one, [1]);
+    real mine = 0;
+    for (int turn = 0; turn < 4; ++turn) {
+        if (threadIdx.x == turn) one[0] = x[turn];
+        __syncthreads();
+        mine += one[0];
+        __syncthreads();
+    }
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) y[i] = mine;
+}
+"""
+READ = "mine += one[0];\n"
+
+
+@pytest.mark.parametrize(
+    ("without", "said"),
+    [
+        ("        __syncthreads();\n        " + READ, "There is no __syncthreads"),
+        (READ + "        __syncthreads();\n", "on the way from line 6 to line 8: is there one on the way back"),
+    ],
+    ids=["before the use", "before the next turn"],
+)
+def test_a_race_says_where_a_barrier_is_and_where_none(run_copy, race_detector, without, said):
+    assert run_copy(RELAY)[0] == 10
+    with pytest.raises(Wrong, match=f"race.*{said}"):
+        run_copy(RELAY.replace(without, READ))
+
+
+def test_lesson_4_quotes_what_its_check_says_of_a_race(tmp_path, race_detector):
+    lesson = next(each for each in find_lessons() if each.name == "04_first_kernel")
+    path = tmp_path / lesson.exercise.name
+    path.write_text(solved(read(lesson.solution)).replace("        __syncthreads();\n", ""))
+    verdict = examine(lesson, path)
+    (quoted,) = [fence.text for fence in fences(read(lesson.readme)) if fence.words == "text"]
+    assert quoted == f"{verdict.kind}\n{wrapped(verdict.message)}\n"
 
 
 def test_without_sanitizers_it_says_so_and_goes_on(run_copy, no_sanitizers, capsys):

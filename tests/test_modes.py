@@ -1,6 +1,7 @@
 """The ring of Gaussians: what counts as found, that games repeat themselves, and what the command writes."""
 
 import csv
+from multiprocessing import active_children
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from minisrgan.losses import ADVERSARIAL
 from minisrgan.regularisers import REGULARISERS
 from minisrgan.tools.cli import main
-from minisrgan.tools.modes import CENTRES, PAIRS, SAMPLES, STD, judge, play, ring
+from minisrgan.tools.modes import CENTRES, PAIRS, SAMPLES, STD, judge, play, play_all, ring
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,23 @@ def test_pairs_begin_at_the_same_weights_and_go_different_ways():
 def test_with_spectral_norm_g_finds_modes_that_it_did_not_begin_at():
     (before, _), (after, quality) = (play("hinge", "spectral-norm", 0, steps)[3:5] for steps in (0, 800))
     assert before <= 2 and after >= 5 and quality > 0.12
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_played(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("minisrgan.tools.modes.play_all", None)
+    (tmp_path / "folder.png").mkdir()
+    assert main(["modes", "--out", str(tmp_path / "folder.png")]) == 2
+    assert "this is a folder" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_the_games_that_run(monkeypatch):
+    def interrupted(*games, **bar):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minisrgan.tools.modes.tqdm", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        play_all(10**9)
+    assert not active_children()
 
 
 def test_the_command_says_the_table_and_writes_every_game_and_a_picture(tmp_path, capsys):

@@ -309,7 +309,7 @@ def test_the_average_of_g_takes_no_part_in_its_training(trainer):
         (dict(adversarial="friendly"), "one of minimax, .*not 'friendly'"),
         (dict(regulariser="law"), "one of none, .*not 'law'"),
         (dict(regulariser="r1"), "r1 needs a discriminator with batch_norm=False"),
-        (dict(regulariser="label-smoothing", adversarial="hinge"), "LabelSmoothing goes with"),
+        (dict(regulariser="label-smoothing", adversarial="hinge"), "label-smoothing goes with"),
         (dict(content_weight=-1.0), "0 or more"),
         (dict(tv_weight=float("nan")), "0 or more"),
         (dict(content_weight=0.0, adversarial_weight=0.0), "one of them at least"),

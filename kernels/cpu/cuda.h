@@ -9,6 +9,7 @@
 #include <math.h>  // the C++ wrapper: exp(float) and exp(double) are overloads, as in CUDA
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>  // CUDA has printf in kernels
 #include <string.h>
 
 #include <type_traits>

@@ -1,5 +1,7 @@
 """Is it the derivative of PReLU, and is it so by rights or by luck? See lessons/kernel_check.py."""
 
+import re
+
 import numpy as np
 
 from lessons.checking import Wrong, compare
@@ -27,7 +29,7 @@ def check(exercise):
         check_dx(f"dx of {label}", made[f"prelu_backward, {label}"]["dx"].reshape(x.shape), g, x, a)
     for label, (g, x, _) in cases.items():
         check_da(f"da of {label}", made[f"slope_gradient, {label}"]["da"], g, x)
-    if "__syncthreads" not in code_of(exercise):
+    if not re.search("__syncthreads|__shfl", code_of(exercise)):
         raise Wrong("one thread", "the sums are right, but the threads of a block are to share the work: as a tree.")
     if "atomic" in code_of(exercise):
         raise Wrong("atomics", "right, but atomics add in an order that changes from run to run. A tree needs none.")
@@ -53,7 +55,10 @@ def check_dx(what, made, g, x, a):
         "channels": (np.where(x > 0, np.float32(1), a[0]) * g, "all have the slope a[0]. Which is element i's?"),
         "cotangent": (np.where(x > 0, x, a * x), "that is y. A vjp multiplies g by the derivative of y in x."),
         "no cotangent": (slopes, "that is the derivative of y in x. A vjp multiplies g by it."),
-        "half a cotangent": (np.where(x > 0, np.float32(1), a * g), "g is missing where x is positive."),
+        "half a cotangent": [
+            (np.where(x > 0, np.float32(1), a * g), "g is missing where x is positive."),
+            (np.where(x > 0, g, a), "g is missing where x is not positive."),
+        ],
         "x for g": (np.where(x > 0, g, a * x), "where x is not positive, it is the slope times g, not times x."),
     }
     diagnose(what, made, slopes * g, others)
@@ -68,7 +73,8 @@ def check_da(what, made, g, x):
 
     wanted = ((loss(1.0) - loss(-1.0)) / 2).astype(np.float32)
     parts = np.where(x > 0, 0, g * x)
-    left_out = "some rows are left out of the sum:"
+    left_out, too_often = "some rows are left out of the sum:", "some rows are in the sum more than once:"
+    times = np.minimum(np.arange(len(x)) + 1, THREADS)  # how many threads begin at a row or before it
     others = {
         "branch": [(np.where(x > 0, g * x, 0).sum(0), "it sums up where x is positive: there y has no a in it.")],
         "every row": [((g * x).sum(0), "it sums up all rows. Where x is positive, y has no a in it.")],
@@ -80,6 +86,13 @@ def check_da(what, made, g, x):
             (parts[np.arange(len(x)) % 2 == 0].sum(0), f"{left_out} the last step of the tree is missing."),
             (parts[np.arange(len(x)) % THREADS < THREADS // 2].sum(0), f"{left_out} the tree begins too low."),
             (parts[::THREADS].sum(0), f"{left_out} only those of thread 0 are in it."),
+        ],
+        "shares": [
+            (THREADS * parts.sum(0), f"{too_often} all threads sum up all of them."),
+            (times @ parts, f"{too_often} each thread goes on from row t, without leaving out those of the others."),
+        ],
+        "index": [
+            (parts.reshape(-1, len(x)).sum(1), "element [r, c] is at r * channels + c: a row has `channels` numbers."),
         ],
     }  # fmt: skip
     diagnose(what, made, wanted, others)

@@ -55,33 +55,47 @@ def check_y(what, made, x, w):
     all_written(what, made)
     wanted = convolution(x, w)
     cin, cout = w.shape[2:]
-    last = np.zeros_like(x)
-    last[..., -1] = x[..., -1]
-    others = {
-        "flipped": (
+    n, height, width, _ = x.shape
+    last, corner = np.zeros_like(x), np.zeros_like(w)
+    last[..., -1], corner[2, 2] = x[..., -1], w[2, 2]
+    channels_first = x.reshape(n, cin, height, width).transpose(0, 2, 3, 1)
+    others = [
+        (
+            "flipped",
             convolution(x, w[::-1, ::-1]),
             "the taps are turned round: pixel p meets p + i - 1 at tap i, and p - i + 1 in the input gradient.",
         ),
-        "transposed taps": (convolution(x, w.transpose(1, 0, 2, 3)), "rows and columns of the taps are exchanged."),
-        "weights": (
+        ("transposed", convolution(x, w.transpose(1, 0, 2, 3)), "rows and columns of the taps are exchanged."),
+        (
+            "weights",
             convolution(x, w.reshape(3, 3, cout, cin).transpose(0, 1, 3, 2)),
             "w is (3, 3, cin, cout): the number after w[i, j, c, o] is that of the next output channel.",
         ),
-        "one channel": (convolution(last, w), "only the last input channel is in the sum. Where does it begin?"),
-        "one tap": (
+        ("one channel", convolution(last, w), "only the last input channel is in the sum. Where does it begin?"),
+        ("one channel", convolution(np.broadcast_to(x[..., :1], x.shape), w), "every channel of x is the first one."),
+        (
+            "one tap",
             convolution(x, np.pad(w[1:2, 1:2], ((1, 1), (1, 1), (0, 0), (0, 0)))),
             "only the middle tap is in it.",
         ),
-        "one image": (convolution(np.broadcast_to(x[:1], x.shape), w), "every image has the first one's result."),
-        "shift": (
-            convolution(x, w, before=0),
-            f"it is of the pixel below and to the right. {BECAUSE['shift']}",
+        ("one tap", convolution(last, corner), "only the last product is in it: is it added to the sum?"),
+        ("one image", convolution(np.broadcast_to(x[:1], x.shape), w), "every image has the first one's result."),
+        ("shift", convolution(x, w, before=0), f"it is of the pixel below and to the right. {BECAUSE['shift']}"),
+        (
+            "layout",
+            convolution(channels_first, w),
+            "x is NHWC: the number after x[n, row, column, c] is that of the next channel.",
         ),
-    }
+    ]
+    swapped = wanted.transpose(0, 3, 1, 2).reshape(wanted.shape)
+    others.append(("layout", swapped, "y is NHWC: the number after y[n, row, column, o] is that of the next channel."))
+    if height == width == TILE:  # one tile, with nothing but zeros around it
+        exchanged = convolution(x.transpose(0, 2, 1, 3), w)
+        others.append(("transposed", exchanged, "rows and columns of the halo are exchanged."))
     try:
         compare(what, made, wanted, TOLERANCE, BECAUSE)
     except Wrong as wrong:
-        for kind, (other, message) in others.items():
+        for kind, other, message in others:
             if near(made, other, TOLERANCE * 10) and not near(other, wanted, 1e-2):
                 raise Wrong(kind, f"{what}: {message}") from None
         raise wrong from None

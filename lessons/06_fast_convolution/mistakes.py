@@ -19,9 +19,19 @@ MISTAKES = [
     Mistake("barrier", "    real sum = 0;\n", LEAVE + "    real sum = 0;\n"),
     # the sum
     Mistake("one channel", TAPS, "        sum = 0;\n" + TAPS),
+    Mistake("one tap", "sum += halo", "sum = halo"),
+    Mistake("one channel", f"inside ? {AT}", f"inside ? {AT.replace(' + c]', ']')}"),
+    Mistake("layout", AT, "x[((image * cin + c) * height + row) * width + column]"),
+    Mistake("transposed", "halo[i0 + i][j0 + j]", "halo[j0 + j][i0 + i]"),
+    Mistake("transposed", "(i * 3 + j)", "(j * 3 + i)"),
     Mistake("flipped", "halo[i0 + i][j0 + j]", "halo[i0 + 2 - i][j0 + 2 - j]"),
     Mistake("weights", "((i * 3 + j) * cin + c) * cout + o", "((i * 3 + j) * cout + o) * cin + c"),
     # the result
     Mistake("out of bounds", "if (row < height && column < width) y", "y"),
+    Mistake(
+        "layout",
+        "y[((image * height + row) * width + column) * cout + o]",
+        "y[((image * cout + o) * height + row) * width + column]",
+    ),
     Mistake("one image", "? x[((image * height + row)", "? x[(row"),
 ]

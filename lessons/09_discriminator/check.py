@@ -11,13 +11,16 @@ SATURATING = (
     "is the mean of ln(1 - D(SR)), the minimax loss. Its derivative vanishes where D is sure that the image is made; "
     "wanted is the mean of -ln D(SR)."
 )
+AGAINST_D = (
+    "is what D pays for SR, the mean of -ln(1 - D(SR)). A G that minimises it helps D; wanted is the mean of -ln D(SR)."
+)
 NEGATIVE = (
     "has the wrong sign. The logarithm of a probability is negative, and what D is to maximise is -L_D, since an "
     "optimiser minimises."
 )
 SUMMED = "is a sum over the images, where E is their mean."
 NOT_DIVIDED = "is the derivative of a sum. The loss is a mean of n images: each moves it by 1/n of that."
-ALL_IMAGES = "is divided by the number of all images. HR and SR have a mean each, of their own n."
+OTHER_N = "is divided by another number of images than its own. HR and SR have a mean each, of their own n."
 AT_PROBABILITY = (
     "is the derivative in D, such as -1/D. Wanted is the one at the logit: D = σ(z), so it has a factor D(1 - D) more, "
     "and what is left when you cancel is short."
@@ -31,6 +34,7 @@ OTHER_TAIL = (
     "has σ(z) where σ(-z) belongs, or the other way round. D's loss is to let go of what D has right: of an HR where z "
     "is large, of an SR where -z is. G's is to pull where D(SR) is small."
 )
+OTHER_LABEL = "is D less the wrong label. D's labels are 1 for HR and 0 for SR; G would have SR taken for 1."
 SIGMOID_SLOPE = "has the derivative of σ, σ(z)σ(-z). What is to be differentiated is softplus, whose derivative is σ."
 CLIPPED = (
     "A probability that is kept away from 0, by clip or by a small number added, bounds the loss, and what is bounded "
@@ -117,8 +121,10 @@ def check_value(what, made, loss, logits):
     """Raise the diagnosis of a mistake that is known, if it is one."""
     if loss is discriminator and close(made, discriminator(*logits[::-1])):
         raise Wrong("labels swapped", f"{what} {SWAPPED}")
-    if loss is adversarial and (close(made, minimax(*logits)) or close(made, -minimax(*logits))):
+    if loss is adversarial and close(made, minimax(*logits)):
         raise Wrong("saturating", f"{what} {SATURATING}")
+    if loss is adversarial and close(made, -minimax(*logits)):
+        raise Wrong("D's side", f"{what} {AGAINST_D}")
     if close(made, -loss(*logits)):
         raise Wrong("sign", f"{what} {NEGATIVE}")
     if close(made, loss(*logits, mean=np.sum)):
@@ -134,13 +140,16 @@ def check_slope(what, made, wanted, z, all_images):
         raise Wrong("sign", f"{what} {UPHILL}")
     if close(made, z.size * wanted):
         raise Wrong("not divided by n", f"{what} {NOT_DIVIDED}")
-    if close(made, z.size / all_images * wanted):
-        raise Wrong("not divided by n", f"{what} {ALL_IMAGES}")
+    others = all_images - z.size
+    if any(close(made, z.size / n * wanted) for n in (all_images, others) if n not in (0, z.size)):
+        raise Wrong("divided by another n", f"{what} {OTHER_N}")
     at_probability = wanted * (2 + np.exp(z) + np.exp(-z))  # ∂L/∂D, since 1/(D(1 - D)) = (1 + e^z)(1 + e^-z)
     if any(close(made, factor * at_probability) for factor in (1, -1, z.size, -z.size)):
         raise Wrong("at the probability", f"{what} {AT_PROBABILITY}")
     if any(close(made, side / z.size - wanted) for side in (1, -1)):
         raise Wrong("wrong tail", f"{what} {OTHER_TAIL}")
+    if any(close(made, wanted + side / z.size) for side in (1, -1)):
+        raise Wrong("other label", f"{what} {OTHER_LABEL}")
     if any(close(made, side / z.size * np.exp(z) / (1 + np.exp(z)) ** 2) for side in (1, -1)):
         raise Wrong("derivative of σ", f"{what} {SIGMOID_SLOPE}")
 

@@ -14,6 +14,9 @@ RANGE = "is as if the images were in [0, 1]. HR and SR are in [-1, 1]: first (x 
 BGR = "has red and blue exchanged, in the images or in MEAN and STD. BGR is Caffe's; torchvision's weights take RGB."
 CAFFE = "is what Caffe's weights take. These are of torchvision's family: RGB in [0, 1], less MEAN, divided by STD."
 NOT_STANDARD = "is in [0, 1], and still to be less MEAN and divided by STD."
+NOT_HALVED = "lacks the half of (x + 1)/2, which brings [-1, 1] to [0, 1]."
+NOT_DIVIDED_BY_STD = "is not divided by STD, or is multiplied by it."
+NO_BIAS = "is right but for the bias, which is added before the ReLU."
 NO_RECTIFIER = "is right but for the ReLU, which comes between the convolution and the pooling."
 POOLED_FIRST = "is right for a ReLU after the pooling. The mean of rectified numbers is not the rectified mean."
 NO_MASK = (
@@ -26,22 +29,35 @@ THROUGH_HR = (
     "in the derivative."
 )
 INPUT_SLOPE = (
-    "lacks the derivative of the normalisation, or half of it. Each channel was divided by 2 and by its own deviation, "
-    "and so must its derivative be."
+    "lacks the derivative of the normalisation, or multiplies where it should divide. Each channel was divided by 2 "
+    "and by its own deviation, and so must its derivative be."
 )
 SUMMED = "is a sum over the features, where it should be their mean."
 NOT_DIVIDED = "is the derivative of a sum. The loss is a mean over N features, N being the size of φ and not SR's."
+FEWER = "is divided by too few: N counts every number of φ(SR), its pixels times its channels times the images."
 BY_IMAGE = "is divided by the number of SR's samples. N counts the features, the size of φ(SR)."
-POOLING = "lacks the pooling's 1/4: a feature is a mean of 4 numbers, each of which gets a quarter of its derivative."
+POOLING = (
+    "is 4 times too large. A feature is a mean of 4 numbers, each of which gets a quarter of its derivative; or 2 is a "
+    "factor where the normalisation has 1/2."
+)
+TWICE = "is twice what it should be: the normalisation's 1/2 is missing, or the pooling has 1/2 instead of 1/4."
+MASKED_GRADIENT = (
+    "has a mask of the gradient's own sign. What the ReLU lets pass depends on its input: g where the convolution's "
+    "result is positive, else 0, and g of either sign."
+)
+MASKED_LATE = (
+    "has a mask of φ's own shape, one for four. The ReLU comes before the pooling, and each of the four has its own."
+)
 MAXIMUM = "has the largest of 2×2. VGG's pooling does that; here it is their mean."
+POOLED_SUM = "has the sum of 2×2, where their mean is wanted."
 HALF = "is half of what it should be: the derivative of a square is twice what is squared."
 INEXACT = "is right to three digits or so, like a finite difference. Wanted is the exact derivative, by the chain rule."
 
 
 def check(exercise):
     rng = np.random.default_rng(0)
-    weight, bias = rng.standard_normal((3, 5)), rng.standard_normal(5)
-    sr, hr = rng.uniform(-1, 1, (2, 2, 6, 8, 3))
+    weight, bias = rng.standard_normal((3, 7)), rng.standard_normal(7)
+    sr, hr = rng.uniform(-1, 1, (2, 3, 10, 18, 3))  # sizes that tell one mistake's factor from another's
     check_normalise(exercise.normalise, sr)
     check_features(exercise.features, sr, weight, bias)
     check_loss(exercise.content_loss, sr, hr, weight, bias)
@@ -81,6 +97,9 @@ def check_normalise(function, images):
         ("BGR", BGR, right[..., ::-1]),
         ("wrong family", CAFFE, as_expected(Tensor(images), "caffe").data),
         ("wrong", NOT_STANDARD, (images + 1) / 2),
+        ("range", NOT_HALVED, (images + 1 - MEAN) / STD),
+        ("deviation", NOT_DIVIDED_BY_STD, right * STD),
+        ("deviation", NOT_DIVIDED_BY_STD, right * np.square(STD)),
     ]
     known(what, made, wrong)
     compare(what, made, right, TOLERANCE)
@@ -94,6 +113,8 @@ def check_features(function, images, weight, bias):
         ("not normalised", NOT_NORMALISED, phi(Tensor(as_they_are), weight, bias).data),
         ("no rectifier", NO_RECTIFIER, linear),
         ("pooled first", POOLED_FIRST, np.maximum(linear, 0)),
+        ("no bias", NO_BIAS, phi(Tensor(images), weight, 0 * bias).data),
+        ("wrong pooling", POOLED_SUM, 4 * phi(Tensor(images), weight, bias).data),
         ("wrong pooling", MAXIMUM, MaxPool(phi(Tensor(images), weight, bias, pooled=False)).data),
     ]
     known(what, made, wrong)
@@ -106,18 +127,30 @@ def check_loss(function, sr, hr, weight, bias):
     g = 2 / difference.size * difference
     loss, slope = np.mean(difference**2), transposed_jacobian(sr, g, weight, bias)
     if isinstance(made, tuple | list) and len(made) == 2:
-        known(f"{what}[0]", made[0], [("sum instead of mean", SUMMED, np.sum(difference**2))])
+        n, c = len(sr), len(bias)
+        wrong = [("sum instead of mean", SUMMED, np.sum(difference**2))]
+        wrong += [("wrong N", FEWER, loss * fewer) for fewer in (n, c, n * c)]
+        known(f"{what}[0]", made[0], wrong)
         compare(f"{what}[0]", made[0], loss, TOLERANCE)
         at_hr = transposed_jacobian(hr, g, weight, bias)
+        of_linear = {"weight": weight, "bias": bias, "rectified": False}  # the chain without its ReLU
+        masked_gradient = transposed_jacobian(sr, np.maximum(g, 0), **of_linear)
+        masked_late = transposed_jacobian(sr, g * (phi(Tensor(sr), weight, bias).data > 0), **of_linear)
         wrong = [
             ("gradient through HR", THROUGH_HR, slope - at_hr),
             ("slope at HR", AT_HR, at_hr),
             ("rectifier ignored", NO_MASK, transposed_jacobian(sr, g, weight, bias, rectified=False)),
             ("normalisation's slope", INPUT_SLOPE, slope * 2 * np.array(STD)),
             ("normalisation's slope", INPUT_SLOPE, slope * np.array(STD)),
+            ("normalisation's slope", INPUT_SLOPE, slope * np.square(STD)),
+            ("normalisation's slope", INPUT_SLOPE, slope * 4 * np.square(STD)),
             ("not divided by N", NOT_DIVIDED, slope * difference.size),
-            ("not divided by N", NOT_DIVIDED, slope * difference.size / len(sr)),
+            ("not divided by N", NOT_DIVIDED, slope * difference.size / n),
+            *(("wrong N", FEWER, slope * fewer) for fewer in (n, c, n * c)),
             ("pooling's share", POOLING, 4 * slope),
+            ("twice", TWICE, 2 * slope),
+            ("mask of the gradient", MASKED_GRADIENT, masked_gradient),
+            ("mask of the features", MASKED_LATE, masked_late),
             ("factor of the square", HALF, slope / 2),
             ("wrong N", BY_IMAGE, slope * difference.size / sr.size),
         ]

@@ -1,4 +1,4 @@
-"""A content loss, and its derivative by hand, through a VGG in little.
+"""A content loss, and its derivative by hand, through a VGG in miniature.
 
 φ is: the input as torchvision's weights expect it, one convolution of 1×1, a ReLU, and a pooling that takes the mean of
 2×2 (VGG's takes the largest). Of an odd height or width, pooling leaves out the last row or column.

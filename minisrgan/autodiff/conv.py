@@ -234,7 +234,10 @@ def shuffles(w, shuffle):
 
 
 def convolve(x, w, stride, padding, bias=None, slope=None, residual=None, shuffle=1):
-    """PReLU(PixelShuffle(x ⋆ w + bias)) + residual of arrays, by a kernel, in one pass; None where there is no such."""
+    """PReLU(PixelShuffle(x ⋆ w + bias)) + residual of arrays, by a kernel, in one pass.
+
+    bias, slope, residual   None for no such thing
+    """
     stride, padding, ho, wo = check_geometry(x.shape, w.shape, stride, padding)
     out = array_module(x).empty((len(x), ho * shuffle, wo * shuffle, w.shape[3] // shuffle**2), x.dtype)
     end = [None if each is None else contiguous(each) for each in (bias, slope, residual)]

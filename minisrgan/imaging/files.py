@@ -3,7 +3,8 @@
 import os
 import uuid
 import warnings
-from errno import ENOTDIR
+from contextlib import contextmanager
+from errno import EISDIR, ENOTDIR
 from io import BytesIO
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def read_photo(path):
         raise
     except (FileNotFoundError, NotADirectoryError):
         raise ImageError(f"{path}: there is no such file: check the name") from None
+    except PermissionError:
+        raise ImageError(f"{path}: you may not read this file: change its permissions") from None
     except UnidentifiedImageError:
         raise ImageError(f"{path}: not a picture of a known format: convert it to PNG or JPEG") from None
     except Image.DecompressionBombError:
@@ -165,17 +168,35 @@ def write_whole(path, data):
     They go to a temporary file in the same folder, created with its parents, which then takes the name; if
     anything fails, it is removed. Raises OSError: the caller knows what kind of file it is, and says so.
     """
-    path = Path(path)
-    if file := next((folder for folder in path.parents if folder.is_file()), None):
-        raise NotADirectoryError(ENOTDIR, "this is a file, where a folder is needed: name another", str(file))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
+    with replacement(path) as temporary:
         with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # or a power cut could keep the new name and lose the bytes
         os.replace(temporary, path)
+
+
+def check_writable(path):
+    """Raise OSError if `write_whole` could not write `path`: before the minutes that its content takes, not after."""
+    with replacement(path) as temporary:
+        open(temporary, "xb").close()
+
+
+@contextmanager
+def replacement(path):
+    """The temporary file that is to become `path`, in a folder that is there. An OSError then names `path` itself."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(EISDIR, "this is a folder: name a file in it", str(path))
+    if file := next((folder for folder in path.parents if folder.is_file()), None):
+        raise NotADirectoryError(ENOTDIR, "this is a file, where a folder is needed: name another", str(file))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        yield temporary
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

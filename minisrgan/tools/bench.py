@@ -25,8 +25,8 @@ import numpy as np
 from .. import __version__
 from ..arrays import to_device, use_device
 from ..autodiff import Conv2d, InputGrad, Tensor, WeightGrad, grad, no_grad
-from ..errors import ConfigError, MinisrganError
-from ..imaging.files import write_whole
+from ..errors import MinisrganError
+from ..imaging.files import check_writable, write_whole
 from ..kernels import runtime
 from ..losses import DiscriminatorLoss, PixelMSE
 from ..models.discriminator import Discriminator, DiscriminatorConfig
@@ -215,9 +215,7 @@ def bench(device, out=None, quick=False, say=print):
     with use_device(device):
         machine = describe_machine(device)
         out = Path(out or default_file(machine, quick))
-        if out.is_dir():
-            raise ConfigError(f"{out} is a folder: name a file in it")
-        out.parent.mkdir(parents=True, exist_ok=True)  # if it cannot be, better now than after minutes
+        check_writable(out)
         peer, places, pytorch = find_peer(device, machine["threads"])
         say(f"{machine['processor']}, device {device}, {machine['threads']} CPU threads, {PRECISION}")
         say(f"PyTorch {pytorch['version']}: {pytorch['settings']}" if peer else f"no PyTorch: {pytorch['problem']}")

@@ -29,20 +29,24 @@ def train_command(args):
     from ..models.weights import load_generator
     from ..training.checkpoint import Run
     from ..training.trainer import Trainer
-    from .photos import training_photos
+    from .photos import training_photos, waiting
     from .train import train
 
     device = start_device(args)
     run = Run(args.resume or args.out or "runs/train")
     config, about = resumed_training(run, args) if args.resume else new_training(run, args)
     training, held_out, small = training_photos(about["data"], config.discriminator.crop)
-    photos = PhotoSet(training, config.generator.scale, config.discriminator.crop)
+    reduced = waiting(training, "reducing photos")
+    photos = PhotoSet(reduced, config.generator.scale, config.discriminator.crop)
     trainer = Trainer(config, photos, device)
     if "gan" in about["stages"]:
         trainer.content_loss  # noqa: B018  weights that are missing are to be missed now, not after the first stage
     if args.resume:
         if photos.names != about["photos"]:
-            raise ConfigError(f"the photos are not those that {run.folder} was begun with: see its config.json")
+            here = {name for name, _ in training + held_out}
+            gone = [name for name in about["photos"] if name not in here]
+            what = f"{gone[0]} is gone" if gone else "some came or went"
+            raise ConfigError(f"the photos are not those that {run.folder} was begun with: {what}; see its config.json")
         run.restore(trainer)
     else:
         if args.weights:
@@ -94,7 +98,7 @@ def resumed_training(run, args):
 def upscale_command(args):
     from tqdm import tqdm
 
-    from ..imaging.files import FORMATS, read_photo, write_photo
+    from ..imaging.files import FORMATS, check_writable, read_photo, write_photo
     from ..imaging.resize import upsample
     from ..models.weights import DEFAULT, load_generator
     from ..upscale import upscale
@@ -111,6 +115,7 @@ def upscale_command(args):
         raise ConfigError(f"{out}: no photo format ends in {out.suffix!r}: use one of {', '.join(FORMATS)}")
     if out.exists() and out.samefile(photo):
         raise ConfigError(f"{out} is the photo itself: name another file with -o")
+    check_writable(out)
     sr = upscale(generator, rgb, device, progress=lambda tiles: tqdm(tiles, unit="tile", disable=len(tiles) < 2))
     write_photo(out, sr, None if alpha is None else upsample(alpha, scale))
     print(f"{out}: {rgb.shape[1]}×{rgb.shape[0]} to {sr.shape[1]}×{sr.shape[0]}")
@@ -235,6 +240,16 @@ def settings(text):
 settings.__name__ = "NAME=NUMBER,NUMBER,..."
 
 
+def png(text):
+    """The name of a picture that is written as PNG, whatever it is called."""
+    if not text.lower().endswith(".png"):
+        raise ValueError
+    return text
+
+
+png.__name__ = "name ending in .png"
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, like all others."""
 
@@ -260,10 +275,11 @@ def build_parser():
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
-    def command(name, run, summary, example, commands=commands):
+    def command(name, run, summary, example, commands=commands, device=True):
         added = described(commands, name, summary, f"example:\n  {example}")
         added.set_defaults(run=run)
-        added.add_argument("--device", metavar="D", help="cuda, cpu or numpy; by default the first that works")
+        if device:
+            added.add_argument("--device", metavar="D", help="cuda, cpu or numpy; by default the first that works")
         return added
 
     family = "where the file does not say it: the input that its weights expect"
@@ -280,7 +296,7 @@ def build_parser():
     train.add_argument(
         "--preset",
         choices=("tiny", "small", "paper"),
-        help="tiny: minutes on a CPU (default); small: hours; paper: the paper's G and D, for a GPU",
+        help="tiny: minutes on a CPU (default); small: a night; paper: the paper's G and D, for a GPU",
     )
     train.add_argument(
         "--stage",
@@ -375,8 +391,9 @@ def build_parser():
         losses_command,
         "draw every adversarial loss and its derivative against the logit",
         "minisrgan losses --out losses.png",
+        device=False,
     )
-    losses.add_argument("--out", default="losses.png", metavar="FILE", help="the picture (losses.png)")
+    losses.add_argument("--out", type=png, default="losses.png", metavar="FILE", help="the picture (losses.png)")
 
     sweep = command(
         "sweep",
@@ -409,8 +426,11 @@ def build_parser():
         modes_command,
         "play every adversarial loss on a ring of eight Gaussians, and say which find them all",
         "minisrgan modes --out modes.png",
+        device=False,
     )
-    modes.add_argument("--out", default="modes.png", metavar="FILE", help="the picture (modes.png)")
+    modes.add_argument(
+        "--out", type=png, default="modes.png", metavar="FILE", help="the picture (modes.png); a table goes beside it"
+    )
     modes.add_argument("--steps", type=whole_number, default=1500, metavar="N", help="steps of each game (1500)")
 
     demo = command(
@@ -436,6 +456,7 @@ def build_parser():
         resources_command,
         "compile every kernel for NVIDIA GPUs, and say what registers and memory it takes (no GPU is needed)",
         "minisrgan resources",
+        device=False,
     )
 
     vgg = described(
@@ -466,6 +487,7 @@ def build_parser():
         "download torchvision's VGG19 (575 MB), and keep its convolutions (80 MB) for the content loss",
         "minisrgan vgg fetch --from vgg19-dcbb9e9d.pth",
         vgg,
+        device=False,
     )
     source = fetch.add_mutually_exclusive_group()
     source.add_argument("--from", dest="source", metavar="FILE", help="a file that is here: nothing is downloaded")

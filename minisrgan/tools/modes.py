@@ -12,7 +12,7 @@ import os
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from matplotlib.patches import Circle
 from tqdm import tqdm
 
 from ..autodiff import Tensor, grad, no_grad
-from ..imaging.files import write_whole
+from ..imaging.files import check_writable, write_whole
 from ..losses import ADVERSARIAL
 from ..nn import Dense, LeakyReLU, Module, Sequential, SpectralNorm, held
 from ..optim import Adam
@@ -132,12 +132,17 @@ def play_all(steps):
     pool = ProcessPoolExecutor(mp_context=get_context("spawn"), **quiet)
     try:
         return list(tqdm(pool.map(play, *zip(*games)), total=len(games), unit="game"))
+    except KeyboardInterrupt:
+        for process in active_children():  # the games that run would go on to their end
+            process.terminate()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def modes(out, steps):
     """Play, say the table, and write the picture `out` and a CSV file with every game beside it."""
+    check_writable(out)
     outcomes = play_all(steps)
     print(f"{'adversarial':18}{'regulariser':20}{'modes of 8':>11}{'quality':>9}    {'of each seed'}")
     for pair in PAIRS:

@@ -4,6 +4,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from tqdm import tqdm
+
 from ..errors import ImageError
 from ..imaging.files import find_photos, read_photo
 
@@ -47,7 +49,7 @@ def training_photos(folder=None, least=1):
     """
     if folder is None:
         return Photos(list(map(named, packaged(TRAINING))), list(map(named, packaged(HELD_OUT))), [])
-    photos = list(map(named, find_photos(folder)))
+    photos = list(map(named, waiting(find_photos(folder), "reading photos")))
     large = [photo for photo in photos if min(photo[1].shape[:2]) >= least]
     if len(large) < 2:
         raise ImageError(
@@ -61,3 +63,8 @@ def training_photos(folder=None, least=1):
 def named(path):
     """(name, rgb) of the photo in a file, its transparency ignored."""
     return path.name, read_photo(path)[0]
+
+
+def waiting(items, what):
+    """The items, with a progress bar if going through them takes longer than a second."""
+    return tqdm(items, desc=what, delay=1, leave=False)

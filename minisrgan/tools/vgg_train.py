@@ -32,6 +32,7 @@ from tqdm import tqdm
 from ..arrays import to_device
 from ..autodiff import Softplus, Tensor, grad, no_grad
 from ..errors import ConfigError, DivergedError
+from ..imaging.files import check_writable
 from ..imaging.patches import PhotoSet
 from ..imaging.pixels import hr_from_uint8
 from ..models.vgg import PAPER_SCALE, SMALL, VGG, VGGConfig
@@ -136,6 +137,7 @@ def train(photos, device, steps, seed, out, say=print):
     """Train the small VGG on photos.training, write it to `out`, and say how it ranks distortions of the held-out."""
     if Path(out).exists():
         raise ConfigError(f"{out} is there already: name another file with --out")
+    check_writable(out)
     trainer, trial = Trainer(photos.training, device, steps, seed), Trial(photos.held_out, side=CROP)
     with tqdm(range(steps), unit="step") as progress:
         for _ in progress:

@@ -149,7 +149,7 @@ PRESETS = {
         pixel_weight=1.0,
         ema=0.98,
     ),
-    # hours on a CPU, minutes on a GPU
+    # a night on a CPU
     "small": TrainConfig(
         GeneratorConfig(channels=64, blocks=8, batch_norm=False, bicubic_skip=True),
         DiscriminatorConfig(channels=32, dense=512),
