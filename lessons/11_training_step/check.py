@@ -36,7 +36,9 @@ def check(exercise):
         returned = learner.step(exercise, lr, hr, step)
         check_gradients(learner, library, step)
         for name in ("D", "G"):
-            check_state(name, learner.networks[name], library.networks[name], step)
+            check_state(name, learner, library, step)
+        if isinstance(returned, tuple | list) and any(isinstance(each, Tensor) for each in returned):
+            raise Wrong("type", "training_step(…) returns Tensors, where numbers are wanted: loss.item() is one.")
         wanted = (library.trainer.measured["loss_d"], library.trainer.measured["loss_g"])
         compare("training_step(…)", returned, wanted, TOLERANCE)
 
@@ -102,6 +104,7 @@ class Library:
             "adversarial term missing": (pixel, "G's gradient is that of the pixels alone"),
             "pixel term missing": (WEIGHT * fooling, "G's gradient is that of the adversarial loss alone"),
             "weight missing": (pixel + fooling, "the adversarial loss comes without its weight"),
+            "weight misplaced": (WEIGHT * pixel + fooling, "the weight is on the pixels, not on the adversarial loss"),
             "adversarial sign": (
                 pixel - WEIGHT * fooling,
                 "the adversarial loss is subtracted: its minus is inside it",
@@ -118,7 +121,7 @@ class Learner:
 
     def __init__(self):
         start = Library()
-        self.notes = []  # ("G",), ("D", "HR" or "SR", with a graph?), ("step", "D" or "G")
+        self.notes = []  # ("G",), ("D", "HR" or "SR", with a graph?), ("step", "D" or "G"), ("eval",)
         g = NotingGenerator(CONFIG.generator, np.random.default_rng(0)).to(dtype="float64")
         d = NotingDiscriminator(CONFIG.discriminator, np.random.default_rng(0)).to(dtype="float64")
         self.networks = {"G": g, "D": d}
@@ -129,7 +132,7 @@ class Learner:
 
     def step(self, exercise, lr, hr, number):
         self.notes, self.gradients, self.lr, self.hr = [], {}, lr, hr
-        self.after_d = None
+        self.before, self.after_d = copy(self.networks["D"]), None
         images = lr.data.copy(), hr.data.copy()
         g, d = self.networks["G"], self.networks["D"]
         try:
@@ -189,13 +192,34 @@ class Learner:
                 "adversarial term missing",
                 "in G's move D was shown SR without its graph, so that what D says of it does not reach G.",
             )
+        if any(note[0] == "D" for note in notes[notes.index(("step", "G")) :]):
+            raise Wrong(
+                "losses again",
+                "D was asked again after G's move: the losses to return are those that the players moved down.",
+            )
         if not any(note[:2] == ("D", "SR") for note in after):
             raise Wrong(
                 "stale D",
                 "after its move D was not asked about SR again, so G learned from D as it was before: compute L_G "
                 "after D's update.",
             )
+        if ("eval",) in notes:
+            raise Wrong(
+                "D in eval mode",
+                "D was asked in eval mode: there it normalises by running averages, and is another function than the "
+                "one that learns. `held(discriminator)` keeps the function, and leaves the averages alone.",
+            )
+        if all(np.array_equal(self.after_d[name], array) for name, array in self.before.items() if "running" in name):
+            raise Wrong(
+                "D held in its own move",
+                "after D's move its running averages are what they were: `held` is for G's move alone.",
+            )
         check_untouched(self.networks["D"], self.after_d)
+
+    def made_first(self):
+        """Whether D was shown SR before HR in its own move. It is as good; but the running averages tell."""
+        shown = [note[1] for note in self.notes[: self.notes.index(("step", "D"))] if note[0] == "D"]
+        return shown == ["SR", "HR"]
 
 
 UNDETACHED = (
@@ -229,7 +253,7 @@ class NotingDiscriminator(Discriminator):
         learner = self.learner
         known = {"HR": learner.hr.data, "SR": getattr(learner, "sr", learner.hr).data}
         kind = next((name for name, array in known.items() if np.array_equal(array, image.data)), "another image")
-        learner.notes.append(("D", kind, image.requires_grad))
+        learner.notes += [("D", kind, image.requires_grad), *([] if self.training else [("eval",)])]
         return super().forward(image)
 
 
@@ -239,17 +263,21 @@ class NotingAdam(Adam):
         self.name, self.learner = name, learner
 
     def step(self, gradients, rate):
-        gradients = list(gradients)
+        adam, gradients = f"adam_{self.name.lower()}", list(gradients)
+        strange = next((each for each in gradients if not (each is None or isinstance(each, Tensor))), None)
+        if strange is not None:
+            text = f"{adam}.step got a list with a {type(strange).__name__} in it, where Tensors are wanted"
+            raise Wrong("type", f"{text}: each parameter's .grad, as it is.")
         if any(each is None for each in gradients):
             self.learner.without_gradient = (
-                f"adam_{self.name.lower()}.step got no gradient for some of {self.name}'s parameters: their .grad is "
+                f"{adam}.step got no gradient for some of {self.name}'s parameters: their .grad is "
                 "None. Was it cleared after backward, or did the loss not depend on them?"
             )
         super().step(gradients, rate)
         self.learner.notes.append(("step", self.name))
         self.learner.gradients[self.name] = flat(gradients)
         if rate != RATE:
-            raise Wrong("rate", f"adam_{self.name.lower()}.step was given the rate {rate}, not {RATE}.")
+            raise Wrong("rate", f"{adam}.step was given the rate {rate}, not {RATE}.")
         if self.name == "D":
             self.learner.after_d = copy(self.learner.networks["D"])
 
@@ -285,13 +313,15 @@ def left_over(name, library):
             yield before + library.leaks[-2], "that of the step before, and ∂L_G/∂θ_D from G's move,"
 
 
-def check_state(name, made, wanted, step):
-    """Every parameter and running average, beside the library's, to a millionth of a step.
+def check_state(name, learner, library, step):
+    """Every parameter and running average of G or D, beside the library's, to a millionth of a step.
 
     (A bias before batch norm has no gradient but rounding errors, which Adam makes visible: 1e-12.)
     """
-    wanted = wanted.arrays()
-    for key, array in made.arrays().items():
+    wanted = library.networks[name].arrays()
+    for key, array in learner.networks[name].arrays().items():
+        if name == "D" and "running" in key and learner.made_first():
+            continue
         if not np.allclose(array, wanted[key], rtol=0, atol=1e-6 * RATE):
             compare(f"{name}'s {key} after {'one step' if step == 1 else f'{step} steps'}", array, wanted[key], 0)
 

@@ -51,6 +51,21 @@ MISTAKES = [
     ),
     Mistake("adversarial sign", "hr) + weight", "hr) - weight"),
     Mistake("weight missing", "weight * NonSaturatingLoss(discriminator", "NonSaturatingLoss(discriminator"),
+    Mistake("weight misplaced", "PixelMSE(sr, hr) + weight * Non", "weight * PixelMSE(sr, hr) + Non"),
+    Mistake("D in eval mode", "    with held(discriminator):\n", "    discriminator.eval()\n    if True:\n"),
+    Mistake(
+        "D held in its own move",
+        "    loss_d = DiscriminatorLoss(discriminator(hr), discriminator(sr.detach()))\n",
+        "    with held(discriminator):\n"
+        "        loss_d = DiscriminatorLoss(discriminator(hr), discriminator(sr.detach()))\n",
+    ),
+    Mistake(
+        "losses again",
+        "    return loss_d.item(),",
+        "    loss_d = DiscriminatorLoss(discriminator(hr), discriminator(sr.detach()))\n    return loss_d.item(),",
+    ),
+    Mistake("type", "return loss_d.item(), loss_g.item()", "return loss_d, loss_g"),
+    Mistake("type", "[parameter.grad for", "[parameter.grad.data for"),
     Mistake("SR not once", "PixelMSE(sr, hr)", "PixelMSE(generator(lr), hr)"),
     Mistake("sign", "DiscriminatorLoss(discriminator(hr)", "-DiscriminatorLoss(discriminator(hr)"),
     Mistake("swapped", "return loss_d.item(), loss_g.item()", "return loss_g.item(), loss_d.item()"),

@@ -11,7 +11,7 @@ from minisrgan.nn import Module, Parameter
 from minisrgan.regularisers import R1
 
 GAMMA, TOLERANCE = 3.7, 1e-9  # all is in float64
-SHAPE = (5, 3, 4, 2)  # images: n, h, w, c
+SHAPE = (5, 3, 4, 3)  # images: n, h, w, c
 
 
 class Quadratic(Module):
@@ -20,8 +20,10 @@ class Quadratic(Module):
     def __init__(self, rng, size):
         self.A = Parameter(0.3 * rng.standard_normal((size, size)))
         self.b = Parameter(rng.standard_normal((1, size)))
+        self.seen = []  # the images it was shown
 
     def forward(self, images):
+        self.seen.append(images.data.copy())
         x = images.reshape((images.shape[0], -1 if images.size == 0 else images.size // images.shape[0]))
         return (MatMul(x, self.A) * x + x * self.b).sum(1)
 
@@ -41,6 +43,7 @@ def check_quadratic(exercise, rng):
     x, (s, s_of_sr) = hr.data.reshape(n, size), (slopes(d, each) for each in (hr, sr))
     wanted = penalty_of(s)
     penalty = call(exercise.r1_penalty, d, hr, sr)
+    seen = list(d.seen)
     z = d(hr).data[:, None]
     certainty = 1 / (1 + np.exp(-z)) / (1 + np.exp(z))
     lengths = np.linalg.norm(s, axis=1)
@@ -70,6 +73,15 @@ def check_quadratic(exercise, rng):
             wanted / size,
             "it has the mean over an image's samples, where a length has their sum.",
         ),
+        "mean over channels": (
+            wanted / SHAPE[-1],
+            "it has the mean over an image's channels, where a length has the sum over all its samples.",
+        ),
+        "sum and mean exchanged": (
+            wanted * n / size,
+            "it has the sum over the photos and the mean over their samples: it is the other way round.",
+        ),
+        "gamma twice": (GAMMA * wanted, "it has gamma squared."),
         "logits averaged": (
             wanted / n**2,
             f"it is 1/{n}² of P: the mean of the logits has 1/n of each image's slope, their sum has the whole.",
@@ -84,6 +96,7 @@ def check_quadratic(exercise, rng):
         for kind, (value, sentence) in known.items():
             if np.allclose(penalty.data, value, rtol=TOLERANCE, atol=0):
                 raise Wrong(kind, f"r1_penalty(…): {sentence}")
+        check_images(seen, hr, penalty, wanted)
     compare(
         "r1_penalty(…)",
         penalty,
@@ -94,11 +107,37 @@ def check_quadratic(exercise, rng):
     if not penalty.requires_grad:
         raise Wrong(
             "not recorded",
-            "r1_penalty(…) has the right value, but no memory of D's parameters: the walk to the images was not "
-            "recorded, so it cannot be differentiated. grad has create_graph for that.",
+            "r1_penalty(…) has the right value, but no memory of D's parameters, so it cannot be differentiated. Was "
+            "the walk to the images recorded (create_graph), and its result left in its graph (no .data, no detach)?",
         )
     wanted = {"A": Tensor(GAMMA / n * (s.T @ x + x.T @ s)), "b": Tensor(GAMMA * s.mean(axis=0, keepdims=True))}
-    compare_gradients(gradients(exercise, d, hr, sr), wanted, TOLERANCE)
+    made = gradients(exercise, d, hr, sr)
+    check_known_gradients(made, d, hr, sr)
+    compare_gradients(made, wanted, TOLERANCE, {"constant factor": f"(gamma is {GAMMA}.)"})
+
+
+def check_images(seen, hr, penalty, wanted):
+    """Where the value is wrong: was D shown the photos?"""
+    photos = {photo.tobytes() for photo in hr.data}
+    strange = [image for images in seen for image in images if image.tobytes() not in photos]
+    if strange and not np.allclose(penalty.data, wanted, rtol=TOLERANCE, atol=0):
+        raise Wrong("other images", "r1_penalty(…) shows D images that are not the photos: R1 is paid at hr alone.")
+
+
+def check_known_gradients(made, d, hr, sr):
+    mistakes = {
+        "at SR": (R1(None, GAMMA).penalty(d, sr, hr, None, None), "they are those of the slope at SR, not at hr."),
+        "of the logits": (d(hr).sum(), "they are those of D's logits: those of the penalty are wanted."),
+        "of the logits ": (d(hr).mean(), "they are those of D's logits: those of the penalty are wanted."),
+    }
+    for kind, (output, sentence) in mistakes.items():
+        known = dict(zip(made, grad(output, d.parameters())))
+        if all(isinstance(made[name], Tensor) and close(made[name], each) for name, each in known.items()):
+            raise Wrong(kind.strip(), f"r1_gradients(…): {sentence}")
+
+
+def close(one, other):
+    return one.shape == other.shape and np.allclose(one.data, other.data, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def check_convolutions(exercise, rng):

@@ -6,8 +6,15 @@ MISTAKES = [
     Mistake("whole batch", "(slopes**2).sum((1, 2, 3)).mean()", "(slopes**2).sum() ** 0.5"),
     Mistake("summed over the batch", "(slopes**2).sum((1, 2, 3)).mean()", "(slopes**2).sum()"),
     Mistake("mean over the samples", "(slopes**2).sum((1, 2, 3)).mean()", "(slopes**2).mean()"),
+    Mistake("mean over channels", "(slopes**2).sum((1, 2, 3)).mean()", "(slopes**2).sum((1, 2)).mean()"),
+    Mistake("sum and mean exchanged", "(slopes**2).sum((1, 2, 3)).mean()", "(slopes**2).mean((1, 2, 3)).sum()"),
     Mistake("constant factor", "gamma / 2 *", "gamma *"),
     Mistake("at SR", "Tensor(hr.data, requires_grad=True)", "Tensor(sr.data, requires_grad=True)"),
+    Mistake("other images", "Tensor(hr.data, requires", "Tensor((hr.data + sr.data) / 2, requires"),
+    Mistake("at SR", "return grad(r1_penalty(discriminator, hr, sr", "return grad(r1_penalty(discriminator, sr, hr"),
+    Mistake("of the logits", "grad(r1_penalty(discriminator, hr, sr, gamma),", "grad(discriminator(hr).sum(),"),
+    # out of its graph, so that the first walk is a constant
+    Mistake("not recorded", "(slopes**2)", "(slopes.detach()**2)"),
     Mistake("logits averaged", "discriminator(x).sum()", "discriminator(x).mean()"),
     Mistake(
         "gradient penalty", "(slopes**2).sum((1, 2, 3)).mean()", "(((slopes**2).sum((1, 2, 3)) ** 0.5 - 1) ** 2).mean()"
