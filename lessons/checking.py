@@ -138,7 +138,8 @@ def as_array(what, made, wanted):
             raise Wrong("type", f"{what} is {described(made)}, where a Tensor is wanted.")
         made, wanted = made.data, wanted.data
     elif isinstance(made, Tensor):
-        raise Wrong("type", f"{what} is a Tensor, where an array is wanted: its .data is one.")
+        advice = "an array is wanted: its .data is one" if np.ndim(wanted) else "a number is wanted: its .item() is one"
+        raise Wrong("type", f"{what} is a Tensor, where {advice}.")
     wanted = np.asarray(wanted)
     try:
         array = np.asarray(made)

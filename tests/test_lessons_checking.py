@@ -104,6 +104,7 @@ def test_numbers():
     assert kind_of(np.float64(-1), 1.0)[0] == "sign"
     assert kind_of(np.ones(3), 1.0)[0] == "shape"
     assert kind_of(1.0, np.ones(3))[0] == "shape"
+    assert ".item()" in kind_of(Tensor(np.ones(())), 1.0)[1]
 
 
 def test_a_reason_is_added():

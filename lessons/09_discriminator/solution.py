@@ -5,9 +5,9 @@ D gives a logit z for each image, and D(x) = 1/(1 + e⁻ᶻ) is the probability 
 real   D's logits of the HR images, (n,)
 fake   D's logits of the SR images, (m,): perhaps another number of images
 
-Both are NumPy arrays, of float32 or float64, and their numbers may be of any size: the result at ±1000 must be right, and ±50
-must not be rounded to a probability of 0 or 1 before its logarithm is taken. Results are of the same type. Write
-helper functions if you like.
+Both are NumPy arrays, of float32 or float64, and their numbers may be of any size: the results must be right at ±1000,
+and ±50 must not be rounded to a probability of 0 or 1 before its logarithm is taken. Results are of the same type.
+Write helper functions if you like.
 """
 
 import numpy as np
