@@ -128,7 +128,8 @@ def sample(tmp_path_factory):
     root = tmp_path_factory.mktemp("sample")
     (root / "lessons" / "01_derivatives" / "images").mkdir(parents=True)
     (root / "lessons" / "02_engine").mkdir()
-    for name in ("README.md", "kernels", "docs", "benchmarks", "minisrgan", "pyproject.toml"):
+    (root / "README.md").write_text("# The project\n\n## The mathematics in a page\n\nText.\n")
+    for name in ("kernels", "docs", "benchmarks", "minisrgan", "pyproject.toml"):
         (root / name).symlink_to(REPOSITORY / name)
     for path in (REPOSITORY / "lessons").glob("*.py"):
         shutil.copy(path, root / "lessons")
