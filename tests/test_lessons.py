@@ -209,11 +209,11 @@ def test_every_lesson_is_listed():
 
 def test_the_table_of_equations_names_what_there_is():
     table = read(INDEX).partition("## Where each equation")[2]
-    objects = re.findall(r"`(minisrgan/[\w/]+\.py):([\w.]+)`", table)
+    objects = re.findall(r"\[`([\w.]+)`\]\(\.\./(minisrgan/[\w/]+\.py)\)", table)
     assert len(objects) > 10
-    for path, name in objects:
+    for name, path in objects:
         source_of(REPOSITORY / path, name)  # raises ValueError where it is not
-    tests = "".join(read(path) for path in sorted((REPOSITORY / "tests").glob("test_*.py")))
-    named = re.findall(r"\b(test_\w+)`", table)
-    assert len(named) > 10
-    assert [name for name in named if f"def {name}(" not in tests] == []
+    tests = re.findall(r"\[([\w ]+)\]\(\.\./(tests/\w+\.py)\)", table)  # a test's name, in words
+    assert len(tests) > 10
+    missing = [words for words, path in tests if f"def test_{words.replace(' ', '_')}(" not in read(REPOSITORY / path)]
+    assert missing == []
