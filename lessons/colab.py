@@ -39,7 +39,7 @@ def set_up(lesson):
     device, why = choose_device()
     os.environ["MINISRGAN_DEVICE"] = device
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if str(ROOT) not in paths:  # so that `!python -m lessons check` finds the lessons from any folder
+    if str(ROOT) not in paths:  # so that `python -m lessons check` finds the lessons from any folder
         os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, paths)])
     folder = ROOT / "lessons" / lesson
     os.chdir(folder)

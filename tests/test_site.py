@@ -308,7 +308,7 @@ def test_a_notebook_has_what_it_needs(sample):
     assert source["title"].startswith("# 1. Derivatives\n") and 'LESSON = "01_derivatives"' in source["set-up"]
     assert source["exercise"].startswith('%%writefile exercise.py\n"""The task."""')
     assert "# TODO: Double it" in source["exercise"]
-    assert source["check"] == "!python -m lessons check 1"
+    assert source["check"] == '!"{sys.executable}" -m lessons check 1'
     prints, draws = [cell for cell in made.cells if cell.cell_type == "code"][1:3]
     assert prints.outputs[0].text == "the answer is 42\n"
     assert draws.source.endswith('\ndisplay(Image("images/error.png"))') and "image/png" in draws.outputs[0].data

@@ -108,11 +108,11 @@ def exercise(lesson):
     if not any(lesson.folder.glob("solution.*")):
         return []
     text = f"## Write it here\n\nThe cell writes `{lesson.exercise.name}`. Change it, run it, then check it."
-    commands = [f"!python -m lessons check {lesson.number}", f"!python -m lessons hint {lesson.number}"]
+    run = '!"{sys.executable}" -m lessons'  # the Python of this notebook, whatever `python` may be
     return [
         new_markdown_cell(text, id="write"),
         new_code_cell(f"%%writefile {lesson.exercise.name}\n{stub(read(lesson.solution)).rstrip()}", id="exercise"),
-        *[new_code_cell(command, id=command.split()[-2]) for command in commands],
+        *[new_code_cell(f"{run} {command} {lesson.number}", id=command) for command in ("check", "hint")],
     ]
 
 
@@ -129,7 +129,8 @@ def markdown(text, lesson, before, root, address):
             return "" if show(before, path, goal, words) else f"![{words}]({data_address(goal)})"
         if address:
             return f"[{words}]({address}/blob/main/{name}{'#' + anchor if anchor else ''})"
-        return words if goal.name in words else f"{words} (`{name}`)"
+        known = goal.name in words or goal.name == "README.md"  # a file that is named, or another lesson
+        return words if known else f"{words} (`{name}`)"
 
     text = "".join(fence_text(fence) if fence else change_links(part, link) for fence, part in parts(text))
     return text.strip()
