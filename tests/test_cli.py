@@ -160,7 +160,7 @@ def test_training_end_to_end(tiny, minisrgan, photo_folder, tmp_path):
     out = minisrgan("train", "--data", photo_folder, "--out", tmp_path / "run", "--seed", 3, "--steps", 3, 1)
     run = Run(tmp_path / "run")
     assert "2 photos to train on, 1 held out" in out and str(run.generator) in out and f"--resume {run.folder}" in out
-    assert run.config()[0] == replace(tiny.with_steps(pretrain=3, gan=1), seed=3)
+    assert run.config()[0] == replace(tiny.with_stages("steps", pretrain=3, gan=1), seed=3)
     assert [(row["stage"], row["step"]) for row in run.rows()] == [
         ("pretrain", "1"),
         ("pretrain", "2"),

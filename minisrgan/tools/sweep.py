@@ -34,7 +34,7 @@ def varied(config, settings):
     if unknown := sorted(settings.keys() - {*VARIABLE}):
         raise ConfigError(f"{unknown[0]!r} cannot be varied: choose from {', '.join(VARIABLE)}")
     weights = {name: value for name, value in settings.items() if name in TERMS}
-    return config.with_weights(**weights).with_rates(gan=settings.get("rate", config.gan.rate))
+    return config.with_weights(**weights).with_stages("rate", gan=settings.get("rate", config.gan.rate))
 
 
 def grid(vary):
@@ -66,7 +66,7 @@ def sweep(vary, folder, steps, out, vgg, device, say=print):
     Returns {name: Quality} on the held-out photos, with that of bicubic and of the start among them.
     """
     config, data, start = start_of(folder)
-    config = config if steps is None else config.with_steps(gan=steps)
+    config = config if steps is None else config.with_stages("steps", gan=steps)
     configs = {name_of(settings): varied(config, settings) for settings in grid(vary)}
     out = Path(out)
     if out.exists():
