@@ -81,9 +81,10 @@ class Generator(Module):
         self.trunk = whisper(norm_conv(rng, c, config.batch_norm))
         doublings = 0 if config.direct else int(math.log2(config.scale))
         self.upsample = [Sequential(SubpixelConv(rng, c), PReLU(c)) for _ in range(doublings)]
-        self.tail = whisper(
-            SubpixelConv(rng, c, 3, r=config.scale) if config.direct else Conv(rng, c, 3, kernel=config.edge_kernel)
-        )
+        edge = config.edge_kernel
+        self.tail = SubpixelConv(rng, c, 3, r=config.scale) if config.direct else Conv(rng, c, 3, kernel=edge)
+        if config.bicubic_skip:
+            whisper(self.tail)
 
     def forward(self, lr):
         first = x = chain(lr, self.head)
