@@ -316,9 +316,9 @@ def test_a_command_says_its_device_beside_its_output(command, capfd, photo_folde
 def test_mistakes_in_what_is_asked(tiny, refused, generator_file, photo_folder, tmp_path):
     data = ("train", "--data", photo_folder, "--out", tmp_path / "run")
     assert "--weights" in refused(*data, "--stage", "gan")
-    assert "a number for each stage (pretrain, gan), not 1" in refused(*data, "--steps", 5)
+    assert "a value for each stage (pretrain, gan), not 1" in refused(*data, "--steps", 5)
     assert "not 2" in refused(*data, "--stage", "pretrain", "--steps", 5, 5)
-    assert "--rates takes a number for each stage (pretrain, gan), not 1" in refused(*data, "--rates", 1e-3)
+    assert "--rates takes a value for each stage (pretrain, gan), not 1" in refused(*data, "--rates", 1e-3)
     assert "between 0 and 1" in refused(*data, "--rates", 1e-3, 2)
     assert "no such file" in refused(*data, "--weights", tmp_path / "none.safetensors")
     assert "channels 2, this training 4" in refused(*data, "--weights", generator_file)

@@ -75,7 +75,7 @@ def new_training(run, args):
     by_stage = {name: getattr(args, option) or [] for option, name in BY_STAGE.items()}
     for option, name in BY_STAGE.items():
         if (given := len(by_stage[name])) not in (0, len(stages)):
-            raise ConfigError(f"--{option} takes one for each stage ({', '.join(stages)}), not {given}")
+            raise ConfigError(f"--{option} takes a value for each stage ({', '.join(stages)}), not {given}")
     if stages == ("gan",) and not args.weights:
         raise ConfigError("the GAN stage starts from a trained generator: name one with --weights, or use --stage both")
     config = PRESETS[args.preset or "tiny"]

@@ -40,7 +40,7 @@ class Stage:
 
     def rate_at(self, step):
         """The learning rate of a step."""
-        return self.rate * SCHEDULES[self.schedule](step / self.steps)
+        return self.rate * SCHEDULES[self.schedule](step / max(self.steps, 1))
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class Trainer:
         self.adam_d = Adam(
             self.discriminator.named_parameters(), config.beta1 if config.d_beta1 is None else config.d_beta1
         )
-        self.shares = Shares(config.shares)
+        self.shares = Shares(config.shares if stage == "gan" else {})
 
     @property
     def averages(self):
