@@ -151,7 +151,7 @@ def periodic(x, period, window):
     n, height, width, channels = nhwc(x)
     side = period * window
     if height % side or width % side:
-        raise ShapeError(f"the grid is looked for in squares of {side} x {side} pixels: {height} x {width} has no whole")
+        raise ShapeError(f"a grid is looked for in squares of {side} x {side} pixels, and {height} x {width} are none")
     squares = x.reshape((n, height // side, window, period, width // side, window, period, channels))
     phases = squares.mean((2, 5))  # n, row, i, column, j, c
     return phases - phases.mean((2, 4), keepdims=True)

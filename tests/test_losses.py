@@ -354,5 +354,5 @@ def test_the_slope_of_the_grid_loss_is_the_grid_itself():
 
 def test_the_grid_needs_whole_squares():
     sr = Tensor(np.zeros((1, 24, 32, 3)))
-    with pytest.raises(ShapeError, match="squares of 16 x 16 pixels: 24 x 32"):
+    with pytest.raises(ShapeError, match="squares of 16 x 16 pixels, and 24 x 32"):
         grid_loss(sr, sr, period=4)

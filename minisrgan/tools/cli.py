@@ -9,9 +9,9 @@ from .. import __version__
 from ..errors import ConfigError, MinisrganError
 
 FAMILIES = ("torchvision", "caffe")  # of VGG's weights
-# of TrainConfig, each an option too
-SETTINGS = ("batch", "pretrain_loss", "content", "adversarial", "strength", "beta1", "d_rate", "d_beta1", "vgg", "family", "on_nan",
-            "seed")  # fmt: skip
+SETTINGS = (  # of TrainConfig, each an option too
+    "batch pretrain_loss content adversarial strength beta1 d_rate d_beta1 vgg family on_nan seed"
+).split()
 
 BY_STAGE = {"steps": "steps", "rates": "rate", "schedules": "schedule", "ema": "ema"}  # option: field of Stage
 
@@ -158,7 +158,7 @@ def sweep_command(args):
     vary = dict(args.vary)
     if len(vary) < len(args.vary):
         raise ConfigError("--vary names the same setting twice: give it all its values at once")
-    sweep(vary, args.source, args.steps, args.out, args.vgg, start_device(args))
+    sweep(vary, args.source, args.steps, args.out, args.vgg, args.family, start_device(args))
 
 
 def modes_command(args):
@@ -239,12 +239,12 @@ setting.__name__ = "NAME=NUMBER"
 
 
 def settings(text):
-    """("adversarial", [0.001, 0.01]) of "adversarial=1e-3,1e-2"."""
+    """("adversarial", [0.001, 0.01]) of "adversarial=1e-3,1e-2", and ("features", ["vgg22"]) of "features=vgg22"."""
     name, _, values = text.partition("=")
-    return name, [float(value) for value in values.split(",")]
+    return name, [value if name == "features" else float(value) for value in values.split(",")]
 
 
-settings.__name__ = "NAME=NUMBER,NUMBER,..."
+settings.__name__ = "NAME=VALUE,VALUE,..."
 
 
 def png(text):
@@ -433,8 +433,9 @@ def build_parser():
         action="append",
         type=settings,
         metavar="NAME=A,B,...",
-        help="content, pixel, adversarial or tv, a weight of G's loss, or rate, the learning rate; may be given again, "
-        "for all combinations",
+        help="content, pixel, adversarial, tv or grid, a weight of G's loss; adversarial-share or the like, its share of "
+        "the slope; rate, the learning rate; features, what --content of `train` takes; may be given again, for all "
+        "combinations",
     )
     sweep.add_argument(
         "--from",
@@ -444,7 +445,8 @@ def build_parser():
         "photos and the packaged weights",
     )
     sweep.add_argument("--steps", type=whole_number, metavar="N", help="of each GAN stage; by default the run's")
-    sweep.add_argument("--vgg", metavar="FILE", help="a VGG19, to measure the perceptual distance by it too")
+    sweep.add_argument("--vgg", metavar="FILE", help="a VGG19, to train on and to measure the perceptual distance by")
+    sweep.add_argument("--family", choices=FAMILIES, help=family)
     sweep.add_argument("--out", default="runs/sweep", metavar="FOLDER", help="a new folder (runs/sweep)")
 
     modes = command(
