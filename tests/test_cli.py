@@ -228,8 +228,9 @@ def test_the_losses_are_those_that_were_asked_for(tiny, minisrgan, refused, phot
     assert (config.gan.ema, config.on_nan, config.discriminator.spectral_norm) == (0.5, "rollback", True)
     last = Run(tmp_path / "run").rows()[-1]
     assert last["loss_tv"] and last["slope_tv"] and float(last["slope_content"]) > 0
-    line = refused("train", "--resume", tmp_path / "run", "--ema", 0.9, 0.9, "--loss-weights", "tv=1", "--regulariser", "r1")
-    assert "leave out --ema, --regulariser, --loss-weights" in line
+    resume = ("train", "--resume", tmp_path / "run")
+    line = refused(*resume, "--ema", 0.9, 0.9, "--loss-weights", "tv=1", "--regulariser", "r1")
+    assert "leave out --regulariser, --loss-weights, --ema" in line
     data = ("train", "--data", photo_folder, "--out", tmp_path / "other")
     assert "no term 'style'" in refused(*data, "--loss-weights", "style=1")
     assert "not 'vgg77'" in refused(*data, "--content", "vgg77")

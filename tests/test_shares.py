@@ -84,7 +84,8 @@ def test_the_weight_by_share_is_what_the_slope_is_made_of(trainer):
     weight = 0.3 * np.linalg.norm(content) / np.linalg.norm(pixel)
     np.testing.assert_allclose(slope.data, content + weight * pixel, rtol=1e-4, atol=1e-8)
     assert t.measured["weight_pixel"] == pytest.approx(weight, rel=1e-5)
-    assert t.measured["loss_g"] == pytest.approx(t.measured["loss_content"] + weight * t.measured["loss_pixel"], rel=1e-5)
+    total = t.measured["loss_content"] + weight * t.measured["loss_pixel"]
+    assert t.measured["loss_g"] == pytest.approx(total, rel=1e-5)
 
 
 def test_a_share_of_nothing_costs_nothing(trainer):

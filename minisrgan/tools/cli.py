@@ -96,7 +96,7 @@ def new_training(run, args):
 
 def resumed_training(run, args):
     """(TrainConfig, what else config.json says) of a run. Raises ConfigError for options that would change it."""
-    options = ("data", "preset", "stage", *BY_STAGE, "crop", "weights", "out", "regulariser", "loss_weights", "share", *SETTINGS)
+    options = "data preset stage crop weights out regulariser loss_weights share".split() + [*BY_STAGE, *SETTINGS]
     if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]:
         raise ConfigError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")
     return run.config()
@@ -317,13 +317,13 @@ def build_parser():
         "--rates", nargs="+", type=float, metavar="R", help="learning rate of each stage; by default the preset's"
     )
     train.add_argument(
-        "--schedules", nargs="+", metavar="S", help="of each stage's learning rate: constant, drop (to a tenth) or cosine"
+        "--schedules", nargs="+", metavar="S", help="of each stage's rate: constant, drop (to a tenth) or cosine"
     )
     train.add_argument(
         "--ema", nargs="+", type=float, metavar="D", help="decay of the average of G's weights in each stage; 0: none"
     )
     train.add_argument("--batch", type=whole_number, metavar="N", help="crops in a step; by default the preset's")
-    train.add_argument("--crop", type=whole_number, metavar="PIXELS", help="side of a crop of HR; by default the preset's")
+    train.add_argument("--crop", type=whole_number, metavar="N", help="pixels on a side of a crop of HR")
     train.add_argument("--weights", metavar="FILE", help="a generator.safetensors to start from")
     train.add_argument(
         "--pretrain-loss", metavar="L", help="of stage 1: pixel (the MSE), l1 or charbonnier; by default the preset's"
@@ -433,8 +433,8 @@ def build_parser():
         action="append",
         type=settings,
         metavar="NAME=A,B,...",
-        help="content, pixel, adversarial, tv or grid, a weight of G's loss; adversarial-share or the like, its share of "
-        "the slope; rate, the learning rate; features, what --content of `train` takes; may be given again, for all "
+        help="content, pixel, adversarial, tv or grid, a weight of G's loss; adversarial-share and the like, its share "
+        "of the slope; rate, the learning rate; features, what --content of `train` takes; may be given again, for all "
         "combinations",
     )
     sweep.add_argument(

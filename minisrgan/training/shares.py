@@ -1,12 +1,12 @@
-"""Weights by share: how hard a term of L_G pulls at SR, instead of a number whose meaning depends on the losses' scales.
+"""Weights by share: how hard a term of L_G pulls at SR, not a number whose meaning depends on the losses' scales.
 
 With c = content_weight·∂L_content/∂SR and t = ∂L_term/∂SR, a term with the share s gets the weight
 
     w = s·r        r: the running mean of ‖c‖/‖t‖        so that        ‖w·t‖ ≈ s·‖c‖
 
-whatever the two losses are measured in. Esser et al. 2021 (VQGAN), equation 7, has this ratio at G's last layer; here it
-is taken at SR, where both slopes are at hand anyway. Adam divides a common factor of all terms out again, so shares say
-all there is to say.
+whatever the two losses are measured in. Esser et al. 2021 (VQGAN), equation 7, has this ratio at G's last layer; here
+it is taken at SR, where both slopes are at hand anyway. Adam divides a common factor of all terms out again, so shares
+say all there is to say.
 
 The weight is a constant in the step that it is used in: nothing is differentiated through it. It moves slowly, over
 about MEMORY steps, and is bounded: a ratio counts at most as JUMP times the mean, or as a JUMP-th of it, so that a step

@@ -90,7 +90,7 @@ class Trainer:
         self.adam_d = Adam(
             self.discriminator.named_parameters(), config.beta1 if config.d_beta1 is None else config.d_beta1
         )
-        self.shares = Shares(config.shares if stage == "gan" else {})
+        self.shares = Shares(config.shares)
 
     @property
     def averages(self):
@@ -148,7 +148,8 @@ class Trainer:
 
     def generator_loss(self, hr, sr):
         """∂L_G/∂SR, with a D that only judges; L_G and its terms are measured."""
-        weights, scale = self.config.weights, self.config.generator.scale
+        by_share = {term: None if share else 0 for term, share in self.config.shares.items()}
+        weights, scale = self.config.weights | by_share, self.config.generator.scale
         return self.slope(
             sr,
             {
@@ -180,20 +181,20 @@ class Trainer:
     def slope(self, sr, terms):
         """∂/∂SR of Σ weight·L over `terms`, {name: (weight, SR → L)}: a sum of slopes. A weight of 0 costs nothing.
 
-        A term with a share gets its weight by it, from its slope and the content's, which comes first.
-        Measured: each L, the length of its share weight·∂L/∂SR of the slope, and a weight that is by share.
+        A weight None is by the term's share of the slope, beside the content's, which comes first.
+        Measured: each L, the length of its part weight·∂L/∂SR of the slope, and a weight that is by share.
         """
         here = Tensor(sr.data, requires_grad=True)  # without its graph: each walk back ends at SR
         total, slopes = 0.0, []
         for name, (weight, term) in terms.items():
-            share = self.shares.shares.get(name)
-            if not (weight if share is None else share):
+            if weight == 0:
                 continue
             loss = term(here)
             (slope,) = grad(loss, here)
             length = norm([slope])
-            if share is not None:
-                weight = self.measure(f"weight_{name}", self.shares.weight(name, self.measured["slope_content"], length))
+            if weight is None:
+                weight = self.shares.weight(name, self.measured["slope_content"], length)
+                self.measure(f"weight_{name}", weight)
             slopes.append(weight * slope)
             total += weight * self.measure(f"loss_{name}", loss.item())
             self.measure(f"slope_{name}", weight * length)
