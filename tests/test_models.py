@@ -9,7 +9,7 @@ from minisrgan.imaging.pixels import lr_from_uint8
 from minisrgan.imaging.resize import upsample
 from minisrgan.models.discriminator import Discriminator, DiscriminatorConfig
 from minisrgan.models.generator import Generator, GeneratorConfig, enlarge_bicubic
-from minisrgan.models.weights import load_generator, save_generator, write_arrays
+from minisrgan.models.weights import load_generator, packaged, save_generator, write_arrays
 from minisrgan.nn import BatchNorm, held
 from minisrgan.training.config import PRESETS, Stage, TrainConfig
 
@@ -317,3 +317,20 @@ def test_loading_another_models_weights_changes_nothing():
     with pytest.raises(WeightsError, match="another model"):
         g.load_state(other.state())
     assert same_arrays(before, g.state())
+
+
+def test_the_best_of_the_package_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr("minisrgan.models.weights.FOLDER", tmp_path)
+    for name in ("tiny-stage1", "small-stage1", "tiny-gan", "small-gan"):  # from the worst to the best
+        (tmp_path / f"{name}.safetensors").touch()
+        assert packaged().stem == name
+    assert packaged("tiny").stem == "tiny-gan" and packaged(stage="stage1").stem == "small-stage1"
+    assert packaged("tiny", "stage1").stem == "tiny-stage1"
+    (tmp_path / "tiny-gan.safetensors").unlink()
+    assert packaged("tiny").stem == "tiny-stage1"
+    with pytest.raises(WeightsError, match="tiny-gan.safetensors: the package has no such weights"):
+        packaged("tiny", "gan")
+
+
+def test_the_package_has_a_generator():
+    assert load_generator(packaged("tiny", "stage1")).config.scale == 4

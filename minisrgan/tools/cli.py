@@ -107,11 +107,11 @@ def upscale_command(args):
 
     from ..imaging.files import FORMATS, check_writable, read_photo, write_photo
     from ..imaging.resize import upsample
-    from ..models.weights import DEFAULT, load_generator
+    from ..models.weights import load_generator, packaged
     from ..upscale import upscale
 
     device = start_device(args)
-    generator = load_generator(args.weights or DEFAULT).to(device)
+    generator = load_generator(args.weights or packaged()).to(device)
     scale = generator.config.scale
     photo = Path(args.photo)
     rgb, alpha = read_photo(photo)
@@ -129,12 +129,13 @@ def upscale_command(args):
 
 
 def evaluate_command(args):
-    from ..models.weights import DEFAULT, load_generator
+    from ..models.weights import load_generator, packaged
     from .evaluate import evaluate, perceptual_vggs
 
     device = start_device(args)
     vggs = perceptual_vggs(device, args.vgg, args.family)
-    evaluate(load_generator(args.weights or DEFAULT).to(device), args.folder, device, vggs)
+    generator = load_generator(args.weights or packaged("tiny", "stage1")).to(device)
+    evaluate(generator, args.folder, device, vggs)
 
 
 def gradcheck_command(args):

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from ..errors import ConfigError, DivergedError
 from ..imaging.files import write_whole
 from ..imaging.patches import PhotoSet
-from ..models.weights import DEFAULT, load_generator
+from ..models.weights import load_generator, packaged
 from ..training.checkpoint import Run
 from ..training.config import PRESETS, TERMS
 from ..training.trainer import Trainer
@@ -59,7 +59,7 @@ def start_of(folder):
     Without one, the tiny preset, the packaged photos and the packaged weights.
     """
     if folder is None:
-        return PRESETS["tiny"], None, DEFAULT
+        return PRESETS["tiny"], None, packaged("tiny", "stage1")
     run = Run(folder)
     config, about = run.config()
     start = run.pretrained if run.pretrained.exists() else about.get("weights")

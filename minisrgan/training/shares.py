@@ -14,6 +14,7 @@ in which D has nothing to say does not raise its voice; and the mean stays withi
 """
 
 MEMORY, JUMP, RANGE = 100, 4, 100
+MOST = 1e30  # of a ratio: its mean stays a number
 
 
 class Shares:
@@ -27,7 +28,7 @@ class Shares:
         """The term's weight in a step where the two slopes are of these lengths."""
         if term not in self.means and not (content and length):
             return 0.0  # nothing to compare yet
-        ratio = content / length if length else float("inf")
+        ratio = min(content / length, MOST) if length else MOST
         mean, first, steps = self.means.get(term, (ratio, ratio, 0))
         ratio = between(mean / JUMP, ratio, mean * JUMP)
         mean += (ratio - mean) / min(steps + 1, MEMORY)
