@@ -128,6 +128,15 @@ def upscale_command(args):
     print(f"{out}: {rgb.shape[1]}×{rgb.shape[0]} to {sr.shape[1]}×{sr.shape[0]}")
 
 
+def pack_command(args):
+    from ..models.weights import pack_generator
+
+    if Path(args.output).exists():
+        raise ConfigError(f"{args.output} is there already: name another file with -o")
+    pack_generator(args.weights, args.output, args.note)
+    print(f"{args.output}: {Path(args.output).stat().st_size} bytes")
+
+
 def evaluate_command(args):
     from ..models.weights import load_generator, packaged
     from .evaluate import evaluate, perceptual_vggs
@@ -388,6 +397,17 @@ def build_parser():
     upscale.add_argument("photo", metavar="PHOTO", help="any photo, of any size")
     upscale.add_argument("-o", "--output", metavar="OUT", help="where to; by default PHOTO-x4.png beside it")
     upscale.add_argument("--weights", metavar="FILE", help="a generator.safetensors; by default the one in the package")
+
+    pack = command(
+        "pack",
+        pack_command,
+        "write a generator in half precision, with a note on how it was trained, as the package's are",
+        'minisrgan pack runs/mine/generator.safetensors -o mine.safetensors --note "200 photos of birds"',
+        device=False,
+    )
+    pack.add_argument("weights", metavar="FILE", help="a generator.safetensors of a run")
+    pack.add_argument("-o", "--output", required=True, metavar="OUT", help="a new file")
+    pack.add_argument("--note", required=True, metavar="TEXT", help="how it was trained, and on what")
 
     evaluate = command(
         "evaluate",
