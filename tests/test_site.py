@@ -187,7 +187,7 @@ python -m lessons start 1
 
 See [the losses](../../minisrgan/losses.py), [the models](../../minisrgan/models/), [the
 mathematics](../../README.md#the-mathematics-in-a-page), [numbers](../../pyproject.toml), [all lessons](../),
-[measured](../../benchmarks), [weights](../../minisrgan/weights/tiny.safetensors).
+[measured](../../benchmarks), [weights](../../minisrgan/weights/tiny-stage1.safetensors).
 
 ![Another](../../docs/modes.png)
 
@@ -235,7 +235,7 @@ def test_links_to_sources_lead_to_the_line(sample_site):
     line = lines.index("    def forward(sr, hr):", lines.index("class PixelL1(Op):")) + 1
     assert f'"../sources/minisrgan/losses.py.html#L-{line}"' in page
     assert '"../sources.html#folder-minisrgan-models"' in page
-    assert '"../sources.html#folder-benchmarks"' in page and "tiny.safetensors" in page
+    assert '"../sources.html#folder-benchmarks"' in page and "tiny-stage1.safetensors" in page
     assert '"../project.html#the-mathematics-in-a-page"' in page
     assert '<span id="L-1">' in (sample_site / "sources" / "pyproject.toml.html").read_text()
 

@@ -13,7 +13,8 @@ from ..errors import ConfigError, WeightsError
 from ..imaging.files import write_whole
 from .generator import Generator, GeneratorConfig
 
-DEFAULT = Path(__file__).parent.parent / "weights" / "tiny.safetensors"  # trained by us, in the package
+FOLDER = Path(__file__).parent.parent / "weights"  # of the package: what we trained
+MODELS, STAGES = ("small", "tiny"), ("gan", "stage1")  # of the generators in it, the best first
 KEY = "minisrgan"  # of our metadata in a file
 GENERATOR = "minisrgan generator"
 
@@ -79,6 +80,20 @@ def check_finite(path, name, array, advice):
 def save_generator(path, generator, **about):
     """Write a generator and what is needed to build it again; `about`, how it was trained, is for people."""
     write_arrays(path, generator.state(), kind=GENERATOR, config=asdict(generator.config), trained=about)
+
+
+def packaged(model=None, stage=None):
+    """The file of a generator of the package: of a model, "small" or "tiny", after a stage, "stage1" or "gan".
+
+    Of what is not said, the best that is there: one after the GAN stage before any after stage 1, small before tiny.
+    Raises WeightsError where the package has no such file.
+    """
+    for each_stage in [stage] if stage else STAGES:
+        for each_model in [model] if model else MODELS:
+            if (path := FOLDER / f"{each_model}-{each_stage}.safetensors").is_file():
+                return path
+    wanted = f"{model or 'MODEL'}-{stage or 'STAGE'}.safetensors"
+    raise WeightsError(f"{FOLDER / wanted}: the package has no such weights; train some with `minisrgan train`")
 
 
 def load_generator(path):
