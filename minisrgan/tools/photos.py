@@ -4,10 +4,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from ..errors import ImageError
 from ..imaging.files import find_photos, read_photo
+from .progress import progress_bar
 
 # In the packages' wheels, so nothing is downloaded. motorcycle_right shows what motorcycle_left does, and the
 # drawings, texts and microscope slides among the others are no photos.
@@ -67,4 +66,4 @@ def named(path):
 
 def waiting(items, what):
     """The items, with a progress bar if going through them takes longer than a second."""
-    return tqdm(items, desc=what, delay=1, leave=False)
+    return progress_bar(items, desc=what, delay=1, leave=False)
