@@ -99,7 +99,9 @@ def sweep(vary, folder, steps, out, vgg, family, device, say=print):
     for name, each in configs.items():
         trainer = Trainer(each, crops, device)
         trainer.start_from(generator)
-        run = Run.create(out / name, each, data=data, stages=("gan",), weights=str(start), photos=crops.names)
+        run = Run.create(
+            out / name, each, trainer, data=data, stages=("gan",), weights=str(start), photos=crops.hashes
+        )
         say(f"{name}: {run.folder}")
         try:
             train(run, trainer, held_out, ("gan",))
