@@ -228,7 +228,8 @@ def test_a_run_goes_on_where_its_photos_moved(tiny, minisrgan, refused, photo_fo
     shutil.copytree(photo_folder, tmp_path / "photos")
     minisrgan("train", "--data", tmp_path / "photos", "--out", tmp_path / "run")
     (tmp_path / "photos").rename(tmp_path / "moved")
-    assert f"{tmp_path / 'photos'}: there is no such folder" in refused("train", "--resume", tmp_path / "run")
+    line = refused("train", "--resume", tmp_path / "run")
+    assert f"{tmp_path / 'photos'}: the folder of the run's photos is not there" in line and "--data" in line
     minisrgan("train", "--resume", tmp_path / "run", "--data", tmp_path / "moved")
     minisrgan("train", "--resume", tmp_path / "run")  # which is remembered
     assert Run(tmp_path / "run").config()[1]["data"] == str(tmp_path / "moved")

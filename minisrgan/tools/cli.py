@@ -29,11 +29,11 @@ def start_device(args):
 
 
 def train_command(args):
-    from ..imaging.patches import PhotoSet, fingerprint
+    from ..imaging.patches import PhotoSet
     from ..models.weights import load_generator
     from ..training.checkpoint import Run
     from ..training.trainer import Trainer
-    from .photos import training_photos, waiting
+    from .photos import check_same, hashes, training_photos, waiting
     from .train import train
 
     device = start_device(args)
@@ -44,20 +44,15 @@ def train_command(args):
     photos = PhotoSet(reduced, config.generator.scale, config.discriminator.crop)
     trainer = Trainer(config, photos, device)
     # a VGG that is missing is to be missed now, not after the first stage
-    vgg = trainer.vgg if "gan" in about["stages"] else None
-    teachers = {
-        "photos": photos.hashes,
-        "held_out": {name: fingerprint(rgb) for name, rgb in held_out},
-        "vgg_sha256": vgg and fingerprint(*vgg.state().values()),
-    }
+    here = hashes(photos, held_out, trainer.vgg if "gan" in about["stages"] else None)
     if args.resume:
-        check_same(run, about, teachers)
+        check_same(run, about, here)
         run.restore(trainer)
-        run.describe(config, **about | teachers)
+        run.describe(config, **about | here)
     else:
         if args.weights:
             trainer.start_from(load_generator(args.weights))
-        run = Run.create(run.folder, config, trainer, **about, **teachers)
+        run = Run.create(run.folder, config, trainer, **about, **here)
     small = f"; {len(small)} smaller than {photos.crop} x {photos.crop} left out" if small else ""
     print(f"{len(photos)} photos to train on, {len(held_out)} held out to measure PSNR{small}")
     print(f"writing {run.folder}; stop with Ctrl-C, go on with: minisrgan train --resume {run.folder}")
@@ -90,7 +85,7 @@ def new_training(run, args):
     config = config.with_weights(**once("loss-weights", args.loss_weights)).with_shares(**once("share", args.share))
     config = replace(config, **settings)
     data = args.data and str(Path(args.data).resolve())
-    return config, {"data": data, "stages": stages, "weights": args.weights}
+    return config, {"data": data, "stages": stages, "weights": args.weights and str(Path(args.weights).resolve())}
 
 
 def for_each(stages, option, values):
@@ -121,6 +116,8 @@ def resumed_training(run, args):
     config, about = run.config()
     if args.data:
         about["data"] = str(Path(args.data).resolve())
+    if about["data"] and not Path(about["data"]).is_dir():
+        raise ConfigError(f"{about['data']}: the folder of the run's photos is not there: --data names where it is now")
     if args.vgg:
         config = replace(config, vgg=str(Path(args.vgg).resolve()))
     before = {stage: getattr(config, stage).steps for stage in about["stages"]}
@@ -135,25 +132,6 @@ def resumed_training(run, args):
         config = config.with_stages("steps", **steps)
         about["steps_before"] = [*about.get("steps_before", []), {"stage": stage, "step": step, "steps": before}]
     return config, about
-
-
-def check_same(run, about, here):
-    """Raise ConfigError unless photos and VGG are those that the run was begun with, as far as its config.json says."""
-    photos, now = about["photos"], here["photos"] | here["held_out"]
-    if isinstance(photos, list):  # names alone
-        photos = {name: now.get(name) for name in photos}
-    held_out = about.get("held_out", here["held_out"])
-    before = photos | held_out
-    gone = [f"{name} is gone" for name in before if name not in now]
-    changed = [f"{name} is another picture than it was" for name in before if before[name] != now.get(name)]
-    moved = (list(photos), list(held_out)) != (list(here["photos"]), list(here["held_out"]))
-    if what := [*gone, *changed, *["some came or went"] * moved]:
-        raise ConfigError(
-            f"the photos are not those that {run.folder} was begun with: {what[0]}; see its config.json. --data names "
-            "the folder where they are"
-        )
-    if about.get("vgg_sha256", here["vgg_sha256"]) != here["vgg_sha256"]:
-        raise ConfigError(f"the VGG is not the one that {run.folder} was begun with: --vgg names the file where it is")
 
 
 def upscale_command(args):
