@@ -145,11 +145,13 @@ class Conv(Module):
 
 
 class SubpixelConv(Conv):
-    """Enlargement by r: a convolution to r² times the channels, dealt out by pixel shuffle."""
+    """Enlargement by r: a convolution to r² times the channels (by default as many as come in), dealt out by pixel
+    shuffle."""
 
-    def __init__(self, rng, channels, r=2, kernel=3):
-        super().__init__(rng, channels, channels * r * r, kernel)
-        self.weight = Parameter(icnr(rng, kernel, channels, channels * r * r, r))
+    def __init__(self, rng, cin, cout=None, r=2, kernel=3):
+        cout = cin if cout is None else cout
+        super().__init__(rng, cin, cout * r * r, kernel)
+        self.weight = Parameter(icnr(rng, kernel, cin, cout * r * r, r))
         self.shuffle = r
 
 

@@ -1,5 +1,7 @@
 """Adam, the schedule of its learning rate, and the average of weights."""
 
+import math
+
 import numpy as np
 
 from .arrays import array_module, to_numpy, uses_kernels
@@ -80,9 +82,11 @@ def pieces(sizes):
     return np.array([(i, start, min(start + PIECE, sizes[i])) for i, start in starts], np.int32).reshape(-1, 3)
 
 
-def step_down(rate, step, at, factor=0.1):
-    """The learning rate at `step`: `rate`, and `factor` of it from step `at` on (None: never)."""
-    return rate if at is None or step < at else rate * factor
+SCHEDULES = {  # progress from 0 to 1 → by what the learning rate is multiplied
+    "constant": lambda progress: 1.0,
+    "drop": lambda progress: 1.0 if progress < 0.5 else 0.1,  # as in the paper
+    "cosine": lambda progress: (1 + math.cos(math.pi * progress)) / 2,  # Loshchilov and Hutter 2017, without restarts
+}
 
 
 def move_average(averaged, module, decay):

@@ -4,6 +4,8 @@ D's loss is L_D + penalty, and D sees images as `disturb` gives them. A regulari
 a penalty, it disturbs the images, or it asks for another D (`needs`).
 """
 
+import math
+
 from .arrays import array_module
 from .autodiff import Tensor, grad
 from .errors import ConfigError
@@ -35,23 +37,30 @@ def squared_norms(gradients):
 class Regulariser:
     """None at all, and what the others share.
 
-    rng     draws what is random; its state belongs in a checkpoint
-    needs   settings of DiscriminatorConfig that it needs
-    games   names of the adversarial losses that it goes with
+    rng        draws what is random; its state belongs in a checkpoint
+    needs      settings of DiscriminatorConfig that it needs
+    games      names of the adversarial losses that it goes with
+    strength   γ, λ, α or s of the formula; None for one that has no such number
     """
 
     needs = {}
     games = tuple(ADVERSARIAL)
+    strength = None
 
-    def __init__(self, rng):
+    def __init__(self, rng, strength=None):
         self.rng = rng
+        self.strength = self.strength if strength is None else strength
 
     @classmethod
-    def check(cls, adversarial):
-        """Raise ConfigError where it makes no sense with that adversarial loss."""
+    def check(cls, adversarial, strength=None):
+        """Raise ConfigError where it makes no sense with that adversarial loss, or in that strength."""
+        name = next(name for name, each in REGULARISERS.items() if each is cls)
         if adversarial not in cls.games:
-            name = next(name for name, each in REGULARISERS.items() if each is cls)
             raise ConfigError(f"{name} goes with {', '.join(cls.games)}, and not with {adversarial!r}")
+        if strength is not None and cls.strength is None:
+            raise ConfigError(f"the regulariser {name} has no strength to set")
+        if strength is not None and not 0 <= strength < math.inf:
+            raise ConfigError(f"a regulariser's strength is 0 or more, not {strength}")
 
     def disturb(self, images, progress):
         """The images as D is to see them, at a fraction `progress` of the training, in D's step and in G's."""
@@ -69,13 +78,10 @@ class R1(Regulariser):
     """
 
     needs = {"batch_norm": False}
-
-    def __init__(self, rng, weight=10.0):
-        super().__init__(rng)
-        self.weight = weight
+    strength = 10.0
 
     def penalty(self, discriminator, hr, sr, real, fake):
-        return self.weight / 2 * squared_norms(image_gradients(discriminator, hr)).mean()
+        return self.strength / 2 * squared_norms(image_gradients(discriminator, hr)).mean()
 
 
 class GradientPenalty(Regulariser):
@@ -87,17 +93,15 @@ class GradientPenalty(Regulariser):
     """
 
     needs = {"batch_norm": False}
-
-    def __init__(self, rng, weight=10.0, eps=1e-12):
-        super().__init__(rng)
-        self.weight, self.eps = weight, eps
+    strength = 10.0
+    eps = 1e-12
 
     def penalty(self, discriminator, hr, sr, real, fake):
         t = self.rng.random((len(hr.data), *(1,) * (hr.ndim - 1)), hr.dtype)
         t = array_module(hr.data).asarray(t)
         between = Tensor(t * hr.data + (1 - t) * sr.data)
         slopes = (squared_norms(image_gradients(discriminator, between)) + self.eps) ** 0.5
-        return self.weight * ((slopes - 1) ** 2).mean()
+        return self.strength * ((slopes - 1) ** 2).mean()
 
 
 class SpectralNorm(Regulariser):
@@ -119,29 +123,24 @@ class LabelSmoothing(Regulariser):
     """
 
     games = ("minimax", "non-saturating", "least-squares")  # the others have no labels, or none for a logit alone
-
-    def __init__(self, rng, alpha=0.1):
-        super().__init__(rng)
-        self.alpha = alpha
+    strength = 0.1
 
     def penalty(self, discriminator, hr, sr, real, fake):
-        return self.alpha * real.mean()
+        return self.strength * real.mean()
 
 
 class InstanceNoise(Regulariser):
-    """Noise on all that D sees, x + s·ξ with ξ normal, and s falling from `std` to 0 as the training goes on.
+    """Noise on all that D sees, x + s·ξ with ξ normal, and s falling to 0 as the training goes on.
 
     What is real and what is made then overlap at first, however far apart they are, and D has a slope that G can
     follow. Sønderby et al. 2017. ∂/∂x = 1: the noise is a constant.
     """
 
-    def __init__(self, rng, std=0.1):
-        super().__init__(rng)
-        self.std = std
+    strength = 0.1
 
     def disturb(self, images, progress):
         noise = self.rng.standard_normal(images.shape, images.dtype)
-        return images + Tensor(self.std * (1 - progress) * array_module(images.data).asarray(noise))
+        return images + Tensor(self.strength * (1 - progress) * array_module(images.data).asarray(noise))
 
 
 REGULARISERS = {

@@ -29,13 +29,13 @@ def measurement_data():
 def tiny_config():
     """A function that gives the smallest training worth the name, changed as its arguments say."""
 
-    def build(steps=(6, 6), batch_norm=True, drop_at=None, **changes):
+    def build(steps=(6, 6), batch_norm=True, schedule="constant", ema=0.0, **changes):
         values = dict(
             generator=GeneratorConfig(channels=4, blocks=1, edge_kernel=3, batch_norm=batch_norm),
             discriminator=DiscriminatorConfig(channels=2, dense=4, crop=16),
             batch=2,
-            pretrain=Stage(steps[0], 1e-3, drop_at),
-            gan=Stage(steps[1], 1e-3, drop_at),
+            pretrain=Stage(steps[0], 1e-3, schedule, ema),
+            gan=Stage(steps[1], 1e-3, schedule, ema),
         )
         return TrainConfig(**values | changes)
 

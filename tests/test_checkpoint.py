@@ -93,13 +93,14 @@ def measured(run):
         dict(ema=0.5, regulariser="spectral-norm", adversarial="hinge"),
         dict(regulariser="instance-noise", adversarial="relativistic", content="l1"),
         dict(regulariser="gradient-penalty", adversarial="wasserstein", pixel_weight=0.5, tv_weight=0.1),
+        dict(adversarial_share=0.5, grid_share=0.1, d_rate=2e-3, d_beta1=0.5, schedule="cosine"),
     ],
     ids=lambda changes: "-".join(map(str, changes.values())),
 )
 def test_a_run_that_was_stopped_goes_on_as_if_it_never_had_been(monkeypatch, start, tiny_config, stage, step, changes):
     monkeypatch.setattr(training, "LOOKS", 3)  # of 6 steps: a state is saved at 2, 4 and 6
     fitting = tiny_config().with_regulariser(changes.get("regulariser", "none")).discriminator
-    changes = dict(drop_at=0.5, discriminator=fitting) | changes
+    changes = dict(schedule="drop", discriminator=fitting) | changes
     whole, _ = start("whole", **changes)
     with monkeypatch.context() as patch:
         stop_at(patch, stage, step)
@@ -203,7 +204,7 @@ def test_looking_on_changes_nothing_in_the_training(monkeypatch, start, no_pictu
 
 
 def test_the_configuration_comes_back(tmp_path, tiny_config):
-    for config in (tiny_config(drop_at=0.3, seed=7), *PRESETS.values()):
+    for config in (tiny_config(schedule="cosine", seed=7), *PRESETS.values()):
         folder = Run.create(tmp_path / str(hash(config)), config, data="/photos", stages=("gan",), photos=[]).folder
         assert Run(folder).config() == (config, {"data": "/photos", "stages": ["gan"], "photos": []})
 
@@ -352,7 +353,7 @@ def test_a_configuration_of_an_earlier_version_has_todays_defaults(tiny_config):
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_the_average_is_what_is_kept_of_the_gan_stage(start):
+def test_the_average_is_what_is_kept_of_a_stage(start):
     run, trainer = start(ema=0.5)
     kept = load_generator(run.generator).state()
     assert all(np.array_equal(kept[name], array) for name, array in trainer.averaged.state().items())

@@ -160,7 +160,7 @@ def test_training_end_to_end(tiny, minisrgan, photo_folder, tmp_path):
     out = minisrgan("train", "--data", photo_folder, "--out", tmp_path / "run", "--seed", 3, "--steps", 3, 1)
     run = Run(tmp_path / "run")
     assert "2 photos to train on, 1 held out" in out and str(run.generator) in out and f"--resume {run.folder}" in out
-    assert run.config()[0] == replace(tiny.with_steps(pretrain=3, gan=1), seed=3)
+    assert run.config()[0] == replace(tiny.with_stages("steps", pretrain=3, gan=1), seed=3)
     assert [(row["stage"], row["step"]) for row in run.rows()] == [
         ("pretrain", "1"),
         ("pretrain", "2"),
@@ -215,16 +215,21 @@ def test_a_resumed_run_is_the_run_that_was_begun(tiny, minisrgan, refused, photo
 @pytest.mark.usefixtures("no_pictures")
 def test_the_losses_are_those_that_were_asked_for(tiny, minisrgan, refused, photo_folder, tmp_path):
     minisrgan("train", "--data", photo_folder, "--out", tmp_path / "run", "--content", "charbonnier",
-              "--adversarial", "hinge", "--regulariser", "spectral-norm", "--ema", 0.5, "--on-nan", "rollback",
-              "--rates", 2e-3, 1e-4, "--loss-weights", "content=0.5", "adversarial=1e-2", "tv=1e-4")  # fmt: skip
+              "--adversarial", "hinge", "--regulariser", "spectral-norm", "--ema", 0, 0.5, "--on-nan", "rollback",
+              "--rates", 2e-3, 1e-4, "--loss-weights", "content=0.5", "adversarial=1e-2", "tv=1e-4",
+              "--share", "pixel=0.1", "--d-rate", 1e-3, "--beta1", 0.8, "--schedules", "cosine", "drop",
+              "--pretrain-loss", "charbonnier")  # fmt: skip
     config = Run(tmp_path / "run").config()[0]
     assert (config.content, config.adversarial, config.regulariser) == ("charbonnier", "hinge", "spectral-norm")
-    assert config.weights == {"content": 0.5, "pixel": tiny.pixel_weight, "adversarial": 1e-2, "tv": 1e-4}
+    assert config.weights == {"content": 0.5, "pixel": tiny.pixel_weight, "adversarial": 1e-2, "tv": 1e-4, "grid": 0}
+    assert config.shares == {"pixel": 0.1} and (config.d_rate, config.beta1) == (1e-3, 0.8)
+    assert (config.pretrain.schedule, config.gan.schedule) == ("cosine", "drop")
     assert (config.pretrain.rate, config.gan.rate) == (2e-3, 1e-4)
-    assert (config.ema, config.on_nan, config.discriminator.spectral_norm) == (0.5, "rollback", True)
+    assert (config.gan.ema, config.on_nan, config.discriminator.spectral_norm) == (0.5, "rollback", True)
     last = Run(tmp_path / "run").rows()[-1]
     assert last["loss_tv"] and last["slope_tv"] and float(last["slope_content"]) > 0
-    line = refused("train", "--resume", tmp_path / "run", "--ema", 0.9, "--loss-weights", "tv=1", "--regulariser", "r1")
+    resume = ("train", "--resume", tmp_path / "run")
+    line = refused(*resume, "--ema", 0.9, 0.9, "--loss-weights", "tv=1", "--regulariser", "r1")
     assert "leave out --regulariser, --loss-weights, --ema" in line
     data = ("train", "--data", photo_folder, "--out", tmp_path / "other")
     assert "no term 'style'" in refused(*data, "--loss-weights", "style=1")
@@ -249,7 +254,7 @@ def test_a_vgg_that_is_not_at_hand_stops_before_the_training(
 def test_the_paper_trains_on_the_papers_losses():
     paper = PRESETS["paper"]
     assert (paper.content, paper.adversarial, paper.regulariser) == ("vgg54", "non-saturating", "none")
-    assert paper.weights == {"content": 1, "pixel": 0, "adversarial": 1e-3, "tv": 0} and paper.ema == 0
+    assert paper.weights == {"content": 1, "pixel": 0, "adversarial": 1e-3, "tv": 0, "grid": 0} and not paper.shares
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -312,9 +317,9 @@ def test_a_command_says_its_device_beside_its_output(command, capfd, photo_folde
 def test_mistakes_in_what_is_asked(tiny, refused, generator_file, photo_folder, tmp_path):
     data = ("train", "--data", photo_folder, "--out", tmp_path / "run")
     assert "--weights" in refused(*data, "--stage", "gan")
-    assert "a number for each stage (pretrain, gan), not 1" in refused(*data, "--steps", 5)
+    assert "a value for each stage (pretrain, gan), not 1" in refused(*data, "--steps", 5)
     assert "not 2" in refused(*data, "--stage", "pretrain", "--steps", 5, 5)
-    assert "--rates takes a number for each stage (pretrain, gan), not 1" in refused(*data, "--rates", 1e-3)
+    assert "--rates takes a value for each stage (pretrain, gan), not 1" in refused(*data, "--rates", 1e-3)
     assert "between 0 and 1" in refused(*data, "--rates", 1e-3, 2)
     assert "no such file" in refused(*data, "--weights", tmp_path / "none.safetensors")
     assert "channels 2, this training 4" in refused(*data, "--weights", generator_file)

@@ -78,7 +78,11 @@ def test_a_fault_within_a_module_is_caught(case):
 
 @pytest.mark.parametrize("case", loss_cases(np.random.default_rng(0)), ids=lambda case: case.name)
 def test_a_fault_within_a_loss_or_a_penalty_is_caught(case):
-    ops = {"total_variation": ["PixelCharbonnier", "Slice"], "feature_mse": ["PixelMSE", "InputGrad", "LeakyReLU"]}
+    ops = {
+        "total_variation": ["PixelCharbonnier", "Slice"],
+        "grid_loss": ["PixelMSE", "Sum", "Reshape"],
+        "feature_mse": ["PixelMSE", "InputGrad", "LeakyReLU"],
+    }
     for op in ops.get(case.name, ["Conv2d", "InputGrad", "WeightGrad", "LeakyReLUGrad", "MatMul", "Pow"]):
         with planted(find_op(op)):
             result = examine(case, "numpy", np.random.default_rng(1))

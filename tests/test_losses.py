@@ -13,6 +13,8 @@ from minisrgan.losses import (
     NonSaturatingLoss,
     PixelMSE,
     feature_mse,
+    grid_loss,
+    periodic,
     total_variation,
 )
 from minisrgan.nn import Dense
@@ -306,3 +308,51 @@ def test_what_remains_to_learn_from_a_sure_discriminator_is_not_rounded_to_nothi
     real, fake = leaf(np.full(2, sure, np.float32)), leaf(np.full(2, -sure, np.float32))
     for gradient, sign in zip(grad(DiscriminatorLoss(real, fake), [real, fake]), (-1, 1)):
         np.testing.assert_allclose(gradient.data, sign * np.exp(-sure) / 2, rtol=1e-5)
+
+
+def pattern(rng, period=4, squares=(3, 2), window=4):
+    """A pattern of that period, the same in each square of a window, of another strength in each."""
+    one = rng.standard_normal((period, period, 3))
+    one -= one.mean((0, 1))
+    strength = rng.uniform(1, 2, squares).repeat(window * period, 0).repeat(window * period, 1)
+    tiled = np.tile(one, (squares[0] * window, squares[1] * window, 1))
+    return (tiled * strength[..., None])[None]
+
+
+def test_the_grid_loss_sees_a_grid_whole():
+    hr = np.random.default_rng(0).standard_normal((1, 48, 32, 3))
+    grid = pattern(np.random.default_rng(1))
+    loss = grid_loss(Tensor(hr + grid), Tensor(hr), period=4)
+    assert loss.item() == pytest.approx((grid**2).mean(), rel=1e-12)
+
+
+def test_the_grid_loss_sees_nothing_of_what_is_smooth_on_its_squares_or_has_another_period():
+    hr = np.random.default_rng(0).standard_normal((1, 32, 32, 3))
+    y, x = np.mgrid[:32, :32]
+    levels = np.kron(np.random.default_rng(1).standard_normal((2, 2)), np.ones((16, 16)))
+    others = np.cos(2 * np.pi * x / 16) + np.cos(2 * np.pi * (x + 3 * y) / 16) + (x // 8) % 2
+    for added in (levels, others):
+        assert grid_loss(Tensor(hr + added[None, ..., None]), Tensor(hr), period=4).item() < 1e-25
+
+
+def test_p_by_its_definition():
+    x = np.random.default_rng(0).standard_normal((2, 24, 12, 3))
+    found = periodic(Tensor(x), 3, 2).data
+    assert found.shape == (2, 4, 3, 2, 3, 3)
+    square = x[1, 6:12, 6:12]  # the second of the squares down and across
+    means = np.array([[square[i::3, j::3].mean((0, 1)) for j in range(3)] for i in range(3)])
+    np.testing.assert_allclose(found[1, 1, :, 1], means - means.mean((0, 1)), rtol=1e-12, atol=1e-14)
+
+
+def test_the_slope_of_the_grid_loss_is_the_grid_itself():
+    hr, grid = np.zeros((1, 48, 32, 3)), pattern(np.random.default_rng(1))
+    sr = leaf(hr + grid)
+    np.testing.assert_allclose(
+        grad(grid_loss(sr, Tensor(hr), period=4), sr)[0].data, 2 * grid / grid.size, rtol=1e-12, atol=1e-18
+    )
+
+
+def test_the_grid_needs_whole_squares():
+    sr = Tensor(np.zeros((1, 24, 32, 3)))
+    with pytest.raises(ShapeError, match="squares of 16 x 16 pixels, and 24 x 32"):
+        grid_loss(sr, sr, period=4)

@@ -8,7 +8,7 @@ from minisrgan.errors import ConfigError, ShapeError, WeightsError
 from minisrgan.imaging.pixels import lr_from_uint8
 from minisrgan.imaging.resize import upsample
 from minisrgan.models.discriminator import Discriminator, DiscriminatorConfig
-from minisrgan.models.generator import Generator, GeneratorConfig
+from minisrgan.models.generator import Generator, GeneratorConfig, enlarge_bicubic
 from minisrgan.models.weights import load_generator, packaged, save_generator, write_arrays
 from minisrgan.nn import BatchNorm, held
 from minisrgan.training.config import PRESETS, Stage, TrainConfig
@@ -37,9 +37,10 @@ def same_arrays(a, b):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 6), (7, 5)])
 @pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("direct", [False, True])
 @pytest.mark.parametrize("skip", [False, True])
-def test_the_generator_enlarges_any_size(size, scale, skip):
-    sr = generator(scale=scale, bicubic_skip=skip)(images(2, *size, 3))
+def test_the_generator_enlarges_any_size(size, scale, skip, direct):
+    sr = generator(scale=scale, bicubic_skip=skip, direct=direct)(images(2, *size, 3))
     assert sr.shape == (2, size[0] * scale, size[1] * scale, 3) and sr.dtype == np.float32
     assert np.isfinite(sr.data).all()
 
@@ -100,6 +101,8 @@ def test_every_skip_leads_past_its_layers():
         dict(edge_kernel=5, blocks=2, scale=8),
         dict(edge_kernel=1, blocks=0, bicubic_skip=True),
         dict(bicubic_skip=True),
+        dict(direct=True, edge_kernel=5),
+        dict(direct=True, bicubic_skip=True, scale=8, blocks=0),
     ],
 )
 def test_an_output_pixel_sees_as_far_as_the_receptive_radius_and_no_farther(config):
@@ -114,6 +117,26 @@ def test_an_output_pixel_sees_as_far_as_the_receptive_radius_and_no_farther(conf
     seen = difference.reshape(side, scale, side, scale).max(axis=(1, 3)) > 0
     rows, columns = np.nonzero(seen)
     assert max(np.abs(rows - centre)) == max(np.abs(columns - centre)) == radius
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_untrained_generator_passes_on_what_it_reads_however_deep_it_is(preset):
+    """A residual branch starts as a whisper: what leaves the last block is what came out of the first layer."""
+    g, lr = Generator(PRESETS[preset].generator, np.random.default_rng(0)), images(2, 12, 12, 3)
+    first = x = g.head(lr)
+    for block in g.blocks:
+        x = block(x)
+        assert 0 < np.abs(x.data - first.data).std() < 0.1 * first.data.std()
+
+
+@pytest.mark.parametrize("preset", ["tiny", "small"])
+def test_the_untrained_generator_is_bicubic(preset):
+    config, lr = PRESETS[preset].generator, images(2, 12, 12, 3)
+    g = Generator(config, np.random.default_rng(0))
+    bicubic = enlarge_bicubic(lr, config.scale).data * 2 - 1
+    assert 0 < np.abs(g(lr).data - bicubic).std() < 0.03
+    scales = [g.tail(x).data.std() for x in (g.head(lr), g.head(lr) + g.trunk(g.head(lr)))]
+    assert scales[1] < 1.1 * scales[0]
 
 
 def test_the_paper_preset_is_the_papers_networks():

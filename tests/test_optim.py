@@ -10,7 +10,7 @@ from minisrgan.autodiff import Tensor
 from minisrgan.errors import KernelError, ShapeError
 from minisrgan.kernels import cpu_problem
 from minisrgan.nn import Parameter
-from minisrgan.optim import Adam, step_down
+from minisrgan.optim import SCHEDULES, Adam
 
 RATES = [1e-2, 3e-3, 1e-1]
 
@@ -98,11 +98,16 @@ def test_a_state_has_both_moments_of_every_parameter():
     np.testing.assert_allclose(state["v.w"], 0.001 * gradients(0)[0].data ** 2, rtol=1e-12)
 
 
-@pytest.mark.parametrize("step, rate", [(0, 1.0), (9, 1.0), (10, 0.1), (11, 0.1)])
-def test_the_rate_steps_down_once(step, rate):
-    assert step_down(1.0, step, 10) == rate
-    assert step_down(1.0, step, None) == 1.0
-    assert step_down(1.0, step, 10, factor=0.5) == (rate if rate == 1 else 0.5)
+@pytest.mark.parametrize(
+    "schedule, factors",
+    [
+        ("constant", [1, 1, 1, 1, 1]),
+        ("drop", [1, 1, 0.1, 0.1, 0.1]),
+        ("cosine", [1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0]),  # cos 45° = √½
+    ],
+)
+def test_a_schedule_at_the_quarters(schedule, factors):
+    assert [SCHEDULES[schedule](i / 4) for i in range(5)] == pytest.approx(factors, rel=1e-12, abs=1e-12)
 
 
 @pytest.mark.parametrize("device", ["numpy", "cpu"])

@@ -62,14 +62,14 @@ HR, SR = normal(3, 4, 4, 3, seed=1), normal(3, 4, 4, 3, seed=2)
 
 def test_r1_of_a_linear_d_is_the_square_of_its_slope():
     d = Linear(W)
-    value = penalty(R1(rng(), weight=3.0), d, HR, SR)
+    value = penalty(R1(rng(), strength=3.0), d, HR, SR)
     np.testing.assert_allclose(value.item(), 1.5 * (W**2).sum(), rtol=1e-13)
     np.testing.assert_allclose(grad(value, d.w)[0].data, 3 * W, rtol=1e-13)
 
 
 def test_r1_is_taken_at_the_real_images():
     d = Bowl(0.7)
-    value = penalty(R1(rng(), weight=3.0), d, HR, SR)
+    value = penalty(R1(rng(), strength=3.0), d, HR, SR)
     squares = (HR.data**2).sum((1, 2, 3)).mean()
     np.testing.assert_allclose(value.item(), 1.5 * 0.7**2 * squares, rtol=1e-13)
     np.testing.assert_allclose(grad(value, d.a)[0].data, 3 * 0.7 * squares, rtol=1e-13)
@@ -78,14 +78,14 @@ def test_r1_is_taken_at_the_real_images():
 def test_the_gradient_penalty_of_a_linear_d_is_how_far_its_slope_is_from_one():
     d = Linear(W)
     slope = np.sqrt((W**2).sum())
-    value = penalty(GradientPenalty(rng(), weight=3.0), d, HR, SR)
+    value = penalty(GradientPenalty(rng(), strength=3.0), d, HR, SR)
     np.testing.assert_allclose(value.item(), 3 * (slope - 1) ** 2, rtol=1e-12)
     np.testing.assert_allclose(grad(value, d.w)[0].data, 6 * (1 - 1 / slope) * W, rtol=1e-12)
 
 
 def test_the_gradient_penalty_is_taken_between_real_and_made_images_at_a_place_of_each_pairs_own():
     d, t = Bowl(1.0), rng(9).random((3, 1, 1, 1))
-    value = penalty(GradientPenalty(rng(9), weight=1.0), d, HR, SR)
+    value = penalty(GradientPenalty(rng(9), strength=1.0), d, HR, SR)
     slopes = np.sqrt(((t * HR.data + (1 - t) * SR.data) ** 2).sum((1, 2, 3)))
     np.testing.assert_allclose(value.item(), ((slopes - 1) ** 2).mean(), rtol=1e-12)
 
@@ -93,7 +93,7 @@ def test_the_gradient_penalty_is_taken_between_real_and_made_images_at_a_place_o
 def test_a_d_without_any_slope_still_has_a_finite_penalty_gradient():
     d = Linear(np.zeros((4, 4, 3), np.float32))
     hr = Tensor(HR.data.astype(np.float32))
-    value = penalty(GradientPenalty(rng(), weight=3.0), d, hr, hr)
+    value = penalty(GradientPenalty(rng(), strength=3.0), d, hr, hr)
     np.testing.assert_allclose(value.item(), 3, rtol=1e-5)
     assert np.isfinite(grad(value, d.w)[0].data).all()
 
@@ -155,7 +155,7 @@ def test_only_penalties_cost_something():
 def test_smoothing_is_the_cross_entropy_with_a_softer_label():
     real, fake = Tensor(rng(1).standard_normal(5), requires_grad=True), Tensor(rng(2).standard_normal(4))
     p, q = (1 / (1 + np.exp(-z.data)) for z in (real, fake))
-    smooth = LabelSmoothing(rng(), alpha=0.2).penalty(None, None, None, real, fake)
+    smooth = LabelSmoothing(rng(), strength=0.2).penalty(None, None, None, real, fake)
     loss = ADVERSARIAL["non-saturating"].discriminator(real, fake) + smooth
     expected = -(0.8 * np.log(p) + 0.2 * np.log(1 - p)).mean() - np.log(1 - q).mean()
     np.testing.assert_allclose(loss.item(), expected, rtol=1e-12)
@@ -165,7 +165,7 @@ def test_smoothing_is_the_cross_entropy_with_a_softer_label():
 def test_smoothing_is_the_square_of_the_distance_to_a_softer_label():
     real, fake = Tensor(rng(1).standard_normal(5), requires_grad=True), Tensor(rng(2).standard_normal(4))
     loss = ADVERSARIAL["least-squares"].discriminator(real, fake)
-    loss = loss + LabelSmoothing(rng(), alpha=0.2).penalty(None, None, None, real, fake)
+    loss = loss + LabelSmoothing(rng(), strength=0.2).penalty(None, None, None, real, fake)
     np.testing.assert_allclose(grad(loss, real)[0].data, (real.data - 0.8) / 5, rtol=1e-12)
 
 
@@ -175,7 +175,7 @@ def test_smoothing_is_the_square_of_the_distance_to_a_softer_label():
 @pytest.mark.parametrize("progress, std", [(0, 0.5), (0.6, 0.2), (1, 0)])
 def test_instance_noise_fades_away(progress, std):
     images = Tensor(np.zeros((4, 50, 50, 3), np.float32), requires_grad=True)
-    disturbed = InstanceNoise(rng(), std=0.5).disturb(images, progress)
+    disturbed = InstanceNoise(rng(), strength=0.5).disturb(images, progress)
     assert disturbed.dtype == np.float32
     np.testing.assert_allclose(disturbed.data.std(), std, rtol=0.02)
     assert (grad(disturbed.sum(), images)[0].data == 1).all()

@@ -326,6 +326,15 @@ def test_what_can_be_varied(tiny_config):
         sweep.varied(tiny_config(), {"style": 1.0})
 
 
+def test_a_share_and_the_features_can_be_varied(tiny_config):
+    config = sweep.varied(tiny_config(), {"adversarial-share": 0.5, "features": "l1"})
+    assert config.shares == {"adversarial": 0.5} and config.content == "l1"
+    assert sweep.name_of({"adversarial-share": 0.5, "features": "l1"}) == "adversarial-share=0.5,features=l1"
+    for wrong in ({"features": 1.0}, {"rate": "l1"}):
+        with pytest.raises(ConfigError, match="takes a n"):
+            sweep.varied(tiny_config(), wrong)
+
+
 @pytest.mark.usefixtures("no_pictures")
 def test_a_sweep_trains_each_setting_from_the_same_start(monkeypatch, tmp_path, tiny_config, photo_folder, vggs):
     monkeypatch.setattr(sweep, "perceptual_vggs", lambda *args: vggs)
@@ -338,7 +347,7 @@ def test_a_sweep_trains_each_setting_from_the_same_start(monkeypatch, tmp_path, 
     )
     lines = []
     vary = {"adversarial": [0.0, 1e3], "rate": [1e-3, 2e-3]}
-    results = sweep.sweep(vary, first.folder, 2, tmp_path / "out", None, "numpy", say=lines.append)
+    results = sweep.sweep(vary, first.folder, 2, tmp_path / "out", None, None, "numpy", say=lines.append)
     names = [
         "adversarial=0,rate=0.001",
         "adversarial=0,rate=0.002",
@@ -356,7 +365,7 @@ def test_a_sweep_trains_each_setting_from_the_same_start(monkeypatch, tmp_path, 
     assert any(line.startswith(names[-1][:23]) and f"{results[names[-1]].score.psnr_y:.2f}" in line for line in lines)
     assert shades(tmp_path / "out" / "sweep.png").std() > 5
     with pytest.raises(ConfigError, match="there already"):
-        sweep.sweep(vary, first.folder, 2, tmp_path / "out", None, "numpy")
+        sweep.sweep(vary, first.folder, 2, tmp_path / "out", None, None, "numpy")
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -369,7 +378,7 @@ def test_a_setting_that_diverges_is_told_and_the_others_go_on(monkeypatch, tmp_p
     )
     lines = []
     vary = {"adversarial": [1e38, 1e-3]}
-    results = sweep.sweep(vary, first.folder, None, tmp_path / "out", None, "numpy", say=lines.append)
+    results = sweep.sweep(vary, first.folder, None, tmp_path / "out", None, None, "numpy", say=lines.append)
     assert list(results) == ["bicubic", "start", "adversarial=0.001"]
     assert any("no longer finite" in line and line.startswith("adversarial=1e+38") for line in lines)
 

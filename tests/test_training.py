@@ -282,13 +282,15 @@ def test_a_content_loss_of_features_is_the_frozen_vggs(monkeypatch, trainer):
     assert t.measured["loss_content"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_average_of_g_follows_it(trainer):
-    t = trainer(stage="gan", ema=0.75)
+@pytest.mark.parametrize("stage", ["pretrain", "gan"])
+def test_the_average_of_g_follows_it(trainer, stage):
+    t = trainer(stage=stage, ema=0.25)
     wanted = frozen(t.generator)
-    for _ in range(3):
-        t.gan_step()
+    for step in range(1, 7):
+        {"pretrain": t.pretrain_step, "gan": t.gan_step}[stage]()
+        decay = min(0.25, step / (step + 9))  # 0.1, 0.18, 0.25, 0.25, ...
         for name, w in t.generator.state().items():
-            wanted[name] = 0.75 * wanted[name] + 0.25 * w
+            wanted[name] = decay * wanted[name] + (1 - decay) * w
     assert t.best is t.averaged
     for name, average in t.averaged.state().items():
         np.testing.assert_allclose(average, wanted[name], rtol=1e-5, atol=1e-7, err_msg=name)
@@ -299,7 +301,16 @@ def test_the_average_of_g_takes_no_part_in_its_training(trainer):
     for t in (a, b):
         t.gan_step()
     assert unchanged(a.generator, b.generator.state()) and b.best is b.generator
-    assert trainer(ema=0.9).best is not a.averaged and trainer(ema=0.9).averages is False  # in stage 1 there is none
+
+
+def test_the_gan_stage_begins_with_the_average_of_the_first(trainer):
+    t = trainer(ema=0.9)
+    for _ in range(3):
+        t.pretrain_step()
+    average = frozen(t.averaged)
+    assert not unchanged(t.generator, average)
+    t.start_stage("gan")
+    assert unchanged(t.generator, average) and unchanged(t.averaged, average)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +324,12 @@ def test_the_average_of_g_takes_no_part_in_its_training(trainer):
         (dict(content_weight=-1.0), "0 or more"),
         (dict(tv_weight=float("nan")), "0 or more"),
         (dict(content_weight=0.0, adversarial_weight=0.0), "one of them at least"),
-        (dict(ema=1.0), "below 1"),
+        (dict(d_rate=0.0), "learning rate"),
+        (dict(d_beta1=1.0), "below 1"),
+        (dict(strength=1.0), "none has no strength"),
+        (dict(pretrain_loss="vgg22"), "pretrain_loss is one of pixel, l1, charbonnier"),
+        (dict(adversarial_share=-0.1), "share of the slope is 0 or more"),
+        (dict(adversarial_share=0.5, content_weight=0.0), "give the content loss a weight"),
         (dict(on_nan="panic"), "stop, rollback, not 'panic'"),
     ],
 )
@@ -323,7 +339,7 @@ def test_a_training_that_makes_no_sense_is_refused(tiny_config, change, problem)
 
 
 def test_a_term_that_gs_loss_does_not_have(tiny_config):
-    with pytest.raises(ConfigError, match="no term 'style': it has content, pixel, adversarial, tv"):
+    with pytest.raises(ConfigError, match="no term 'style': it has content, pixel, adversarial, tv, grid"):
         tiny_config().with_weights(style=1.0)
 
 
@@ -376,8 +392,8 @@ def test_the_stages_share_one_stream_of_crops(trainer):
     assert t.crops != first
 
 
-def test_the_learning_rate_drops_to_a_tenth_at_its_step(monkeypatch, trainer):
-    t = trainer(pretrain=Stage(6, 1e-3, drop_at=0.5), gan=Stage(4, 1e-4))
+def test_the_learning_rate_follows_its_stages_schedule(monkeypatch, trainer):
+    t = trainer(pretrain=Stage(6, 1e-3, "drop"), gan=Stage(4, 1e-4))
     used = []
     step = t.adam_g.step
     monkeypatch.setattr(t.adam_g, "step", lambda gradients, rate: used.append(rate) or step(gradients, rate))
@@ -412,8 +428,8 @@ def test_crops_are_aligned_and_in_their_ranges(smooth_photo, tiny_config):
 
 
 def test_the_pixel_loss_of_one_photo_falls(trainer):
-    t = trainer(photos=1, batch_norm=False, pretrain=Stage(80, 5e-3))
-    losses = [t.pretrain_step()["loss_pixel"] for _ in range(80)]
+    t = trainer(photos=1, batch_norm=False, pretrain=Stage(240, 5e-3))
+    losses = [t.pretrain_step()["loss_pixel"] for _ in range(240)]
     assert np.mean(losses[-10:]) < 0.3 * np.mean(losses[:3])
 
 
@@ -455,17 +471,38 @@ def test_training_starts_from_a_trained_generator(trainer):
     assert not unchanged(t.generator, other.generator.state())  # a copy, not the same arrays
 
 
-@pytest.mark.parametrize("drop_at", [-0.1, 1.5])
-def test_the_rate_drops_within_the_stage(drop_at):
-    with pytest.raises(ConfigError, match="from 0 to 1"):
-        Stage(6, 1e-3, drop_at)
+@pytest.mark.parametrize(
+    "values, problem",
+    [((6, 1e-3, "up"), "one of constant, drop, cosine, not 'up'"), ((6, 1e-3, "drop", 1.0), "below 1"),
+     ((-1, 1e-3), "0 steps or more"), ((6, 2.0), "between 0 and 1")],
+)  # fmt: skip
+def test_a_stage_that_makes_no_sense(values, problem):
+    with pytest.raises(ConfigError, match=problem):
+        Stage(*values)
+
+
+def test_d_has_a_rate_and_a_momentum_of_its_own(monkeypatch, trainer):
+    t = trainer(stage="gan", d_rate=4e-3, beta1=0.8, d_beta1=0.5, gan=Stage(4, 1e-3, "cosine"))
+    used = {}
+    for name in ("adam_g", "adam_d"):
+        adam = getattr(t, name)
+        monkeypatch.setattr(adam, "step", lambda gradients, rate, name=name: used.update({name: rate}))
+    for expected in (1, 0.5 + 0.5**1.5, 0.5):
+        t.gan_step()
+        assert used == pytest.approx({"adam_g": 1e-3 * expected, "adam_d": 4e-3 * expected}, rel=1e-12)
+    assert (t.adam_g.beta1, t.adam_d.beta1) == (0.8, 0.5)
+    same = trainer(beta1=0.8)
+    assert same.adam_d.beta1 == 0.8
 
 
 def test_a_generator_of_another_preset_is_told_by_what_differs(trainer):
     t = trainer(batch_norm=False)
     with pytest.raises(WeightsError) as caught:
         t.start_from(Generator(PRESETS["tiny"].generator, np.random.default_rng(0)))
-    differing = "channels 32, this training 4; blocks 4, this training 1; bicubic_skip True, this training False"
+    differing = (
+        "channels 32, this training 4; blocks 7, this training 1; bicubic_skip True, this training False; "
+        "direct True, this training False"
+    )
     assert f"({differing}): train with --preset tiny" in str(caught.value)
 
 

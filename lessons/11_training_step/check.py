@@ -23,7 +23,6 @@ CONFIG = replace(
     discriminator=DiscriminatorConfig(channels=2, dense=6, crop=12),
     gan=Stage(STEPS, RATE),
     content="pixel",
-    ema=0.0,
 ).with_weights(content=1.0, pixel=0.0, adversarial=WEIGHT)
 
 

@@ -3,9 +3,14 @@
     LR ─ conv 9×9, PReLU ─┬─ residual blocks ─ conv 3×3, BN ─(+)─ [conv 3×3, shuffle ×2, PReLU] … ─ conv 9×9 ─ SR
                           └──────────────────────────────────┘
 
-LR is (N, h, w, 3) in [0, 1]; SR is (N, scale·h, scale·w, 3), nominally in [-1, 1]. Two options depart from
-the paper: no batch norm (fewer artifacts: Lim et al. 2017), and a global skip that adds the bicubic
-enlargement, so that the network learns only what bicubic lacks.
+LR is (N, h, w, 3) in [0, 1]; SR is (N, scale·h, scale·w, 3), nominally in [-1, 1]. Three options depart from the
+paper: no batch norm (fewer artifacts: Lim et al. 2017), a global skip that adds the bicubic enlargement, so that the
+network learns only what bicubic lacks, and a direct end, one convolution shuffled ×scale into RGB in place of the
+doublings and the last convolution (Shi et al. 2016), which leaves the most of a small network to its trunk.
+
+Every residual branch starts as a whisper: its last layer at START of its usual size. So the untrained trunk passes
+on what it reads, however deep it is (Zhang et al. 2019, Fixup; with batch norm Goyal et al. 2017), and with the
+bicubic skip the untrained network is bicubic.
 """
 
 import math
@@ -22,12 +27,13 @@ from ..errors import ConfigError
 from ..imaging.resize import resize_matrix
 from ..nn import BatchNorm, Conv, Module, PReLU, Sequential, SubpixelConv, chain
 
-START = 0.01  # of He's weights in the last layer, where a skip brings the image: the network starts as a whisper
+START = 0.01  # of the usual weights in the last layer of a branch, where a skip brings the signal
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """channels and residual blocks of the trunk; side of the first and last kernel; scale: 2, 4 or 8."""
+    """channels and residual blocks of the trunk; side of the first and last kernel; scale: 2, 4 or 8; direct: RGB by
+    one shuffle ×scale, whose kernel is 3×3."""
 
     channels: int = 64
     blocks: int = 16
@@ -35,6 +41,7 @@ class GeneratorConfig:
     batch_norm: bool = True
     bicubic_skip: bool = False
     scale: int = 4
+    direct: bool = False
 
     def __post_init__(self):
         if self.scale not in (2, 4, 8):
@@ -51,7 +58,7 @@ class ResidualBlock(Module):
     def __init__(self, rng, channels, batch_norm):
         self.conv1 = norm_conv(rng, channels, batch_norm)
         self.prelu = PReLU(channels)
-        self.conv2 = norm_conv(rng, channels, batch_norm)
+        self.conv2 = whisper(norm_conv(rng, channels, batch_norm))
 
     def forward(self, x):
         return chain(chain(x, self.conv1, self.prelu), self.conv2, residual=x)
@@ -62,18 +69,26 @@ def norm_conv(rng, channels, batch_norm):
     return Sequential(conv, BatchNorm(channels)) if batch_norm else conv
 
 
+def whisper(branch):
+    """The branch, with what scales its output at START of its usual size."""
+    last = branch.layers[-1].gamma if isinstance(branch, Sequential) else branch.weight
+    last.data *= START
+    return branch
+
+
 class Generator(Module):
     def __init__(self, config, rng):
         c = config.channels
         self.config = config
         self.head = Sequential(Conv(rng, 3, c, kernel=config.edge_kernel), PReLU(c))
         self.blocks = [ResidualBlock(rng, c, config.batch_norm) for _ in range(config.blocks)]
-        self.trunk = norm_conv(rng, c, config.batch_norm)
-        doublings = int(math.log2(config.scale))
+        self.trunk = whisper(norm_conv(rng, c, config.batch_norm))
+        doublings = 0 if config.direct else int(math.log2(config.scale))
         self.upsample = [Sequential(SubpixelConv(rng, c), PReLU(c)) for _ in range(doublings)]
-        self.tail = Conv(rng, c, 3, kernel=config.edge_kernel)
+        edge = config.edge_kernel
+        self.tail = SubpixelConv(rng, c, 3, r=config.scale) if config.direct else Conv(rng, c, 3, kernel=edge)
         if config.bicubic_skip:
-            self.tail.weight.data *= START
+            whisper(self.tail)
 
     def forward(self, lr):
         first = x = chain(lr, self.head)
@@ -88,8 +103,9 @@ class Generator(Module):
     def receptive_radius(self):
         """How many LR pixels away, at most, an output pixel can see: the halo that makes tiles exact."""
         edge = self.config.edge_kernel // 2
-        enlarging = sum(1 / 2**i for i in range(len(self.upsample)))  # a kernel of 3 on ever smaller pixels
-        return max(2, math.ceil(edge + 2 * self.config.blocks + 1 + enlarging + edge / self.config.scale))  # bicubic: 2
+        doubling = sum(1 / 2**i for i in range(len(self.upsample)))  # a kernel of 3 on ever smaller pixels
+        end = 1 if self.config.direct else doubling + edge / self.config.scale
+        return max(2, math.ceil(edge + 2 * self.config.blocks + 1 + end))  # bicubic: 2
 
 
 def enlarge_bicubic(x, scale):

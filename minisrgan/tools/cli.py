@@ -9,7 +9,11 @@ from .. import __version__
 from ..errors import ConfigError, MinisrganError
 
 FAMILIES = ("torchvision", "caffe")  # of VGG's weights
-SETTINGS = ("content", "adversarial", "vgg", "family", "ema", "on_nan", "seed")  # of TrainConfig, each an option too
+SETTINGS = (  # of TrainConfig, each an option too
+    "batch pretrain_loss content adversarial strength beta1 d_rate d_beta1 vgg family on_nan seed"
+).split()
+
+BY_STAGE = {"steps": "steps", "rates": "rate", "schedules": "schedule", "ema": "ema"}  # option: field of Stage
 
 # Each command imports what it needs when it runs, so that --help and a mistyped option answer at once.
 
@@ -68,28 +72,31 @@ def new_training(run, args):
 
     run.check_new()
     stages = STAGES if args.stage in (None, "both") else (args.stage,)
-    steps, rates = args.steps or [], args.rates or []
-    for option, numbers in [("--steps", steps), ("--rates", rates)]:
-        if numbers and len(numbers) != len(stages):
-            raise ConfigError(f"{option} takes a number for each stage ({', '.join(stages)}), not {len(numbers)}")
+    by_stage = {name: getattr(args, option) or [] for option, name in BY_STAGE.items()}
+    for option, name in BY_STAGE.items():
+        if (given := len(by_stage[name])) not in (0, len(stages)):
+            raise ConfigError(f"--{option} takes a value for each stage ({', '.join(stages)}), not {given}")
     if stages == ("gan",) and not args.weights:
         raise ConfigError("the GAN stage starts from a trained generator: name one with --weights, or use --stage both")
-    config = (
-        PRESETS[args.preset or "tiny"].with_steps(**dict(zip(stages, steps))).with_rates(**dict(zip(stages, rates)))
-    )
+    config = PRESETS[args.preset or "tiny"]
+    for name, values in by_stage.items():
+        config = config.with_stages(name, **dict(zip(stages, values)))
+    if args.crop is not None:
+        config = config.with_crops(args.crop)
     if args.regulariser:
         config = config.with_regulariser(args.regulariser)
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     if args.vgg:
         settings["vgg"] = str(Path(args.vgg).resolve())
-    config = replace(config.with_weights(**dict(args.loss_weights or [])), **settings)
+    config = config.with_weights(**dict(args.loss_weights or [])).with_shares(**dict(args.share or []))
+    config = replace(config, **settings)
     data = args.data and str(Path(args.data).resolve())
     return config, {"data": data, "stages": stages, "weights": args.weights}
 
 
 def resumed_training(run, args):
     """(TrainConfig, what else config.json says) of a run. Raises ConfigError for options that would change it."""
-    options = ("data", "preset", "stage", "steps", "rates", "weights", "out", "regulariser", "loss_weights", *SETTINGS)
+    options = "data preset stage crop weights out regulariser loss_weights share".split() + [*BY_STAGE, *SETTINGS]
     if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]:
         raise ConfigError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")
     return run.config()
@@ -152,7 +159,7 @@ def sweep_command(args):
     vary = dict(args.vary)
     if len(vary) < len(args.vary):
         raise ConfigError("--vary names the same setting twice: give it all its values at once")
-    sweep(vary, args.source, args.steps, args.out, args.vgg, start_device(args))
+    sweep(vary, args.source, args.steps, args.out, args.vgg, args.family, start_device(args))
 
 
 def modes_command(args):
@@ -233,12 +240,12 @@ setting.__name__ = "NAME=NUMBER"
 
 
 def settings(text):
-    """("adversarial", [0.001, 0.01]) of "adversarial=1e-3,1e-2"."""
+    """("adversarial", [0.001, 0.01]) of "adversarial=1e-3,1e-2", and ("features", ["vgg22"]) of "features=vgg22"."""
     name, _, values = text.partition("=")
-    return name, [float(value) for value in values.split(",")]
+    return name, [value if name == "features" else float(value) for value in values.split(",")]
 
 
-settings.__name__ = "NAME=NUMBER,NUMBER,..."
+settings.__name__ = "NAME=VALUE,VALUE,..."
 
 
 def png(text):
@@ -310,7 +317,18 @@ def build_parser():
     train.add_argument(
         "--rates", nargs="+", type=float, metavar="R", help="learning rate of each stage; by default the preset's"
     )
+    train.add_argument(
+        "--schedules", nargs="+", metavar="S", help="of each stage's rate: constant, drop (to a tenth) or cosine"
+    )
+    train.add_argument(
+        "--ema", nargs="+", type=float, metavar="D", help="decay of the average of G's weights in each stage; 0: none"
+    )
+    train.add_argument("--batch", type=whole_number, metavar="N", help="crops in a step; by default the preset's")
+    train.add_argument("--crop", type=whole_number, metavar="N", help="pixels on a side of a crop of HR")
     train.add_argument("--weights", metavar="FILE", help="a generator.safetensors to start from")
+    train.add_argument(
+        "--pretrain-loss", metavar="L", help="of stage 1: pixel (the MSE), l1 or charbonnier; by default the preset's"
+    )
     train.add_argument(
         "--content",
         metavar="C",
@@ -332,15 +350,23 @@ def build_parser():
         nargs="+",
         type=setting,
         metavar="TERM=W",
-        help="of G's loss in the GAN stage: content, pixel, adversarial, tv",
+        help="of G's loss in the GAN stage: content, pixel, adversarial, tv, grid",
     )
+    train.add_argument(
+        "--share",
+        nargs="+",
+        type=setting,
+        metavar="TERM=S",
+        help="how hard a term pulls at SR beside the content loss, in place of a weight: pixel, adversarial, tv, grid",
+    )
+    train.add_argument("--strength", type=float, metavar="S", help="of the regulariser; by default its own")
+    train.add_argument("--beta1", type=float, metavar="B", help="Adam's β₁ (0.9)")
+    train.add_argument("--d-rate", type=float, metavar="R", help="D's learning rate; by default G's")
+    train.add_argument("--d-beta1", type=float, metavar="B", help="β₁ of D's Adam; by default G's")
     train.add_argument(
         "--vgg", metavar="FILE", help="VGG's weights; by default the VGG19 that `minisrgan vgg fetch` keeps"
     )
     train.add_argument("--family", choices=FAMILIES, help=family)
-    train.add_argument(
-        "--ema", type=float, metavar="D", help="decay of the average of G's weights in the GAN stage; 0: none"
-    )
     train.add_argument(
         "--on-nan",
         choices=("stop", "rollback"),
@@ -408,8 +434,9 @@ def build_parser():
         action="append",
         type=settings,
         metavar="NAME=A,B,...",
-        help="content, pixel, adversarial or tv, a weight of G's loss, or rate, the learning rate; may be given again, "
-        "for all combinations",
+        help="content, pixel, adversarial, tv or grid, a weight of G's loss; adversarial-share and the like, its share "
+        "of the slope; rate, the learning rate; features, what --content of `train` takes; may be given again, for all "
+        "combinations",
     )
     sweep.add_argument(
         "--from",
@@ -419,7 +446,8 @@ def build_parser():
         "photos and the packaged weights",
     )
     sweep.add_argument("--steps", type=whole_number, metavar="N", help="of each GAN stage; by default the run's")
-    sweep.add_argument("--vgg", metavar="FILE", help="a VGG19, to measure the perceptual distance by it too")
+    sweep.add_argument("--vgg", metavar="FILE", help="a VGG19, to train on and to measure the perceptual distance by")
+    sweep.add_argument("--family", choices=FAMILIES, help=family)
     sweep.add_argument("--out", default="runs/sweep", metavar="FOLDER", help="a new folder (runs/sweep)")
 
     modes = command(

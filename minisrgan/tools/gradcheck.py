@@ -175,6 +175,7 @@ def loss_cases(rng):
     small_d = DiscriminatorConfig(channels=2, dense=5, crop=16, batch_norm=False)
     return [
         Case("total_variation", lambda sr: losses.total_variation(sr, eps=0.5), [sr]),
+        Case("grid_loss", lambda sr: losses.grid_loss(sr, Tensor(to_like(hr, sr)), period=4, window=2), [sr]),
         feature_case("feature_mse", features, sr, hr),
         *(
             penalty_case(f"{name}, D", Discriminator(small_d, rng), regularisers.REGULARISERS[name], sr, hr, rng)
@@ -228,6 +229,7 @@ def module_cases(rng):
         "G, bicubic skip": Generator(
             GeneratorConfig(**small_g, batch_norm=False, bicubic_skip=True, edge_kernel=3), rng
         ),
+        "G, direct": Generator(GeneratorConfig(**small_g, batch_norm=False, edge_kernel=3, direct=True), rng),
     }
     return [
         *(module_case(name, layer, image, rng) for name, layer in layers.items()),

@@ -6,6 +6,7 @@ the other.
 """
 
 import csv
+from dataclasses import replace
 from io import StringIO
 from itertools import cycle, product
 from pathlib import Path
@@ -25,16 +26,23 @@ from .report import save_figure
 from .train import train
 
 MOST = 50  # runs
-VARIABLE = (*TERMS, "rate")
+VARIABLE = (*TERMS, *(f"{term}-share" for term in TERMS[1:]), "rate", "features")
 MARKERS = "sDo^v<>Pp*Xh"  # a form as well as a colour, for eyes that tell few colours apart
 
 
 def varied(config, settings):
-    """The configuration with {weight of a term of L_G, or "rate" of the GAN stage: number}."""
+    """The configuration with other settings: {a term of L_G: its weight, "TERM-share": its share of the slope, "rate":
+    the GAN stage's, "features": what the content loss compares}."""
     if unknown := sorted(settings.keys() - {*VARIABLE}):
         raise ConfigError(f"{unknown[0]!r} cannot be varied: choose from {', '.join(VARIABLE)}")
+    for name, value in settings.items():
+        if (name == "features") != isinstance(value, str):
+            raise ConfigError(f"{name} takes {'a name' if name == 'features' else 'a number'}, not {value!r}")
     weights = {name: value for name, value in settings.items() if name in TERMS}
-    return config.with_weights(**weights).with_rates(gan=settings.get("rate", config.gan.rate))
+    shares = {name.removesuffix("-share"): value for name, value in settings.items() if name.endswith("-share")}
+    config = config.with_weights(**weights).with_shares(**shares)
+    config = config.with_stages("rate", gan=settings.get("rate", config.gan.rate))
+    return replace(config, content=settings.get("features", config.content))
 
 
 def grid(vary):
@@ -60,13 +68,15 @@ def start_of(folder):
     return config, about["data"], start
 
 
-def sweep(vary, folder, steps, out, vgg, device, say=print):
+def sweep(vary, folder, steps, out, vgg, family, device, say=print):
     """Train a GAN stage for each combination of {name: values}; say a table, draw a picture.
 
     Returns {name: Quality} on the held-out photos, with that of bicubic and of the start among them.
     """
     config, data, start = start_of(folder)
-    config = config if steps is None else config.with_steps(gan=steps)
+    config = config if steps is None else config.with_stages("steps", gan=steps)
+    if vgg:
+        config = replace(config, vgg=str(Path(vgg).resolve()), family=family)
     configs = {name_of(settings): varied(config, settings) for settings in grid(vary)}
     out = Path(out)
     if out.exists():
@@ -74,7 +84,7 @@ def sweep(vary, folder, steps, out, vgg, device, say=print):
     photos = training_photos(data, config.discriminator.crop)
     held_out = [rgb for _, rgb in photos.held_out]
     crops = PhotoSet(photos.training, config.generator.scale, config.discriminator.crop)
-    vggs = perceptual_vggs(device, vgg)
+    vggs = perceptual_vggs(device, vgg, family)
 
     def measure(generator):
         """(bicubic's, the generator's) mean Quality on the held-out photos."""
@@ -109,7 +119,7 @@ def sweep(vary, folder, steps, out, vgg, device, say=print):
 
 
 def name_of(settings):
-    return ",".join(f"{name}={value:g}" for name, value in settings.items())
+    return ",".join(f"{name}={value if name == 'features' else format(value, 'g')}" for name, value in settings.items())
 
 
 def table(results):

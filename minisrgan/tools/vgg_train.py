@@ -38,13 +38,13 @@ from ..imaging.pixels import hr_from_uint8
 from ..models.vgg import PAPER_SCALE, SMALL, VGG, VGGConfig
 from ..models.vgg_weights import save_vgg
 from ..nn import Conv
-from ..optim import Adam, step_down
+from ..optim import SCHEDULES, Adam
 from .distortions import KINDS, MARGIN, Trial, enlarge, features_of, inner, say_ranking
 
 CROP = 48  # pixels on a side
 LEAST = CROP + 2 * MARGIN  # and with the margin: what a photo has to have
 PER_KIND = 8  # crops of each kind in a batch
-RATE, DROP_AT = 1e-3, 0.7
+RATE = 1e-3
 CENTRE = 0.1  # weight of the term that keeps channels alive
 FOURFOLD = math.log(4 / 1.25) / math.log(8 / 1.25)  # the strength at which `enlarge` enlarges four times
 TINY = 1e-6  # of a distance: what a shift makes of a flat crop has no logarithm
@@ -93,7 +93,7 @@ class Trainer:
                 losses.append((Softplus(-log_ratios(x, strengths.shape)) * pairs).sum())
         loss = sum(losses[1:], losses[0])
         gradients = grad(loss, self.adam.parameters.values())
-        self.adam.step(gradients, step_down(RATE, self.step, round(DROP_AT * self.steps)))
+        self.adam.step(gradients, RATE * SCHEDULES["cosine"](self.step / self.steps))
         self.step += 1
         return float(loss.item())
 

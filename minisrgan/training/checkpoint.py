@@ -21,8 +21,9 @@ from .config import TrainConfig
 from .trainer import STAGES
 
 COLUMNS = (
-    "stage step rate loss_g loss_content loss_pixel loss_adversarial loss_tv "
-    "slope_content slope_pixel slope_adversarial slope_tv grad_g loss_d penalty grad_d "
+    "stage step rate loss_g loss_content loss_pixel loss_adversarial loss_tv loss_grid "
+    "slope_content slope_pixel slope_adversarial slope_tv slope_grid "
+    "weight_pixel weight_adversarial weight_tv weight_grid grad_g loss_d penalty grad_d "
     "d_real d_fake d_right d_doubt detail sameness drift psnr health rollbacks seconds"
 ).split()
 CHECKPOINT = "minisrgan checkpoint"
@@ -130,7 +131,7 @@ class Run:
             "photos": len(trainer.photos),
         }
         if trainer.stage == "pretrain":
-            save_generator(self.pretrained, trainer.generator, **about)
+            save_generator(self.pretrained, trainer.best, **about)
         save_generator(self.generator, trainer.best, **about)
         arrays = {
             f"{part}.{name}": array for part, owner in parts(trainer).items() for name, array in owner.state().items()
@@ -144,6 +145,7 @@ class Run:
             adam={"g": trainer.adam_g.t, "d": trainer.adam_d.t},
             crops=trainer.crop_rng.bit_generator.state,
             noise=trainer.regulariser.rng.bit_generator.state,
+            shares=trainer.shares.state(),
             rollbacks=trainer.rollbacks,
         )
 
@@ -164,6 +166,7 @@ class Run:
         try:
             trainer.start_stage(about["stage"])
             trainer.step = about["step"]
+            trainer.shares.load_state(about["shares"])
             trainer.rollbacks = about["rollbacks"]
             trainer.crop_rng.bit_generator.state = about["crops"]
             trainer.regulariser.rng.bit_generator.state = about["noise"]

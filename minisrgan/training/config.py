@@ -8,45 +8,56 @@ from ..losses import ADVERSARIAL, PixelCharbonnier, PixelL1, PixelMSE
 from ..models.discriminator import DiscriminatorConfig
 from ..models.generator import GeneratorConfig
 from ..models.vgg_weights import knows_content
+from ..optim import SCHEDULES
 from ..regularisers import REGULARISERS
 
 PIXEL_CONTENT = {"pixel": PixelMSE, "l1": PixelL1, "charbonnier": PixelCharbonnier}
-TERMS = ("content", "pixel", "adversarial", "tv")  # of L_G in the GAN stage
+TERMS = ("content", "pixel", "adversarial", "tv", "grid")  # of L_G in the GAN stage
 ON_NAN = ("stop", "rollback")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`steps` at a learning `rate`, of which the part after the fraction `drop_at` (None: no part) is at a tenth."""
+    """`steps` at a learning `rate`, which falls by a `schedule` of optim.SCHEDULES.
+
+    ema   the decay of the average of G's weights, which is what is kept of the stage; 0: G as it is
+    """
 
     steps: int
     rate: float
-    drop_at: float | None = None
+    schedule: str = "constant"
+    ema: float = 0.0
 
     def __post_init__(self):
         if self.steps < 0:
             raise ConfigError(f"a stage has 0 steps or more, not {self.steps}")
         if not 0 < self.rate < 1:
             raise ConfigError(f"a learning rate is between 0 and 1, not {self.rate}")
-        if self.drop_at is not None and not 0 <= self.drop_at <= 1:
-            raise ConfigError(f"a learning rate drops at a fraction of the steps, from 0 to 1, not at {self.drop_at}")
+        if self.schedule not in SCHEDULES:
+            raise ConfigError(f"a learning rate's schedule is one of {', '.join(SCHEDULES)}, not {self.schedule!r}")
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"the decay of an average is from 0 to below 1, not {self.ema}")
 
-    @property
-    def drop_step(self):
-        return None if self.drop_at is None else round(self.steps * self.drop_at)
+    def rate_at(self, step):
+        """The learning rate of a step."""
+        return self.rate * SCHEDULES[self.schedule](step / max(self.steps, 1))
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """`discriminator.crop` is the side of the HR crops. In the GAN stage
+    """`discriminator.crop` is the side of the HR crops. Stage 1 goes down `pretrain_loss`, the GAN stage down
 
     L_G = content_weight·L_content + pixel_weight·L_pixel + adversarial_weight·L_adv + tv_weight·L_tv
+        + grid_weight·L_grid
 
-    content      what L_content compares: pixels ("pixel", "l1", "charbonnier"), or the features of a VGG: "vgg-small",
-                 or a layer of VGG19, such as "vgg54", from the file `vgg` of the family `family`
+    pretrain_loss   "pixel" (the MSE), "l1" or "charbonnier"
+    content         what L_content compares: one of these, or the features of a VGG: "vgg-small", or a layer of VGG19,
+                    such as "vgg54", from the file `vgg` of the family `family`
+    …_share         in place of the term's weight: how long its slope at SR is to be, beside the content's (shares.py)
     adversarial, regulariser   by their names in ADVERSARIAL and REGULARISERS
-    ema          the decay of the average of G's weights, which is what is kept of the GAN stage; 0: G as it is
-    on_nan       "stop" where a number is no longer finite, or "rollback" to the state last saved
+    strength        of the regulariser; None: its own
+    d_rate, d_beta1 D's learning rate, on the stage's schedule, and Adam's β₁; None: the same as G's
+    on_nan          "stop" where a number is no longer finite, or "rollback" to a state that was saved
     """
 
     generator: GeneratorConfig
@@ -54,16 +65,25 @@ class TrainConfig:
     batch: int
     pretrain: Stage
     gan: Stage
+    pretrain_loss: str = "pixel"
     content: str = "pixel"
     adversarial: str = "non-saturating"
     regulariser: str = "none"
+    strength: float | None = None
     content_weight: float = 1.0
     pixel_weight: float = 0.0
     adversarial_weight: float = 1e-3
     tv_weight: float = 0.0
+    grid_weight: float = 0.0
+    pixel_share: float | None = None
+    adversarial_share: float | None = None
+    tv_share: float | None = None
+    grid_share: float | None = None
+    beta1: float = 0.9
+    d_rate: float | None = None
+    d_beta1: float | None = None
     vgg: str | None = None
     family: str | None = None
-    ema: float = 0.0
     on_nan: str = "stop"
     seed: int = 0
 
@@ -75,36 +95,58 @@ class TrainConfig:
         if self.content not in PIXEL_CONTENT and not knows_content(self.content):
             raise ConfigError(f"content is {', '.join(PIXEL_CONTENT)}, vgg-small or a layer of VGG19 such as vgg54, "
                               f"not {self.content!r}")  # fmt: skip
-        for name, known in [("adversarial", ADVERSARIAL), ("regulariser", REGULARISERS), ("on_nan", ON_NAN)]:
+        for name, known in [("pretrain_loss", PIXEL_CONTENT), ("adversarial", ADVERSARIAL),
+                            ("regulariser", REGULARISERS), ("on_nan", ON_NAN)]:  # fmt: skip
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}")
-        REGULARISERS[self.regulariser].check(self.adversarial)
+        REGULARISERS[self.regulariser].check(self.adversarial, self.strength)
         for name, value in REGULARISERS[self.regulariser].needs.items():
             if getattr(self.discriminator, name) != value:
                 raise ConfigError(f"{self.regulariser} needs a discriminator with {name}={value}")
         if not all(0 <= weight < math.inf for weight in self.weights.values()) or not any(self.weights.values()):
             raise ConfigError("a loss's weight is 0 or more, and one of them at least is more")
-        if not 0 <= self.ema < 1:
-            raise ConfigError(f"the decay of an average is from 0 to below 1, not {self.ema}")
+        if not all(0 <= share < math.inf for share in self.shares.values()):
+            raise ConfigError("a term's share of the slope is 0 or more")
+        if self.shares and not self.content_weight:
+            raise ConfigError("a share is measured against the content's slope: give the content loss a weight")
+        if self.d_rate is not None and not 0 < self.d_rate < 1:
+            raise ConfigError(f"a learning rate is between 0 and 1, not {self.d_rate}")
+        if not all(0 <= beta < 1 for beta in (self.beta1, self.d_beta1 or 0.0)):
+            raise ConfigError("Adam's β₁ is from 0 to below 1")
 
     @property
     def weights(self):
         """{term of L_G: its weight}."""
         return {term: getattr(self, f"{term}_weight") for term in TERMS}
 
-    def with_steps(self, **steps):
-        """The same training with another number of steps in the named stages."""
-        return replace(self, **{name: replace(getattr(self, name), steps=n) for name, n in steps.items()})
+    @property
+    def shares(self):
+        """{term of L_G: its share}, of those that have one in place of a weight."""
+        shares = {term: getattr(self, f"{term}_share") for term in TERMS[1:]}
+        return {term: share for term, share in shares.items() if share is not None}
 
-    def with_rates(self, **rates):
-        """The same training with another learning rate in the named stages."""
-        return replace(self, **{name: replace(getattr(self, name), rate=rate) for name, rate in rates.items()})
+    def with_stages(self, field, **values):
+        """The same training with another value of a field of Stage in the named stages: with_stages("steps", gan=9)."""
+        return replace(self, **{stage: replace(getattr(self, stage), **{field: v}) for stage, v in values.items()})
+
+    def with_crops(self, side):
+        """The same training on HR crops of another side."""
+        return replace(self, discriminator=replace(self.discriminator, crop=side))
 
     def with_weights(self, **weights):
-        """The same training with other weights of the named terms."""
+        """The same training with other weights of the named terms, in place of shares that they had."""
         if unknown := sorted(weights.keys() - {*TERMS}):
             raise ConfigError(f"L_G has no term {unknown[0]!r}: it has {', '.join(TERMS)}")
-        return replace(self, **{f"{term}_weight": weight for term, weight in weights.items()})
+        unshared = {f"{term}_share": None for term in weights if term != "content"}
+        return replace(self, **unshared, **{f"{term}_weight": weight for term, weight in weights.items()})
+
+    def with_shares(self, **shares):
+        """The same training with the named terms' weights by their share of the slope."""
+        if unknown := sorted(shares.keys() - {*TERMS[1:]}):
+            raise ConfigError(
+                f"{unknown[0]!r} has no share: {', '.join(TERMS[1:])} have one, beside the content's slope"
+            )
+        return replace(self, **{f"{term}_share": share for term, share in shares.items()})
 
     def with_regulariser(self, name):
         """The same training with that regulariser, and with a D as it needs it."""
@@ -140,25 +182,25 @@ def typed(cls, values):
 PRESETS = {
     # minutes on a laptop's CPU: no batch norm, and a bicubic skip to start from
     "tiny": TrainConfig(
-        GeneratorConfig(channels=32, blocks=4, edge_kernel=3, batch_norm=False, bicubic_skip=True),
+        GeneratorConfig(channels=32, blocks=7, edge_kernel=3, batch_norm=False, bicubic_skip=True, direct=True),
         DiscriminatorConfig(channels=16, dense=128, crop=64),
         batch=8,
-        pretrain=Stage(500, 5e-4, drop_at=0.7),
-        gan=Stage(400, 5e-4, drop_at=0.7),
+        pretrain=Stage(500, 1e-3, "cosine", ema=0.99),
+        gan=Stage(400, 5e-4, "cosine", ema=0.98),
+        pretrain_loss="l1",
         content="vgg-small",
         pixel_weight=1.0,
-        ema=0.98,
     ),
     # a night on a CPU
     "small": TrainConfig(
-        GeneratorConfig(channels=64, blocks=8, batch_norm=False, bicubic_skip=True),
+        GeneratorConfig(channels=64, blocks=12, edge_kernel=3, batch_norm=False, bicubic_skip=True, direct=True),
         DiscriminatorConfig(channels=32, dense=512),
-        batch=16,
-        pretrain=Stage(20_000, 3e-4, drop_at=0.7),
-        gan=Stage(5_000, 1e-4, drop_at=0.5),
+        batch=8,
+        pretrain=Stage(20_000, 5e-4, "cosine", ema=0.999),
+        gan=Stage(5_000, 1e-4, "cosine", ema=0.999),
+        pretrain_loss="l1",
         content="vgg-small",
         pixel_weight=1.0,
-        ema=0.999,
     ),
     # Ledig et al. 2017, section 3.2
     "paper": TrainConfig(
@@ -166,7 +208,7 @@ PRESETS = {
         DiscriminatorConfig(),
         batch=16,
         pretrain=Stage(1_000_000, 1e-4),
-        gan=Stage(200_000, 1e-4, drop_at=0.5),
+        gan=Stage(200_000, 1e-4, "drop"),
         content="vgg54",
     ),
 }

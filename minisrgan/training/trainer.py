@@ -4,7 +4,7 @@
 
 Stage 1, `pretrain_step`, teaches G alone to be near HR. Stage 2, `gan_step`, is the game: D on L_D, then G on
 
-    L_G = Σ weight·L over its terms: content, pixels, adversarial, total variation
+    L_G = Σ weight·L over its terms: content, pixels, adversarial, total variation, grid
 
 By the chain rule, with J = ∂SR/∂θ the Jacobian of G in its parameters,
 
@@ -23,15 +23,16 @@ from ..arrays import to_device
 from ..autodiff import Tensor, grad
 from ..errors import DivergedError, WeightsError
 from ..imaging.pixels import hr_from_uint8, lr_from_uint8
-from ..losses import ADVERSARIAL, PixelMSE, feature_mse, total_variation
+from ..losses import ADVERSARIAL, PixelMSE, feature_mse, grid_loss, total_variation
 from ..models.discriminator import Discriminator
 from ..models.generator import Generator
 from ..models.vgg_weights import load_content
 from ..nn import held
-from ..optim import Adam, move_average, step_down
+from ..optim import Adam, move_average
 from ..regularisers import REGULARISERS
 from .config import PIXEL_CONTENT, PRESETS
 from .health import measure_discriminator, measure_images
+from .shares import Shares
 
 STAGES = ("pretrain", "gan")
 
@@ -48,18 +49,22 @@ class Trainer:
         init_g, init_d, self.crop_rng, noise = (np.random.default_rng([config.seed, i]) for i in range(4))
         self.generator = Generator(config.generator, init_g).to(device)
         self.discriminator = Discriminator(config.discriminator, init_d).to(device)
-        self.averaged = Generator(config.generator, init_g).to(device)  # used in the GAN stage, if `ema` says so
-        self.game, self.regulariser = ADVERSARIAL[config.adversarial], REGULARISERS[config.regulariser](noise)
+        self.averaged = Generator(config.generator, init_g).to(device)  # used where the stage's `ema` says so
+        self.averaged.load_state(self.generator.state())
+        self.game = ADVERSARIAL[config.adversarial]
+        self.regulariser = REGULARISERS[config.regulariser](noise, config.strength)
+        self.stage = "pretrain"
         self.start_stage("pretrain")
         self.rollbacks = 0
         self.measured = {}
 
     def pretrain_step(self):
-        """G towards HR: one step down the pixel MSE."""
+        """G towards HR: one step down a distance of pixels."""
         hr = self.sample_hr()
         lr = self.downsample()
         sr = self.generate(lr)
-        slope = self.slope(sr, {"pixel": (1, lambda sr: PixelMSE(sr, hr))})
+        loss = PIXEL_CONTENT[self.config.pretrain_loss]
+        slope = self.slope(sr, {"pixel": (1, lambda sr: loss(sr, hr))})
         self.update_generator(sr, slope)
         return self.finish_step()
 
@@ -76,17 +81,26 @@ class Trainer:
         return self.finish_step()
 
     def start_stage(self, stage):
-        """Begin `stage`; its optimisers start afresh, and the average of G's weights at G's."""
+        """Begin `stage` with the best G so far; its optimisers and shares start afresh, and the average of G's
+        weights at G's."""
+        self.start_from(self.best)
         self.stage, self.step = stage, 0
-        self.adam_g = Adam(self.generator.named_parameters())
-        self.adam_d = Adam(self.discriminator.named_parameters())
-        if self.averages:
-            self.averaged.load_state(self.generator.state())
+        config = self.config
+        self.adam_g = Adam(self.generator.named_parameters(), config.beta1)
+        self.adam_d = Adam(
+            self.discriminator.named_parameters(), config.beta1 if config.d_beta1 is None else config.d_beta1
+        )
+        self.shares = Shares(config.shares)
 
     @property
     def averages(self):
         """Whether the average of G's weights is kept, and stands for G."""
-        return self.stage == "gan" and self.config.ema > 0
+        return self.settings.ema > 0
+
+    @property
+    def settings(self):
+        """The Stage of the configuration that the training is in."""
+        return getattr(self.config, self.stage)
 
     @property
     def best(self):
@@ -103,7 +117,9 @@ class Trainer:
             fitting = [name for name, preset in PRESETS.items() if preset.generator == generator.config]
             advice = f"train with --preset {fitting[0]}" if fitting else "name weights of the same preset"
             raise WeightsError(f"the weights are of another generator ({'; '.join(differing)}): {advice}")
-        self.generator.load_state(generator.state())
+        state = generator.state()
+        self.generator.load_state(state)
+        self.averaged.load_state(state)
 
     def sample_hr(self):
         """Random crops of distinct photos, turned and mirrored: (batch, crop, crop, 3) in [-1, 1]."""
@@ -132,7 +148,8 @@ class Trainer:
 
     def generator_loss(self, hr, sr):
         """∂L_G/∂SR, with a D that only judges; L_G and its terms are measured."""
-        weights = self.config.weights
+        by_share = {term: None if share else 0 for term, share in self.config.shares.items()}
+        weights, scale = self.config.weights | by_share, self.config.generator.scale
         return self.slope(
             sr,
             {
@@ -140,6 +157,7 @@ class Trainer:
                 "pixel": (weights["pixel"], lambda sr: PixelMSE(sr, hr)),
                 "adversarial": (weights["adversarial"], lambda sr: self.adversarial_loss(hr, sr)),
                 "tv": (weights["tv"], total_variation),
+                "grid": (weights["grid"], lambda sr: grid_loss(sr, hr, scale)),
             },
         )
 
@@ -158,44 +176,52 @@ class Trainer:
 
     def disturb(self, images):
         """The images as D is to see them."""
-        return self.regulariser.disturb(images, self.step / getattr(self.config, self.stage).steps)
+        return self.regulariser.disturb(images, self.step / self.settings.steps)
 
     def slope(self, sr, terms):
         """∂/∂SR of Σ weight·L over `terms`, {name: (weight, SR → L)}: a sum of slopes. A weight of 0 costs nothing.
 
-        Measured: each L, and the length of its share weight·∂L/∂SR of the slope.
+        A weight None is by the term's share of the slope, beside the content's, which comes first.
+        Measured: each L, the length of its part weight·∂L/∂SR of the slope, and a weight that is by share.
         """
         here = Tensor(sr.data, requires_grad=True)  # without its graph: each walk back ends at SR
         total, slopes = 0.0, []
         for name, (weight, term) in terms.items():
-            if weight:
-                loss = term(here)
-                slopes.append(weight * grad(loss, here)[0])
-                total += weight * self.measure(f"loss_{name}", loss.item())
-                self.measure(f"slope_{name}", norm(slopes[-1:]))
+            if weight == 0:
+                continue
+            loss = term(here)
+            (slope,) = grad(loss, here)
+            length = norm([slope])
+            if weight is None:
+                weight = self.shares.weight(name, self.measured["slope_content"], length)
+                self.measure(f"weight_{name}", weight)
+            slopes.append(weight * slope)
+            total += weight * self.measure(f"loss_{name}", loss.item())
+            self.measure(f"slope_{name}", weight * length)
         self.measure("loss_g", total)
         return sum(slopes[1:], slopes[0])
 
     def update_discriminator(self, loss):
-        self.update(self.adam_d, "grad_d", loss)
+        own = self.config.d_rate
+        self.update(self.adam_d, "grad_d", self.rate if own is None else self.rate * own / self.settings.rate, loss)
 
     def update_generator(self, sr, slope):
         """G a step down the slope at SR, which G's part of the chain rule carries on to its parameters."""
-        self.update(self.adam_g, "grad_g", sr, slope)
+        self.update(self.adam_g, "grad_g", self.rate, sr, slope)
         if self.averages:
-            move_average(self.averaged, self.generator, self.config.ema)
+            t = self.adam_g.t  # at first the average is of about the last tenth of the steps, until there are enough
+            move_average(self.averaged, self.generator, min(self.settings.ema, t / (t + 9)))
 
-    def update(self, adam, name, output, cotangent=None):
+    def update(self, adam, name, rate, output, cotangent=None):
         """A step of Adam down the gradient of `output` in that optimiser's parameters, and in no others."""
         gradients = grad(output, adam.parameters.values(), cotangent)
         self.measure(name, norm(gradients))
-        adam.step(gradients, self.rate)
+        adam.step(gradients, rate)
 
     @property
     def rate(self):
         """The learning rate of this step: half of what it should be for each time that the training was rolled back."""
-        stage = getattr(self.config, self.stage)
-        return step_down(stage.rate, self.step, stage.drop_step) / 2**self.rollbacks
+        return self.settings.rate_at(self.step) / 2**self.rollbacks
 
     def roll_back(self, rollbacks):
         """From a state just restored go on in another way than before: by smaller steps, on other crops."""
