@@ -12,7 +12,7 @@ that the layer's kernel or its matrix products are cut into (autodiff/conv.py).
 Lines are rows (axis 1 of NHWC), or columns (axis 2), where those are the shorter ones.
 """
 
-from itertools import tee
+from collections import deque
 
 from .arrays import array_module
 from .autodiff import Tensor
@@ -36,7 +36,7 @@ class Bands:
     """
 
     def __init__(self, size, axis, step, bands):
-        self.size, self.axis, self.step, self.bands = size, axis, step, bands
+        self.size, self.axis, self.step, self.bands, self.queues = size, axis, step, bands, []
 
     @property
     def length(self):
@@ -48,8 +48,8 @@ class Bands:
         return self.size[2 - self.axis]
 
     def reader(self):
-        self.bands, bands = tee(self.bands)
-        return Reader(bands, self.axis)
+        self.queues.append(queue := deque())
+        return Reader(read(self.bands, self.queues, queue), self.axis)
 
     def pointwise(self, f, *others):
         """f(this, *others), for an f that makes a line of those lines alone, and Bands of one size."""
@@ -79,6 +79,20 @@ class Bands:
         return self.pointwise(lambda x: x - number)
 
 
+def read(bands, queues, queue):
+    """What `bands` makes, for the reader that has this one of the readers' queues. (itertools.tee would hold 57.)"""
+    while True:
+        if not queue:
+            try:
+                band = next(bands)
+            except StopIteration:
+                return
+            for each in queues:
+                each.append(band)
+            del band
+        yield queue.popleft()
+
+
 def windowed(f, reader, other, length, radius, step, ends, scale):
     """The bands of Bands.windows."""
     axis, before, seen = reader.axis, [], 0
@@ -89,9 +103,10 @@ def windowed(f, reader, other, length, radius, step, ends, scale):
         if start == 0:
             lines = [ends(cut(lines[0], axis, 0, 1))] * radius + lines
         window = joined(lines + [ends(cut(lines[-1], axis, -1, None))] * beyond, axis)
-        del lines
-        yield f(window, other and other.take((stop - start) * scale))
+        band = f(window, other and other.take((stop - start) * scale))
         before, seen = [copy(cut(window, axis, stop - start, None))] if radius else [], until
+        del lines, window  # they would wait here as long as the band is worked on
+        yield band
 
 
 class Reader:

@@ -295,13 +295,13 @@ def chain(x, *modules, residual=None, padding=None):
     Where nothing is recorded and batch norm is frozen it is one pass over memory: batch norm goes into the weights,
     (x ⋆ w + b)·s + t = x ⋆ (w·s) + (b·s + t), and PReLU and the residual into the convolution's end.
     """
-    conv, *rest = layers = [layer for module in modules for layer in getattr(module, "layers", [module])]
+    conv, *rest = [layer for module in modules for layer in getattr(module, "layers", [module])]
     padding = conv.padding if padding is None else padding
     if isinstance(x, Bands):
         return chain_bands(x, conv, modules, residual)
     kinds = [type(layer) for layer in rest]
     if op.recording() or kinds not in FUSIBLE or BatchNorm in kinds and rest[0].training:
-        x = conv(x, padding=padding)
+        x = conv.forward(x, padding=padding)
         for layer in rest:
             x = layer(x)
         return x if residual is None else x + residual

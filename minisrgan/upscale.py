@@ -1,8 +1,7 @@
 """A photo of any size through the generator, band by band, with the bits of one piece.
 
-`upscale` is `generator` of the whole photo, to the bit, on each device, whatever the photo's size and the bands' (bands.py
-tells why). What the bits are is the device's: `cpu` has the same on every machine with vectors of the same length,
-`cuda` on GPUs of one kind, and `numpy` what this BLAS, on so many threads, makes of the products.
+`upscale` is the generator of the whole photo, to the bit, whatever the photo's size and the bands' (bands.py tells why).
+That holds on each device, in each process; between two devices, or machines, a last bit may differ (arrays.py).
 """
 
 import numpy as np

@@ -78,9 +78,11 @@ def rows_at_once(elements, least=1):
 def grain(w, width, padding):
     """Of how many rows the parts of an image must be that x ⋆ w may be made of, with the bits of the whole.
 
-    A kernel's sums do not depend on where a pixel is, but winograd.cu's on where its tile begins. (If a side's length is
-    not a multiple, the last part is longer, and of at least 6.) Those of a BLAS depend on the size of a product in ways
-    of its own, so the products must be the same ones. w: an array; width, padding: of x.
+    A kernel's sums do not depend on where a pixel is, but winograd.cu's on where its tile begins. Those of a BLAS depend
+    on the size of a product, in ways of its own, so the products must be the same ones.
+
+    w              an array
+    width, padding of x
     """
     kh, kw, cin, cout = w.shape
     if uses_kernels(w):

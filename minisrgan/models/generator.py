@@ -101,7 +101,7 @@ class Generator(Module):
         return sr + (enlarge_bicubic(lr, self.config.scale) * 2 - 1) if self.config.bicubic_skip else sr
 
     def receptive_radius(self):
-        """How many LR pixels away, at most, an output pixel can see: the halo that makes tiles exact."""
+        """How many LR pixels away, at most, an output pixel can see."""
         edge = self.config.edge_kernel // 2
         doubling = sum(1 / 2**i for i in range(len(self.upsample)))  # a kernel of 3 on ever smaller pixels
         end = 1 if self.config.direct else doubling + edge / self.config.scale
