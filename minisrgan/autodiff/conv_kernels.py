@@ -89,7 +89,7 @@ class Winograd:
         self.tiles = n * -(-size[0] // TILE) * -(-size[1] // TILE)
         self.padded, self.depth = -(-cout // 32) * 32, -(-cin // 16) * 16
         self.span = 64 if self.padded % 64 == 0 else 32
-        self.geometry = n, height, width, cin, cout, *size, *padding, self.padded, self.depth, CHUNK, self.span
+        self.geometry = n, height, width, cin, cout, *size, *padding, self.padded, self.depth, self.span
 
     def empty(self, *shape):
         return array_module(self.x).empty(shape, self.x.dtype)
@@ -98,13 +98,15 @@ class Winograd:
         """Launch on as many blocks as can run at once, each with a scratch memory of its own."""
         blocks = min(works, resident_blocks(self.x))
         scratch = self.empty(blocks, POINTS, CHUNK, self.depth + self.span)
-        launch("winograd.cu", name, blocks, threads(self.x, 1, 128), *first, scratch, *self.geometry, blocks, *more)
+        launch("winograd.cu", name, blocks, threads(self.x, 1, 128), *first, scratch, *self.geometry, blocks, *more,
+               CHUNK=CHUNK)  # fmt: skip
 
     def convolve(self, w, out, end=PLAIN, turned=False):
         """Fill `out` with x ⋆ w and `end`. `turned`: with w turned by 180° and its channels exchanged."""
         u = self.empty(POINTS, self.padded, self.cin)
         grid = elementwise_grid(u.size // POINTS, u)
-        launch("winograd.cu", "winograd_weights", *grid, w, u, self.cin, self.cout, self.padded, turned)
+        launch("winograd.cu", "winograd_weights", *grid, w, u, self.cin, self.cout, self.padded, turned,
+               CHUNK=CHUNK)  # fmt: skip
         self.launch("winograd_conv2d", -(-self.tiles // CHUNK), self.x, u, *end[:3], out, end.shuffle)
 
     def weight_gradient(self, g):
@@ -115,7 +117,7 @@ class Winograd:
         self.launch("winograd_weight_grad", n_parts * spans, self.x, g, parts, more=(part_tiles, n_parts))
         du, out = sum_parts(parts), self.empty(3, 3, self.cin, self.cout)
         launch("winograd.cu", "winograd_finish", *elementwise_grid(out.size, out), du, out, self.cin, self.cout,
-               self.padded, self.depth, self.span)  # fmt: skip
+               self.padded, self.depth, self.span, CHUNK=CHUNK)  # fmt: skip
         return out
 
 
