@@ -1,7 +1,7 @@
 """A photo of any size through the generator, band by band, with the bits of one piece.
 
-`upscale` is the generator of the whole photo, to the bit, whatever the photo's size and the bands' (bands.py tells why).
-That holds on each device, in each process; between two devices, or machines, a last bit may differ (arrays.py).
+`upscale` is the generator of the whole photo, to the bit, whatever the photo's size and the bands' (bands.py tells
+why). That holds on each device, in each process; between two devices, or machines, a last bit may differ (arrays.py).
 """
 
 import numpy as np

@@ -78,8 +78,8 @@ def rows_at_once(elements, least=1):
 def grain(w, width, padding):
     """Of how many rows the parts of an image must be that x ⋆ w may be made of, with the bits of the whole.
 
-    A kernel's sums do not depend on where a pixel is, but winograd.cu's on where its tile begins. Those of a BLAS depend
-    on the size of a product, in ways of its own, so the products must be the same ones.
+    A kernel's sums do not depend on where a pixel is, but winograd.cu's on where its tile begins. Those of a BLAS
+    depend on the size of a product, in ways of its own, so the products must be the same ones.
 
     w              an array
     width, padding of x

@@ -169,8 +169,9 @@ def write_photo(path, rgb, alpha=None):
 def write_whole(path, data):
     """Write bytes to `path` so that at any moment it holds all of the old content or all of the new.
 
-    They may come part by part, as an iterable. They go to a temporary file in the same folder, created with its parents, which then takes the name; if
-    anything fails, it is removed. Raises OSError: the caller knows what kind of file it is, and says so.
+    They may come part by part, as an iterable. They go to a temporary file in the same folder, created with its
+    parents, which then takes the name; if anything fails, it is removed. Raises OSError: the caller knows what kind
+    of file it is, and says so.
     """
     with replacement(path) as temporary:
         with open(temporary, "xb") as file:
