@@ -7,18 +7,15 @@ plane needs the folder of Set5's originals and the network of ST-LPIPS (`minisrg
 drawn from benchmarks/results/training-*.csv, which say how each shipped file was trained.
 """
 
-import csv
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from minisrgan.arrays import choose_device, use_device
-from minisrgan.imaging.files import find_photos, read_photo
-from minisrgan.models.weights import blend, load_generator, packaged
-from minisrgan.tools.evaluate import judge, mean_quality, perceptual_networks, try_photo
+from minisrgan.imaging.files import read_photo
+from minisrgan.models.weights import load_generator, packaged
+from minisrgan.tools.evaluate import try_photo
 from minisrgan.tools.photos import packaged as packaged_photos
 from minisrgan.tools.report import save_figure
 

@@ -57,6 +57,7 @@ class TrainConfig:
     adversarial, regulariser   by their names in ADVERSARIAL and REGULARISERS
     strength        of the regulariser; None: its own
     d_rate, d_beta1 D's learning rate, on the stage's schedule, and Adam's β₁; None: the same as G's
+    copies          how many copies of each photo are learned from besides, each at 0.8 of the one before
     on_nan          "stop" where a number is no longer finite, or "rollback" to a state that was saved
     """
 
@@ -84,12 +85,13 @@ class TrainConfig:
     d_beta1: float | None = None
     vgg: str | None = None
     family: str | None = None
+    copies: int = 0
     on_nan: str = "stop"
     seed: int = 0
 
     def __post_init__(self):
-        if self.batch < 1 or self.seed < 0:
-            raise ConfigError("a batch has at least one crop, and a seed is at least 0")
+        if self.batch < 1 or self.seed < 0 or self.copies < 0:
+            raise ConfigError("a batch has at least one crop, and a seed and the copies of a photo are at least 0")
         if self.discriminator.crop % self.generator.scale:
             raise ConfigError(f"crops of {self.discriminator.crop} do not divide by the scale {self.generator.scale}")
         if self.content not in PIXEL_CONTENT and not knows_content(self.content):
