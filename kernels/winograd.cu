@@ -15,28 +15,29 @@
 // The points are 0, +-P, +-Q and infinity. P = 5/8 and Q = 3/2 round less than the usual 1 and 2: in float32 the
 // result is off by 8e-7 of its norm at 64 channels, against 2e-7 of the direct sum and 2e-6 of the usual points.
 //
-// Threads.  A block takes `chunk` tiles at a time through three phases with barriers between them: transform the
+// Threads.  A block takes CHUNK tiles at a time through three phases with barriers between them: transform the
 // image, multiply, transform back. In the transforms a thread has one tile and a vector of channels, in the product
 // ROWS x PANEL sums in registers. Blocks take chunks in turn, so that any grid is right.
 //
 // Memory traffic: x is read 36/16 times (from the cache, but for the first), y written once. V and M are a block's
 // own `scratch`, which is small enough for the second-level cache. U is read once for each chunk.
+//
+// Variants: CHUNK=36
 
 constexpr real P = 0.625, Q = 1.5, P2 = P * P, Q2 = Q * Q;
 constexpr int POINTS = 36;
 
 #ifdef CPU
 constexpr int WIDTH = LANES, VECS = 2;  // WIDTH: channels that a transforming thread has
-#if defined(__AVX512F__)
-constexpr int ROWS = 12, ROWS_C = 8;  // of 32 registers; ROWS_C of channels, in the weight gradient: a divisor of PAD
-#elif defined(__AVX__)
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int ROWS = 12, ROWS_C = 8;  // of 32 registers; ROWS_C of channels, in the weight gradient
+#else
 constexpr int ROWS = 6, ROWS_C = 4;  // of 16
-#else
-constexpr int ROWS = 8, ROWS_C = 8;
 #endif
 #else
-constexpr int WIDTH = 1, VECS = 2, ROWS = 8, ROWS_C = 8;
+constexpr int WIDTH = 1, VECS = 2, ROWS = 6, ROWS_C = 8;
 #endif
+static_assert(CHUNK % ROWS == 0, "the tiles beyond the last ROWS of a chunk would never be multiplied");
 constexpr int PANEL = LANES * VECS;
 typedef Vec<LANES> V;
 typedef Vec<WIDTH> Channels;
@@ -128,12 +129,12 @@ __device__ __forceinline__ Tiles tiles_of(int n, int height, int width, int out_
     return {height, width, out_h, out_w, pad_y, pad_x, down, across, n * down * across};
 }
 
-// V[point][t][c] = B^T d B for tiles first .. first + chunk and channels c < depth; zeros beyond the last of either.
-__device__ __forceinline__ void transform_images(const Tiles &tiles, const real *x, real *v, int first, int chunk,
-                                                 int channels, int depth) {
+// V[point][t][c] = B^T d B for tiles first .. first + CHUNK and channels c < depth; zeros beyond the last of either.
+__device__ __forceinline__ void transform_images(const Tiles &tiles, const real *x, real *v, int first, int channels,
+                                                 int depth) {
     int vectors = depth / WIDTH;
     bool whole = channels % LANES == 0;
-    for (int unit = threadIdx.x; unit < chunk * vectors; unit += blockDim.x) {
+    for (int unit = threadIdx.x; unit < CHUNK * vectors; unit += blockDim.x) {
         int t = unit / vectors, c = unit % vectors * WIDTH, tile = first + t;
         bool real_one = tile < tiles.count && c < channels;
         int row = tile / tiles.across % tiles.down * 4 - tiles.pad_y, column = tile % tiles.across * 4 - tiles.pad_x;
@@ -148,16 +149,16 @@ __device__ __forceinline__ void transform_images(const Tiles &tiles, const real 
         TRANSFORM_SQUARE(transform_image, d, 6, 6);
         real *to = v + (long long)t * depth + c;
         for (int i = 0; i < 6; ++i)
-            UNROLL for (int j = 0; j < 6; ++j) d[i][j].store(to + (long long)(i * 6 + j) * chunk * depth);
+            UNROLL for (int j = 0; j < 6; ++j) d[i][j].store(to + (long long)(i * 6 + j) * CHUNK * depth);
     }
 }
 
 // W[point][t][o] = A g A^T for the same tiles of the cotangent, `span` channels from `from` on.
-__device__ __forceinline__ void transform_cotangents(const Tiles &tiles, const real *g, real *w, int first, int chunk,
-                                                     int channels, int from, int span) {
+__device__ __forceinline__ void transform_cotangents(const Tiles &tiles, const real *g, real *w, int first, int channels,
+                                                     int from, int span) {
     int vectors = span / WIDTH;
     bool whole = channels % LANES == 0;
-    for (int unit = threadIdx.x; unit < chunk * vectors; unit += blockDim.x) {
+    for (int unit = threadIdx.x; unit < CHUNK * vectors; unit += blockDim.x) {
         int t = unit / vectors, c = unit % vectors * WIDTH, o = from + c, tile = first + t;
         bool real_one = tile < tiles.count && o < channels;
         int row = tile / tiles.across % tiles.down * 4, column = tile % tiles.across * 4;
@@ -172,15 +173,15 @@ __device__ __forceinline__ void transform_cotangents(const Tiles &tiles, const r
         TRANSFORM_SQUARE(transform_cotangent, d, 4, 6);
         real *to = w + (long long)t * span + c;
         for (int i = 0; i < 6; ++i)
-            UNROLL for (int j = 0; j < 6; ++j) d[i][j].store(to + (long long)(i * 6 + j) * chunk * span);
+            UNROLL for (int j = 0; j < 6; ++j) d[i][j].store(to + (long long)(i * 6 + j) * CHUNK * span);
     }
 }
 
 // The outputs A^T M A of those tiles, `span` channels from `from` on.
 __device__ __forceinline__ void transform_outputs(const Tiles &tiles, const real *m, const Output &out, int first,
-                                                  int chunk, int from, int span) {
+                                                  int from, int span) {
     int vectors = span / WIDTH;
-    for (int unit = threadIdx.x; unit < chunk * vectors; unit += blockDim.x) {
+    for (int unit = threadIdx.x; unit < CHUNK * vectors; unit += blockDim.x) {
         int t = unit / vectors, c = unit % vectors * WIDTH, tile = first + t;
         if (tile >= tiles.count || from + c >= out.channels) continue;
         int row = tile / tiles.across % tiles.down * 4, column = tile % tiles.across * 4;
@@ -188,7 +189,7 @@ __device__ __forceinline__ void transform_outputs(const Tiles &tiles, const real
         Channels d[6][6];
         const real *source = m + (long long)t * span + c;
         for (int i = 0; i < 6; ++i)
-            UNROLL for (int j = 0; j < 6; ++j) d[i][j] = Channels::load(source + (long long)(i * 6 + j) * chunk * span);
+            UNROLL for (int j = 0; j < 6; ++j) d[i][j] = Channels::load(source + (long long)(i * 6 + j) * CHUNK * span);
         TRANSFORM_SQUARE(transform_output, d, 6, 4);
         OutputChannels<WIDTH> channels(out, from + c);
         for (int i = 0; i < 4 && row + i < tiles.out_h; ++i)
@@ -256,33 +257,33 @@ extern "C" __global__ void winograd_weights(const real *w /*[9*cin*cout]*/, real
     }
 }
 
-// A multiple of ROWS tiles in a chunk; `span` output channels, a multiple of PAD, go through the last two phases at once.
+// `span` output channels, a multiple of PANEL, go through the last two phases at once.
 // bias, slope and residual may be null (Output in common.cuh).
 extern "C" __global__ void winograd_conv2d(const real *x /*[n*height*width*cin]*/, const real *u /*[36*cin*padded]*/,
                                            const real *bias /*[cout]*/, const real *slope /*[cout/shuffle/shuffle]*/,
                                            const real *residual /*[n*out_h*out_w*cout]*/,
                                            real *y /*[n*out_h*out_w*cout]*/, int shuffle,
-                                           real *scratch /*[blocks*36*chunk*(depth+span)]*/, int n, int height,
+                                           real *scratch /*[blocks*36*CHUNK*(depth+span)]*/, int n, int height,
                                            int width, int cin, int cout, int out_h, int out_w, int pad_y, int pad_x,
-                                           int padded, int depth, int chunk, int span, int blocks) {
+                                           int padded, int depth, int span, int blocks) {
     Tiles tiles = tiles_of(n, height, width, out_h, out_w, pad_y, pad_x);
     Output out = {y, bias, slope, residual, out_h, out_w, cout, shuffle};
-    real *v = scratch + (long long)blockIdx.x * POINTS * chunk * (depth + span), *m = v + (long long)POINTS * chunk * depth;
-    for (int first = blockIdx.x * chunk; first < tiles.count; first += gridDim.x * chunk) {
-        transform_images(tiles, x, v, first, chunk, cin, depth);
+    real *v = scratch + (long long)blockIdx.x * POINTS * CHUNK * (depth + span), *m = v + (long long)POINTS * CHUNK * depth;
+    for (int first = blockIdx.x * CHUNK; first < tiles.count; first += gridDim.x * CHUNK) {
+        transform_images(tiles, x, v, first, cin, depth);
         __syncthreads();
         for (int from = 0; from < padded; from += span) {
-            int panels = min(span, padded - from) / PANEL, groups = chunk / ROWS;
+            int panels = min(span, padded - from) / PANEL, groups = CHUNK / ROWS;
             for (int unit = threadIdx.x; unit < POINTS * panels * groups; unit += blockDim.x) {
                 int row = unit % groups * ROWS, panel = unit / groups % panels, point = unit / groups / panels;
                 Sums<ROWS> sums;
                 sums.clear();
-                sums.add_product(v + ((long long)point * chunk + row) * depth, depth, 1,
+                sums.add_product(v + ((long long)point * CHUNK + row) * depth, depth, 1,
                                  u + ((long long)point * padded + from + panel * PANEL) * cin, PANEL, cin);
-                sums.store(m + ((long long)point * chunk + row) * span + panel * PANEL, span);
+                sums.store(m + ((long long)point * CHUNK + row) * span + panel * PANEL, span);
             }
             __syncthreads();
-            transform_outputs(tiles, m, out, first, chunk, from, min(span, padded - from));
+            transform_outputs(tiles, m, out, first, from, min(span, padded - from));
             __syncthreads();
         }
     }
@@ -292,21 +293,21 @@ extern "C" __global__ void winograd_conv2d(const real *x /*[n*height*width*cin]*
 extern "C" __global__ void winograd_weight_grad(const real *x /*[n*height*width*cin]*/,
                                                 const real *g /*[n*out_h*out_w*cout]*/,
                                                 real *parts /*[n_parts*36*depth*padded]*/,
-                                                real *scratch /*[blocks*36*chunk*(depth+span)]*/, int n, int height,
+                                                real *scratch /*[blocks*36*CHUNK*(depth+span)]*/, int n, int height,
                                                 int width, int cin, int cout, int out_h, int out_w, int pad_y, int pad_x,
-                                                int padded, int depth, int chunk, int span, int blocks, int part_tiles,
+                                                int padded, int depth, int span, int blocks, int part_tiles,
                                                 int n_parts) {
     Tiles tiles = tiles_of(n, height, width, out_h, out_w, pad_y, pad_x);
-    real *v = scratch + (long long)blockIdx.x * POINTS * chunk * (depth + span), *w = v + (long long)POINTS * chunk * depth;
+    real *v = scratch + (long long)blockIdx.x * POINTS * CHUNK * (depth + span), *w = v + (long long)POINTS * CHUNK * depth;
     int spans = padded / span;
     for (int place = blockIdx.x; place < n_parts * spans; place += gridDim.x) {
         int part = place / spans, from = place % spans * span;
         int start = part * part_tiles, stop = min(start + part_tiles, tiles.count);
         real *du = parts + (long long)place * POINTS * depth * span;
-        for (int first = start; first == start || first < stop; first += chunk) {  // once, if there is nothing to sum
-            int count = min(chunk, stop - first);
-            transform_images(tiles, x, v, first, chunk, cin, depth);
-            transform_cotangents(tiles, g, w, first, chunk, cout, from, span);
+        for (int first = start; first == start || first < stop; first += CHUNK) {  // once, if there is nothing to sum
+            int count = min(CHUNK, stop - first);
+            transform_images(tiles, x, v, first, cin, depth);
+            transform_cotangents(tiles, g, w, first, cout, from, span);
             __syncthreads();
             int panels = span / PANEL, groups = depth / ROWS_C;
             for (int unit = threadIdx.x; unit < POINTS * panels * groups; unit += blockDim.x) {
@@ -315,8 +316,8 @@ extern "C" __global__ void winograd_weight_grad(const real *x /*[n*height*width*
                 Sums<ROWS_C> sums;
                 if (first == start) sums.clear();
                 else sums.load(to, span);
-                sums.add_product(v + (long long)point * chunk * depth + row, 1, depth,
-                                 w + (long long)point * chunk * span + panel * PANEL, span, count);
+                sums.add_product(v + (long long)point * CHUNK * depth + row, 1, depth,
+                                 w + (long long)point * CHUNK * span + panel * PANEL, span, count);
                 sums.store(to, span);
             }
             __syncthreads();

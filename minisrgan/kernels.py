@@ -11,7 +11,8 @@ end of an array. So every argument is first held against the kernel's signature,
     extern "C" __global__ void prelu_forward(const real *x /*[rows*channels]*/, const real *slope /*[channels]*/,
                                              real *y /*[rows*channels]*/, int rows, int channels, int rows_per_part)
 
-/*[...]*/ after a pointer says how many elements its array has, in terms of the kernel's integers.
+/*[...]*/ after a pointer says how many elements its array has, in terms of the kernel's integers and of MACROS that
+the file is compiled with.
 """
 
 import atexit
@@ -54,7 +55,7 @@ def launch(file, name, grid, block, *args, shared=0, **defines):
     Raises KernelError before anything runs if the kernel cannot take an argument.
     """
     kernel = find_kernel(file, name)
-    real, on_gpu, values = kernel.check(args)
+    real, on_gpu, values = kernel.check(args, defines)
     grid, block = dim3(grid), dim3(block)
     if 0 in grid:
         return  # an empty batch: CUDA has no empty grids
@@ -133,10 +134,10 @@ class Kernel:
 
     def __init__(self, file, name, parameters, sizes):
         self.file, self.name, self.parameters = file, name, parameters
-        self.sizes = sizes  # from the arguments, the number of elements that each array must have (None: any)
+        self.sizes = sizes  # from the arguments and macros, the size that each array must have (None: any)
         self.compiled = {}  # (real, on_gpu, *defines): a function of (grid, block, shared, values)
 
-    def check(self, args):
+    def check(self, args, defines=()):
         """What `real` is, whether the arrays are on a GPU, and the arguments as numbers: an array is its address."""
         if len(args) != len(self.parameters):
             names = ", ".join(each.name for each in self.parameters)
@@ -154,7 +155,7 @@ class Kernel:
                 real = real or (parameter.type == "real" and (parameter, value)) or None
         if first is None:
             raise KernelError(f"{self.name}: has no array among its arguments")
-        for parameter, value, size in zip(self.parameters, args, self.sizes(args)):
+        for parameter, value, size in zip(self.parameters, args, self.sizes(args, defines)):
             if size is not None and value is not None and value.size != size:
                 self.refuse(parameter, f"has {value.size} elements {value.shape} where the kernel needs {size}")
         return REALS[real[1].dtype] if real else "float", not isinstance(first[1], np.ndarray), values
@@ -251,16 +252,18 @@ def signatures(file):
 
 
 def size_function(name, parameters, sizes):
-    """A function from a kernel's arguments to the sizes of its arrays, from what the signature has in /*[...]*/."""
+    """A function (arguments, macros) -> the sizes of a kernel's arrays, from what the signature has in /*[...]*/."""
     places = {each.name: i for i, each in enumerate(parameters) if each.type in BITS and not each.pointer}
 
     def argument(word):
+        if word[0].isupper():
+            return f"defines[{word[0]!r}]"
         if word[0] not in places:
             raise KernelError(f"{name}: a size names {word[0]}, which is no integer of the kernel")
         return f"args[{places[word[0]]}]"
 
     terms = [re.sub(r"[A-Za-z_]\w*", argument, size).replace("/", "//") if size else "None" for size in sizes]
-    return eval(f"lambda args: ({', '.join(terms)},)")
+    return eval(f"lambda args, defines: ({', '.join(terms)},)")
 
 
 # ---- On a GPU: NVRTC, through CuPy -------------------------------------------------------------------

@@ -209,6 +209,7 @@ def test_one_pass_is_really_one(monkeypatch):
 
 
 WINOGRAD = [(1, 5, 7, 3, 5, 1), (2, 9, 8, 17, 33, 1), (1, 4, 4, 1, 1, 1), (2, 13, 10, 20, 70, 0), (1, 6, 6, 40, 96, 2)]
+WINOGRAD += [(1, 48, 48, 16, 16, 1), (3, 22, 27, 9, 35, 1)]  # more tiles than a block takes at once, and some over
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -70,12 +70,13 @@ SPANS = 8  # about how many blocks a weight gradient is divided into
 
 
 def winograd_pays(x, w_shape, stride, size):
-    """Whether it is for winograd.cu: 3×3 at stride 1, unless most of the tiles' outputs are beyond the image's edge.
+    """Whether it is for winograd.cu: 3×3 at stride 1, unless more than a quarter of the tiles, along a side, is beyond
+    the image's edge: sides of 1, 2 or 5. Each side is judged by itself, so that bands of an image are judged as it is.
 
     On a GPU nobody has measured it, and conv.cu is sure to do well there.
     """
-    tiled = [-(-length // TILE) * TILE for length in size]
-    fits = w_shape[:2] == (3, 3) and stride == (1, 1) and 2 * size[0] * size[1] > tiled[0] * tiled[1]
+    full = all(4 * length >= 3 * -(-length // TILE) * TILE for length in size)
+    fits = w_shape[:2] == (3, 3) and stride == (1, 1) and full
     return fits and not few_outputs(w_shape, stride) and array_module(x) is np
 
 
@@ -88,7 +89,7 @@ class Winograd:
         self.tiles = n * -(-size[0] // TILE) * -(-size[1] // TILE)
         self.padded, self.depth = -(-cout // 32) * 32, -(-cin // 16) * 16
         self.span = 64 if self.padded % 64 == 0 else 32
-        self.geometry = n, height, width, cin, cout, *size, *padding, self.padded, self.depth, CHUNK, self.span
+        self.geometry = n, height, width, cin, cout, *size, *padding, self.padded, self.depth, self.span
 
     def empty(self, *shape):
         return array_module(self.x).empty(shape, self.x.dtype)
@@ -97,13 +98,15 @@ class Winograd:
         """Launch on as many blocks as can run at once, each with a scratch memory of its own."""
         blocks = min(works, resident_blocks(self.x))
         scratch = self.empty(blocks, POINTS, CHUNK, self.depth + self.span)
-        launch("winograd.cu", name, blocks, threads(self.x, 1, 128), *first, scratch, *self.geometry, blocks, *more)
+        launch("winograd.cu", name, blocks, threads(self.x, 1, 128), *first, scratch, *self.geometry, blocks, *more,
+               CHUNK=CHUNK)  # fmt: skip
 
     def convolve(self, w, out, end=PLAIN, turned=False):
         """Fill `out` with x ⋆ w and `end`. `turned`: with w turned by 180° and its channels exchanged."""
         u = self.empty(POINTS, self.padded, self.cin)
         grid = elementwise_grid(u.size // POINTS, u)
-        launch("winograd.cu", "winograd_weights", *grid, w, u, self.cin, self.cout, self.padded, turned)
+        launch("winograd.cu", "winograd_weights", *grid, w, u, self.cin, self.cout, self.padded, turned,
+               CHUNK=CHUNK)  # fmt: skip
         self.launch("winograd_conv2d", -(-self.tiles // CHUNK), self.x, u, *end[:3], out, end.shuffle)
 
     def weight_gradient(self, g):
@@ -114,7 +117,7 @@ class Winograd:
         self.launch("winograd_weight_grad", n_parts * spans, self.x, g, parts, more=(part_tiles, n_parts))
         du, out = sum_parts(parts), self.empty(3, 3, self.cin, self.cout)
         launch("winograd.cu", "winograd_finish", *elementwise_grid(out.size, out), du, out, self.cin, self.cout,
-               self.padded, self.depth, self.span)  # fmt: skip
+               self.padded, self.depth, self.span, CHUNK=CHUNK)  # fmt: skip
         return out
 
 

@@ -1,5 +1,5 @@
 // The kernels of winograd.cu against loops: more than one chunk, span and part, off their boundaries and on them.
-// Builds: float native; double native; float; double; float gpu; double gpu
+// Builds: float native CHUNK=36; double native CHUNK=36; float CHUNK=36; double CHUNK=36; float gpu CHUNK=36; double gpu CHUNK=36
 #include "host.h"
 
 constexpr double TOLERANCE = sizeof(real) == 4 ? 0.02 : 1e-9;  // the sums are whole numbers up to some thousands
@@ -28,7 +28,7 @@ void for_each_product(const Shape &s, F f) {
     }
 }
 
-std::vector<real> scratch_for(const Shape &s, int blocks, int span) { return nothing(blocks * POINTS * ROWS * (s.depth() + span)); }
+std::vector<real> scratch_for(const Shape &s, int blocks, int span) { return nothing(blocks * POINTS * CHUNK * (s.depth() + span)); }
 
 void check_conv2d(const Shape &s, bool with_bias, bool turned, int blocks, int threads) {
     auto x = numbers(s.n * s.height * s.width * s.cin), w = numbers(9 * s.cin * s.cout, 3), bias = numbers(s.cout, 5);
@@ -42,7 +42,7 @@ void check_conv2d(const Shape &s, bool with_bias, bool turned, int blocks, int t
     launch<winograd_weights>({2, 1, 1}, {3, 1, 1}, w.data(), u.data(), s.cin, s.cout, s.padded(), int(turned));
     launch<winograd_conv2d>({unsigned(blocks), 1, 1}, {unsigned(threads), 1, 1}, x.data(), u.data(),
                             with_bias ? bias.data() : nullptr, (real *)nullptr, (real *)nullptr, y.data(), 1, scratch.data(), s.n, s.height, s.width, s.cin,
-                            s.cout, s.out_h(), s.out_w(), s.pad_y, s.pad_x, s.padded(), s.depth(), ROWS, 32, blocks);
+                            s.cout, s.out_h(), s.out_w(), s.pad_y, s.pad_x, s.padded(), s.depth(), 32, blocks);
     expect_close(y, want, TOLERANCE, "winograd_conv2d");
 }
 
@@ -54,7 +54,7 @@ void check_weight_grad(const Shape &s, int part_tiles, int blocks, int threads) 
     auto parts = nothing(n_parts * POINTS * s.depth() * s.padded()), scratch = scratch_for(s, blocks, 32);
     launch<winograd_weight_grad>({unsigned(blocks), 1, 1}, {unsigned(threads), 1, 1}, x.data(), g.data(), parts.data(),
                                  scratch.data(), s.n, s.height, s.width, s.cin, s.cout, s.out_h(), s.out_w(), s.pad_y,
-                                 s.pad_x, s.padded(), s.depth(), ROWS, 32, blocks, part_tiles, n_parts);
+                                 s.pad_x, s.padded(), s.depth(), 32, blocks, part_tiles, n_parts);
     std::vector<real> du(parts.size() / n_parts);
     for (size_t e = 0; e < parts.size(); ++e) du[e % du.size()] += parts[e];
     launch<winograd_finish>({2, 1, 1}, {3, 1, 1}, du.data(), dw.data(), s.cin, s.cout, s.padded(), s.depth(), 32);
@@ -62,14 +62,14 @@ void check_weight_grad(const Shape &s, int part_tiles, int blocks, int threads) 
 }
 
 int main() {
-    Shape odd = {2, 9, 14, 5, 35, 1, 1}, even = {1, 16, 16, 16, 64, 1, 1}, loose = {3, 5, 6, 3, 2, 2, 0}, one = {1, 3, 3, 1, 1, 0, 0};
+    Shape odd = {2, 18, 17, 5, 35, 1, 1}, even = {1, 16, 16, 16, 64, 1, 1}, loose = {3, 5, 6, 3, 2, 2, 0}, one = {1, 3, 3, 1, 1, 0, 0};
     check_conv2d(odd, true, false, 2, 4);
     check_conv2d(even, false, true, 1, 4);
     check_conv2d(loose, true, true, 3, 1);
     check_conv2d(one, false, false, 1, 1);
 
-    check_weight_grad(odd, ROWS, 2, 4);
-    check_weight_grad(even, 2 * ROWS, 1, 4);
-    check_weight_grad(loose, 8 * ROWS, 3, 1);
-    check_weight_grad(one, ROWS, 1, 2);
+    check_weight_grad(odd, CHUNK, 2, 4);
+    check_weight_grad(even, 2 * CHUNK, 1, 4);
+    check_weight_grad(loose, 8 * CHUNK, 3, 1);
+    check_weight_grad(one, CHUNK, 1, 2);
 }
