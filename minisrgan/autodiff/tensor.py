@@ -11,7 +11,7 @@ and the gradient can be differentiated again.
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from numbers import Number
+from numbers import Number, Real
 from operator import attrgetter
 
 import numpy as np
@@ -19,6 +19,8 @@ import numpy as np
 from ..arrays import array_module, uses_kernels
 from ..errors import GraphError, ShapeError
 from .versions import Snapshot, changed
+
+FLOATS = np.dtype("float32"), np.dtype("float64")  # to train with, and to check gradients
 
 _recording = ContextVar("recording", default=True)
 
@@ -121,7 +123,7 @@ class Op:
         arrays = [tensor.data for tensor in inputs]
         try:
             out = Tensor(compute(cls, arrays, params))
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, TypeError, ArithmeticError) as error:
             raise ShapeError(f"{signature(cls, inputs)}: {error}") from error
         if _recording.get() and any(tensor.requires_grad for tensor in inputs):
             out.requires_grad = True
@@ -152,10 +154,12 @@ def signature(op, inputs):
 
 def as_tensors(op, values):
     """The inputs of an op as Tensors of one dtype. Python numbers take on the dtype of the others."""
-    values = [value if isinstance(value, (Number, Tensor)) else Tensor(value) for value in values]
-    dtypes = {value.dtype for value in values if not isinstance(value, Number)}
-    if len(dtypes) != 1 or (dtype := dtypes.pop()).kind != "f":
-        raise ShapeError(f"{signature(op, values)}: the inputs must be Tensors of one floating-point type")
+    values = [value if isinstance(value, (Real, Tensor)) else Tensor(value) for value in values]
+    dtypes = {value.dtype for value in values if not isinstance(value, Real)}
+    if len(dtypes) != 1 or (dtype := dtypes.pop()) not in FLOATS:
+        raise ShapeError(
+            f"{signature(op, values)}: the inputs must be Tensors of one floating-point type, float32 or float64"
+        )
     return tuple(value if isinstance(value, Tensor) else Tensor(dtype.type(value)) for value in values)
 
 
