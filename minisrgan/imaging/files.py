@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError, ShapeError
+from .png import encode_png
 
 JPEG = ("JPEG", {"quality": 95, "subsampling": 0})  # 0 keeps the colours at full resolution
 TIFF = ("TIFF", {})
@@ -148,17 +149,20 @@ def write_photo(path, rgb, alpha=None):
     if path.suffix.lower() not in FORMATS:
         raise ImageError(f"{path}: no photo format ends in {path.suffix!r}: use one of {', '.join(FORMATS)}")
     name, options = FORMATS[path.suffix.lower()]
-    if alpha is None:
+    if alpha is None or name == "PNG":
         pixels = rgb
     elif name in OPAQUE:
         opacity = alpha[..., None].astype(np.uint16)
         pixels = ((opacity * rgb + (255 - opacity) * 255 + 127) // 255).astype(np.uint8)
     else:
         pixels = np.dstack([rgb, alpha])
-    encoded = BytesIO()
     try:
-        Image.fromarray(pixels).save(encoded, name, **options)
-        write_whole(path, encoded.getbuffer())
+        if name == "PNG":
+            write_whole(path, encode_png(rgb, alpha))
+        else:
+            encoded = BytesIO()
+            Image.fromarray(pixels).save(encoded, name, **options)
+            write_whole(path, encoded.getbuffer())
     except (OSError, ValueError) as error:  # ValueError: more pixels on a side than the format can hold
         raise ImageError(
             f"{path}: the photo cannot be written ({_reason(error)}): "
@@ -169,13 +173,13 @@ def write_photo(path, rgb, alpha=None):
 def write_whole(path, data):
     """Write bytes to `path` so that at any moment it holds all of the old content or all of the new.
 
-    They go to a temporary file in the same folder, created with its parents, which then takes the name; if
-    anything fails, it is removed. On return they are on the disk. Raises OSError: the caller knows what kind of file
-    it is, and says so.
+    They may come part by part, as an iterable. They go to a temporary file in the same folder, created with its
+    parents, which then takes the name; if anything fails, it is removed. On return they are on the disk. Raises
+    OSError: the caller knows what kind of file it is, and says so.
     """
     with replacement(path) as temporary:
         with open(temporary, "xb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, (bytes, memoryview)) else data)
             file.flush()
             os.fsync(file.fileno())  # or a power cut could keep the new name and lose the bytes
         os.replace(temporary, path)

@@ -62,7 +62,8 @@ def taps(config):
 
 
 class Trainer:
-    """The small VGG in training. Its state is a function of the photos, the device, the steps and the seed alone."""
+    """The small VGG in training. Its state is a function of the photos, the device (arrays.py says what of it), the
+    steps and the seed alone."""
 
     def __init__(self, photos, device, steps, seed=0):
         self.device, self.steps, self.step = device, steps, 0

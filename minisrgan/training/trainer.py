@@ -41,7 +41,8 @@ class Trainer:
     """G, D, their optimisers and the crops that they see. Each step returns what it measured, by name.
 
     photos   a PhotoSet with the configuration's crop and scale
-    The state is a function of the configuration, the photos, the device and the number of steps alone.
+    The state is a function of the configuration, the photos, the device and the number of steps alone; arrays.py says
+    what a device's bits depend on, which on "numpy" is the number of BLAS's threads too.
     """
 
     def __init__(self, config, photos, device):
