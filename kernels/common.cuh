@@ -48,6 +48,25 @@ inline I run_start(I n, unsigned part, unsigned parts) {
          i < i##_end; i = i##_end - i > i##_step ? i + i##_step : i##_end)
 #endif
 
+// ---- What a kernel assumes of its launch --------------------------------------------------------------
+//
+//     REQUIRE(blockDim.x == THREADS);
+//
+// at the start of a kernel: a launch that is cut up otherwise ends there, before it leaves numbers out or writes beyond
+// an array. What is known to the compiler, static_assert asks. The macros of a file, THREADS and so on, are given by
+// minisrgan/geometry.py.
+#ifdef CPU
+#define REQUIRE(condition)                                              \
+    do {                                                                \
+        if (!(condition)) cuda_refuse(#condition, __FILE__, __LINE__); \
+    } while (0)
+#else
+#define REQUIRE(condition)           \
+    do {                             \
+        if (!(condition)) __trap(); \
+    } while (0)
+#endif
+
 // ---- Shared memory -----------------------------------------------------------------------------------
 //
 //     SHARED(real, tile, [8][LANES]);    // __shared__ real tile[8][LANES], aligned for Vec
@@ -121,10 +140,16 @@ constexpr int LANES = 16 / sizeof(real);
 constexpr int LANES = 64 / sizeof(real);
 #elif defined(__AVX__)
 constexpr int LANES = 32 / sizeof(real);
-#elif defined(__aarch64__)
-constexpr int LANES = 16 / sizeof(real);
 #else
 constexpr int LANES = 16 / sizeof(real);
+#endif
+
+// SUM_ROWS: the rows of two vectors of sums that the registers of a CPU hold, beside the two vectors that each row is
+// multiplied with and one of what multiplies it.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int SUM_ROWS = 12;  // of 32 registers
+#else
+constexpr int SUM_ROWS = 6;  // of 16
 #endif
 
 // Before a loop of a constant number of steps over registers: an array in registers has no address to index.
