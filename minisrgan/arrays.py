@@ -3,6 +3,13 @@
 cuda    CuPy arrays, and the kernels of kernels/*.cu
 cpu     NumPy arrays, and the same kernels compiled by the system's C++ compiler
 numpy   NumPy arrays, and the operations' NumPy definitions
+
+What is computed twice on one device of one machine, in processes set up alike, has the same bits. They depend on
+
+cuda    the kind of GPU, and CuPy's version
+cpu     the compiler, and the processor's vectors (AVX-512, AVX or 16 bytes); not on the number of threads
+numpy   NumPy's version and its BLAS, which sums a matrix product by kernels that it chooses for the processor and cuts
+        it for its threads: OPENBLAS_NUM_THREADS (or OMP_NUM_THREADS) must be the same, and so the number of cores
 """
 
 import os

@@ -9,8 +9,10 @@ from . import autodiff as op
 from .arrays import array_module, to_device, to_numpy
 from .autodiff import Tensor
 from .autodiff.batch_norm import batch_statistics
+from .autodiff.conv import grain
 from .autodiff.spectral_norm import power_iteration
-from .errors import WeightsError
+from .bands import Bands, zeros
+from .errors import ShapeError, WeightsError
 
 
 class Parameter(Tensor):
@@ -135,9 +137,10 @@ class Conv(Module):
         self.bias = Parameter(np.zeros(cout, np.float32))
         self.stride, self.padding = stride, kernel // 2
 
-    def forward(self, x, weight=None):
+    def forward(self, x, weight=None, padding=None):
         weight = self.weight if weight is None else weight
-        at = {"stride": self.stride, "padding": self.padding, "shuffle": self.shuffle}
+        padding = self.padding if padding is None else padding
+        at = {"stride": self.stride, "padding": padding, "shuffle": self.shuffle}
         return op.Conv2dBias(x, weight, self.bias, **at)
 
 
@@ -285,16 +288,21 @@ class Sequential(Module):
         return x
 
 
-def chain(x, *modules, residual=None):
+def chain(x, *modules, residual=None, padding=None):
     """The modules one after another, a convolution first, then the `residual` (or None) added.
 
+    x and the residual are Tensors, or Bands. `padding` (by default the convolution's own) may be (rows, columns).
     Where nothing is recorded and batch norm is frozen it is one pass over memory: batch norm goes into the weights,
     (x ⋆ w + b)·s + t = x ⋆ (w·s) + (b·s + t), and PReLU and the residual into the convolution's end.
     """
-    conv, *rest = layers = [layer for module in modules for layer in getattr(module, "layers", [module])]
+    conv, *rest = [layer for module in modules for layer in getattr(module, "layers", [module])]
+    padding = conv.padding if padding is None else padding
+    if isinstance(x, Bands):
+        return chain_bands(x, conv, modules, residual)
     kinds = [type(layer) for layer in rest]
     if op.recording() or kinds not in FUSIBLE or BatchNorm in kinds and rest[0].training:
-        for layer in layers:
+        x = conv.forward(x, padding=padding)
+        for layer in rest:
             x = layer(x)
         return x if residual is None else x + residual
     weight, bias = conv.weight, conv.bias
@@ -302,7 +310,21 @@ def chain(x, *modules, residual=None):
         scale, shift = rest[0].frozen()
         weight, bias = weight * scale, bias * scale + shift
     slope = rest[-1].slope if PReLU in kinds else None
-    return op.conv_block(x, weight, bias, slope, residual, conv.shuffle, conv.stride, conv.padding)
+    return op.conv_block(x, weight, bias, slope, residual, conv.shuffle, conv.stride, padding)
+
+
+def chain_bands(x, conv, modules, residual):
+    """`chain` of Bands: of windows that are as much larger than their outputs, along the lines' axis, as padding makes
+    them in one piece."""
+    radius, weight = conv.padding, conv.weight.data
+    if conv.stride != 1 or weight.shape[:2] != (2 * radius + 1, 2 * radius + 1):
+        raise ShapeError("a convolution of bands keeps the size: it has stride 1 and an odd kernel")
+    padding = (0, radius) if x.axis == 1 else (radius, 0)
+
+    def of_window(window, lines):
+        return chain(window, *modules, residual=lines, padding=padding)
+
+    return x.windows(of_window, radius, grain(weight, x.width, radius), zeros, conv.shuffle, residual)
 
 
 FUSIBLE = [[], [BatchNorm], [PReLU], [BatchNorm, PReLU]]  # what may follow a convolution in a chain of one pass

@@ -15,6 +15,7 @@ FLOORS = [  # from the top; rooms of one floor may use each other
     ["losses"],
     ["models"],
     ["nn", "optim"],
+    ["bands"],
     ["autodiff"],
     ["imaging"],
     ["arrays", "kernels"],

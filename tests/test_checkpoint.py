@@ -3,12 +3,18 @@
 import csv
 import json
 import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from minisrgan.errors import ConfigError, DivergedError, WeightsError
+from minisrgan.errors import ConfigError, DivergedError, MinisrganError, WeightsError
 from minisrgan.imaging.patches import PhotoSet
 from minisrgan.models.weights import load_generator, read_arrays, write_arrays
 from minisrgan.tools import train as training
@@ -293,20 +299,22 @@ def spoil(monkeypatch, where, times=99):
 
 
 @pytest.mark.usefixtures("no_pictures")
-@pytest.mark.parametrize("stage, back", [("pretrain", 4), ("gan", 4), ("gan", 0)])
-def test_a_training_that_rolls_back_goes_on_in_another_way(monkeypatch, start, capsys, stage, back):
-    monkeypatch.setattr(training, "LOOKS", 3 if back else 1)  # the last state is of step 4, or of the stage's beginning
+@pytest.mark.parametrize("stage, times, back", [("pretrain", 1, 4), ("gan", 1, 4), ("gan", 2, 2), ("gan", 3, 0)])
+def test_a_training_that_rolls_back_goes_on_in_another_way(monkeypatch, start, capsys, stage, times, back):
+    """And each time further back, for the state that it went back to may be where things went wrong."""
+    monkeypatch.setattr(training, "LOOKS", 3)  # a state is saved at 0, 2, 4 and 6
     whole, _ = start("whole")
-    spoil(monkeypatch, (stage, 5), times=2)
+    spoil(monkeypatch, (stage, 5), times=times)
     run, trainer = start(on_nan="rollback")
     said = capsys.readouterr().err
-    assert said.count(f"step 6 of stage {stage}: loss_") == 2 and f"going back to step {back}" in said
-    assert "(1 of 3 times)" in said and "(2 of 3 times)" in said
+    assert said.count(f"step 6 of stage {stage}: loss_") == times
+    for i in range(times):
+        assert f"going back to step {4 - 2 * i} of stage {stage}" in said and f"({i + 1} of 3 times)" in said
     assert [(row["stage"], row["step"]) for row in run.rows()] == [(row["stage"], row["step"]) for row in whole.rows()]
     since = STAGES.index(stage) * 6 + back
     for i, (row, before) in enumerate(zip(run.rows(), whole.rows())):
-        assert row["rollbacks"] == ("2" if i >= since else "0")
-        assert float(row["rate"]) == float(before["rate"]) / (4 if i >= since else 1)
+        assert row["rollbacks"] == (str(times) if i >= since else "0")
+        assert float(row["rate"]) == float(before["rate"]) / (2**times if i >= since else 1)
         assert (row["loss_g"] == before["loss_g"]) == (i < since)  # from there on the crops are others
     assert trainer.step == 6 and all(np.isfinite(array).all() for array in saved(run)[0].values())
 
@@ -403,7 +411,7 @@ def test_a_run_cut_off_between_two_files_goes_on_as_if_it_never_had_been(monkeyp
 
 
 @pytest.mark.usefixtures("no_pictures")
-@pytest.mark.parametrize("damage", ["generator", "truncated", "other model", "no adam", "missing"])
+@pytest.mark.parametrize("damage", ["generator", "truncated", "other model", "no adam", "not finite", "missing"])
 def test_a_checkpoint_that_does_not_fit_gets_one_line(start, damage):
     run, _ = start(steps=(1, 0))
     arrays, about = saved(run)
@@ -417,8 +425,11 @@ def test_a_checkpoint_that_does_not_fit_gets_one_line(start, damage):
     elif damage == "no adam":
         kept = {name: array for name, array in arrays.items() if not name.startswith("adam_g.m.")}
         write_arrays(run.checkpoint, kept, **about)
+    elif damage == "not finite":
+        write_arrays(run.checkpoint, arrays | {"generator.tail.bias": np.full(3, np.nan, np.float32)}, **about)
     else:
-        run.checkpoint.unlink()
+        for path in run.states():
+            path.unlink()
     with pytest.raises(WeightsError) as caught:
         start(resume=True, steps=(1, 0))
     assert str(run.checkpoint) in str(caught.value) and "\n" not in str(caught.value)
@@ -467,3 +478,312 @@ def test_config_json_is_for_people_too(tmp_path, tiny_config):
     run = Run.create(tmp_path / "run", tiny_config(seed=3), data=None)
     text = (run.folder / "config.json").read_text()
     assert json.loads(text)["training"]["seed"] == 3 and text.count("\n") > 10
+
+
+# The log
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("lost", [1, 4])
+def test_rows_that_are_there_stay_though_the_last_are_lost(start, lost):
+    """A power cut can lose the end of a log that was not brought to the disk."""
+    run, _ = start()
+    lines = run.log.read_text().splitlines(keepends=True)
+    run.log.write_text("".join(lines[:-lost]) + "gan,6,0.001,")
+    start(resume=True)
+    assert run.log.read_text() == "".join(lines[:-lost])
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_what_a_crash_leaves_in_the_log_is_no_row(monkeypatch, start):
+    whole, _ = start("whole")
+    with monkeypatch.context() as patch:
+        stop_at(patch, "gan", 3)
+        with pytest.raises(PowerCut):
+            start("stopped")
+    log = Run(whole.folder.with_name("stopped")).log
+    log.write_bytes(log.read_bytes() + bytes(512) + b"\xff\xfe\n" + b"," * (len(COLUMNS) - 1) + b"\nthird,2" + b"," * 9)
+    stopped, _ = start("stopped", resume=True)
+    assert measured(whole) == measured(stopped)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_log_is_on_the_disk_before_the_state_and_the_folder_after_it(monkeypatch, start, tmp_path):
+    done, fsync, replace = [], os.fsync, os.replace
+    names = {}
+
+    def synced(file):
+        fsync(file)
+        done.append(("sync", os.fstat(file).st_ino))
+
+    def replaced(source, target):
+        replace(source, target)
+        done.append(("name", Path(target).name))
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    run, _ = start(steps=(2, 2))
+    names = {"log": run.log.stat().st_ino, "folder": run.folder.stat().st_ino}
+    last = max(i for i, what in enumerate(done) if what == ("name", run.checkpoint.name))
+    before = max(i for i, what in enumerate(done[:last]) if what[0] == "name" and what[1] != run.generator.name)
+    assert ("sync", names["log"]) in done[before:last] and ("sync", names["folder"]) in done[last:]
+    assert ("sync", tmp_path.stat().st_ino) in done  # in which the run's folder is new
+
+
+# One writer
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_one_process_writes_in_a_run(monkeypatch, start):
+    run, _ = start(steps=(2, 0))
+    run.lock()
+    run.append([{"stage": "gan", "step": 1}])
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    with pytest.raises(ConfigError, match=f"another training writes here .process {os.getpid()} on ") as caught:
+        start(resume=True, steps=(2, 0))
+    assert "\n" not in str(caught.value)
+    assert before == {path.name: path.read_bytes() for path in run.folder.iterdir()}
+    run.unlock()
+    start(resume=True, steps=(2, 0))
+
+
+def test_of_new_runs_at_once_one_gets_the_folder(tmp_path, tiny_config):
+    together, outcomes = threading.Barrier(4), []
+
+    def begin():
+        together.wait()
+        try:
+            outcomes.append(Run.create(tmp_path / "run", tiny_config()))
+        except MinisrganError as error:
+            outcomes.append(str(error))
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    refused = [each for each in outcomes if isinstance(each, str)]
+    assert len(refused) == 3 and all("writes here" in each or "there already" in each for each in refused)
+
+
+def test_what_is_killed_holds_no_lock(tmp_path, tiny_config):
+    run = Run.create(tmp_path / "run", tiny_config())
+    run.unlock()
+    code = "import sys; from minisrgan.training.checkpoint import Run; run = Run(sys.argv[1]); run.lock(); input()"
+    holder = subprocess.Popen([sys.executable, "-c", code, run.folder], stdin=subprocess.PIPE)
+    while not run.lock_path.read_text() and holder.poll() is None:
+        time.sleep(0.01)
+    with pytest.raises(ConfigError, match=f"process {holder.pid} on"):
+        run.lock()
+    holder.kill()
+    holder.communicate()
+    run.lock()
+    run.unlock()
+    assert run.lock_path.read_text() == ""
+
+
+# Going back
+
+
+def explode(monkeypatch, where, factor=1e4):
+    """Let SR be so many times too large from the given (stage, step) on: far too much, and finite."""
+    generate = Trainer.generate
+
+    def exploding(trainer, lr):
+        sr = generate(trainer, lr)
+        return sr * factor if trainer.stage == where[0] and trainer.step >= where[1] else sr
+
+    monkeypatch.setattr(Trainer, "generate", exploding)
+
+
+@pytest.fixture
+def states_saved(monkeypatch):
+    """The (stage, step) of each state that is written, as it is."""
+    saved, save = [], Run.save
+
+    def watched(run, trainer, **how):
+        saved.append((trainer.stage, trainer.step))
+        save(run, trainer, **how)
+
+    monkeypatch.setattr(Run, "save", watched)
+    return saved
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_while_a_gradient_explodes_nothing_is_saved_before_the_end(monkeypatch, start, states_saved, capsys):
+    monkeypatch.setattr(training, "LOOKS", 6)
+    explode(monkeypatch, ("gan", 3))
+    run, _ = start()
+    assert states_saved[-5:] == [("gan", 0), ("gan", 1), ("gan", 2), ("gan", 3), ("gan", 6)]
+    assert "step 4: not saved, while a gradient explodes" in capsys.readouterr().err
+    earlier = [f"checkpoint-gan-00000{step}.safetensors" for step in (1, 2, 3)]
+    assert [path.name for path in sorted(run.folder.glob("checkpoint-*"))] == earlier
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_training_does_not_end_exploded_but_finite_where_it_may_roll_back(monkeypatch, start, tmp_path, states_saved):
+    monkeypatch.setattr(training, "LOOKS", 6)
+    explode(monkeypatch, ("gan", 3))
+    with pytest.raises(DivergedError, match="step 6 of stage gan: the stage ends while a gradient explodes"):
+        start(on_nan="rollback")
+    begun = states_saved.index(("gan", 0))  # it went back to 3, 2 and 1
+    assert [step for _, step in states_saved[begun:]] == [0, 1, 2, 3, *[3], *[2, 3], *[1, 2, 3]]
+    arrays, about = saved(Run(tmp_path / "run"))
+    assert about["step"] == 3 and max(abs(array).max() for array in arrays.values()) < 100
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_some_good_states_are_kept_and_no_more(monkeypatch, start):
+    monkeypatch.setattr(training, "LOOKS", 6)
+    run, _ = start()
+    names = ["checkpoint.safetensors", "checkpoint-gan-000005.safetensors", "checkpoint-gan-000004.safetensors"]
+    assert [path.name for path in run.states()] == names
+    assert [read_arrays(path)[1]["step"] for path in run.states()] == [6, 5, 4]
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("on_nan", ["stop", "rollback"])
+def test_a_state_that_is_not_finite_is_not_saved(monkeypatch, start, tmp_path, on_nan):
+    """A step can spoil the weights, which no loss shows before the next one."""
+    monkeypatch.setattr(training, "LOOKS", 3)
+    update, spoils = Trainer.update_generator, iter([True])
+
+    def spoiling(trainer, *args):
+        update(trainer, *args)
+        if (trainer.stage, trainer.step) == ("gan", 3) and next(spoils, False):
+            trainer.generator.tail.bias.data[0] = np.inf
+
+    monkeypatch.setattr(Trainer, "update_generator", spoiling)
+    monkeypatch.setattr(training, "look", lambda *args: [20.0, 20.0])
+    if on_nan == "stop":
+        with pytest.raises(DivergedError, match="step 4 of stage gan: generator.tail.bias is no longer finite"):
+            start()
+        assert Run(tmp_path / "run").position() == ("gan", 2)
+    else:
+        run, trainer = start(on_nan="rollback")
+        assert run.position() == ("gan", 6) and trainer.rollbacks == 1
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_where_the_last_state_is_damaged_the_one_before_is_named_and_will_do(monkeypatch, start):
+    monkeypatch.setattr(training, "LOOKS", 3)
+    whole, _ = start("whole")
+    run, _ = start()
+    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:-9])
+    with pytest.raises(WeightsError, match="remove it, and .* the state before, checkpoint-gan-000004.safetensors"):
+        start(resume=True)
+    run.checkpoint.unlink()
+    start(resume=True)
+    same_state(whole, run)
+    assert measured(whole) == measured(run)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_rolled_back_run_that_is_stopped_between_goes_back_as_far(monkeypatch, start):
+    """What Ctrl-C saved is no state to go back to: the run that was not stopped has none there."""
+    monkeypatch.setattr(training, "LOOKS", 2)  # of 6 steps: 0, 3, 6
+    runs = {}
+    for name in ("whole", "stopped"):
+        with monkeypatch.context() as patch:
+            spoil(patch, ("gan", 5), times=2)
+            if name == "stopped":
+                signal_at(patch, "gan", 3, signal.SIGINT)
+                with pytest.raises(KeyboardInterrupt):
+                    start(name, on_nan="rollback")
+                patch.undo()
+                spoil(patch, ("gan", 5), times=2)
+            runs[name], trainer = start(name, resume=name == "stopped", on_nan="rollback")
+            assert trainer.rollbacks == 2
+    same_state(*runs.values())
+    assert measured(runs["whole"]) == measured(runs["stopped"])
+
+
+# The beginning, and the end
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_killed_at_its_beginning_can_be_gone_on_with_or_begun_again(
+    monkeypatch, start, tmp_path, tiny_config, photos
+):
+    whole, _ = start("whole", steps=(1, 1))
+    for after in range(99):
+        left, replace = iter(range(after)), os.replace
+
+        def cut(source, target, left=left, replace=replace):
+            if next(left, None) is None:
+                with open(source, "rb") as half, open(Path(source).with_name(".minisrgan-1.part"), "wb") as leftover:
+                    leftover.write(half.read(9))
+                raise PowerCut
+            replace(source, target)
+
+        folder = f"run-{after}"
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", cut)
+            try:
+                config = tiny_config(steps=(1, 1))
+                trainer = Trainer(config, PhotoSet(photos[:2], 4, 16), "numpy")
+                Run.create(tmp_path / folder, config, trainer, stages=STAGES)
+            except PowerCut:
+                pass
+        begun_already = (tmp_path / folder / "config.json").exists()
+        run, _ = start(folder, resume=begun_already, steps=(1, 1))
+        same_state(whole, run)
+        assert not [*run.folder.glob(".*")]
+        if begun_already:
+            break
+    assert after >= 4  # the log, two generators and the state come before
+
+
+def test_what_somebody_keeps_in_a_folder_is_no_beginning(tmp_path, tiny_config):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "generator.safetensors").write_text("all that was kept of a run")
+    with pytest.raises(ConfigError, match="there already"):
+        Run.create(tmp_path / "run", tiny_config())
+
+
+def signal_at(monkeypatch, stage, step, number):
+    """Send this process a signal in the middle of the step that follows `step`."""
+    update = Trainer.update_generator
+
+    def signalled(trainer, *args):
+        if (trainer.stage, trainer.step) == (stage, step):
+            os.kill(os.getpid(), number)
+        update(trainer, *args)
+
+    monkeypatch.setattr(Trainer, "update_generator", signalled)
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_before_it_stops(monkeypatch, start, tmp_path, number):
+    whole, _ = start("whole")
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with monkeypatch.context() as patch:
+        signal_at(patch, "gan", 3, number)
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            start("stopped")
+    assert stopped.value.args == (number,)
+    about = saved(Run(tmp_path / "stopped"))[1]
+    assert (about["stage"], about["step"]) == ("gan", 4) and Run(tmp_path / "stopped").rows()[-1]["step"] == "4"
+    assert handlers == [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    stopped, _ = start("stopped", resume=True)
+    same_state(whole, stopped)
+    assert measured(whole) == measured(stopped)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_signal_that_is_to_be_ignored_is(monkeypatch, start):
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN)  # as nohup has it
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        signal_at(monkeypatch, "gan", 3, signal.SIGHUP)
+        assert start()[1].step == 6
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_kills_at_random_moments_lose_nothing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("kills.py"), "--kills", "15"], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.startswith("15 kills, "), done.stdout + done.stderr

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,8 +17,10 @@ from minisrgan.arrays import cuda_problem
 from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.resize import upsample
 from minisrgan.models.generator import Generator, GeneratorConfig
+from minisrgan.models.vgg_weights import save_vgg
 from minisrgan.models.weights import load_generator, packaged, save_generator
 from minisrgan.tools import cli, train
+from minisrgan.tools.vgg_train import random_vgg
 from minisrgan.training.checkpoint import Run
 from minisrgan.training.config import PRESETS
 from minisrgan.training.trainer import Trainer
@@ -204,12 +207,83 @@ def test_a_resumed_run_is_the_run_that_was_begun(tiny, minisrgan, refused, photo
     photos = tmp_path / "photos"
     shutil.copytree(photo_folder, photos)
     minisrgan("train", "--data", photos, "--out", tmp_path / "run")
-    assert "leave out --steps, --seed" in refused("train", "--resume", tmp_path / "run", "--steps", 9, "--seed", 1)
+    assert "leave out --rates, --seed" in refused("train", "--resume", tmp_path / "run", "--rates", 9, "--seed", 1)
     (photos / "b.png").rename(photos / "other.png")
     assert "begun with: b.png is gone" in refused("train", "--resume", tmp_path / "run")
     (photos / "other.png").rename(photos / "b.png")
     shutil.copy(photos / "b.png", photos / "b-x4.png")
     assert "begun with: some came or went" in refused("train", "--resume", tmp_path / "run")
+    (photos / "b-x4.png").unlink()
+    for name in ("a.png", "b.png"):  # held out, and trained on
+        kept = (photos / name).read_bytes()
+        shutil.copy(photos / "c.png", photos / name)
+        line = refused("train", "--resume", tmp_path / "run")
+        assert f"begun with: {name} is another picture than it was" in line and "--data" in line
+        (photos / name).write_bytes(kept)
+    minisrgan("train", "--resume", tmp_path / "run")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_goes_on_where_its_photos_moved(tiny, minisrgan, refused, photo_folder, tmp_path):
+    shutil.copytree(photo_folder, tmp_path / "photos")
+    minisrgan("train", "--data", tmp_path / "photos", "--out", tmp_path / "run")
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    line = refused("train", "--resume", tmp_path / "run")
+    assert f"{tmp_path / 'photos'}: the folder of the run's photos is not there" in line and "--data" in line
+    minisrgan("train", "--resume", tmp_path / "run", "--data", tmp_path / "moved")
+    minisrgan("train", "--resume", tmp_path / "run")  # which is remembered
+    assert Run(tmp_path / "run").config()[1]["data"] == str(tmp_path / "moved")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_run_of_an_earlier_version_knows_its_photos_by_name(tiny, minisrgan, refused, photo_folder, tmp_path):
+    minisrgan("train", "--data", photo_folder, "--out", tmp_path / "run", "--steps", 1, 0)
+    path = tmp_path / "run" / "config.json"
+    about = json.loads(path.read_text())
+    old = {name: about[name] for name in ("training", "data", "stages", "weights")} | {"photos": ["b.png", "c.png"]}
+    path.write_text(json.dumps(old))
+    minisrgan("train", "--resume", tmp_path / "run")
+    assert json.loads(path.read_text()) == about
+    path.write_text(json.dumps(old | {"photos": ["b.png", "d.png"]}))
+    assert "d.png is gone" in refused("train", "--resume", tmp_path / "run")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_finished_run_can_be_lengthened(tiny, minisrgan, refused, photo_folder, tmp_path):
+    run = Run(tmp_path / "run")
+    minisrgan("train", "--data", photo_folder, "--out", run.folder)
+    before = run.log.read_text()
+    for steps, problem in [((1, 2), "pretrain ended after 2, not 1"), ((3, 2), "pretrain ended after 2, not 3"),
+                           ((2, 1), "gan already has 2, not 1"), ((9,), "a value for each stage")]:  # fmt: skip
+        assert problem in refused("train", "--resume", run.folder, "--steps", *steps)
+    minisrgan("train", "--resume", run.folder, "--steps", 2, 4)
+    steps = [row["step"] for row in run.rows()]
+    assert run.log.read_text().startswith(before) and steps == ["1", "2", "1", "2", "3", "4"]
+    config, about = run.config()
+    assert config == tiny.with_stages("steps", gan=4) and run.position() == ("gan", 4)
+    assert about["steps_before"] == [{"stage": "gan", "step": 2, "steps": {"pretrain": 2, "gan": 2}}]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_vgg_is_known_by_its_weights(tiny, minisrgan, refused, photo_folder, tmp_path):
+    for name, vgg in [("vgg", random_vgg(0)), ("other", random_vgg(1))]:
+        save_vgg(tmp_path / f"{name}.safetensors", vgg.config, vgg.state())
+    data = ("train", "--data", photo_folder, "--out", tmp_path / "run", "--content", "vgg22", "--steps", 1, 0)
+    minisrgan(*data, "--vgg", tmp_path / "vgg.safetensors")
+    (tmp_path / "vgg.safetensors").rename(tmp_path / "moved.safetensors")
+    (tmp_path / "other.safetensors").rename(tmp_path / "vgg.safetensors")
+    assert "the VGG is not the one that" in refused("train", "--resume", tmp_path / "run")
+    minisrgan("train", "--resume", tmp_path / "run", "--vgg", tmp_path / "moved.safetensors")
+    minisrgan("train", "--resume", tmp_path / "run")
+
+
+def test_sigterm_saves_before_the_command_ends(tiny, monkeypatch, capfd, photo_folder, tmp_path):
+    monkeypatch.setattr(Trainer, "finish_step", lambda trainer, finish=Trainer.finish_step: (
+        os.kill(os.getpid(), signal.SIGTERM), finish(trainer))[1])  # fmt: skip
+    assert cli.main(["train", "--data", str(photo_folder), "--out", str(tmp_path / "run")]) == 128 + signal.SIGTERM
+    out, err = capfd.readouterr()
+    assert "saving after this step" in err and err.endswith("\ninterrupted\n")
+    assert Run(tmp_path / "run").position() == ("pretrain", 1)
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -233,6 +307,8 @@ def test_the_losses_are_those_that_were_asked_for(tiny, minisrgan, refused, phot
     assert "leave out --regulariser, --loss-weights, --ema" in line
     data = ("train", "--data", photo_folder, "--out", tmp_path / "other")
     assert "no term 'style'" in refused(*data, "--loss-weights", "style=1")
+    for twice in [("tv=1", "tv=1"), ("tv=1", "--loss-weights", "tv=2")]:
+        assert "the same term twice" in refused(*data, "--loss-weights", *twice)
     assert "not 'vgg77'" in refused(*data, "--content", "vgg77")
     assert "not 'law'" in refused(*data, "--regulariser", "law")
     assert "label-smoothing goes with" in refused(*data, "--regulariser", "label-smoothing", "--adversarial", "hinge")
@@ -301,7 +377,8 @@ def test_an_edited_configuration_is_one_line(minisrgan, refused, photo_folder, t
 @pytest.mark.parametrize("name", ["log.csv", "checkpoint.safetensors"])
 def test_a_run_that_lost_a_file_cannot_go_on(minisrgan, refused, photo_folder, tmp_path, name):
     minisrgan("train", "--data", photo_folder, "--out", tmp_path / "run", "--steps", 1, 0)
-    (tmp_path / "run" / name).unlink()
+    for path in (tmp_path / "run").glob(f"{name.partition('.')[0]}*"):
+        path.unlink()
     line = refused("train", "--resume", tmp_path / "run")
     assert f"{tmp_path / 'run' / name}: there is no such file" in line and "begin a run anew" in line
 

@@ -202,3 +202,12 @@ def test_a_g_that_only_has_to_please_d_collapses_and_it_is_told(states):
 
 def test_a_sound_training_raises_no_alarm(states):
     assert states(150, pretrain=100) == [[]] * 50
+
+
+def test_an_explosion_is_seen_at_once_and_stands_for_a_while():
+    """Before there are rows enough for a median; and a network that it killed has no gradient any more."""
+    monitor = Monitor()
+    for gradient in [1.0, 30.0, 2000.0, *[0.0] * WINDOW]:
+        monitor.add({"grad_g": gradient})
+        assert monitor.explodes == (2000.0 in [row["grad_g"] for row in [*monitor.recent][-WINDOW:]])
+    assert not monitor.explodes

@@ -433,6 +433,16 @@ def test_until_the_last_moment_the_old_file_is_whole(tmp_path, monkeypatch):
     assert path.read_bytes() == b"new" and list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_writer_left_is_removed_when_it_is_old(tmp_path):
+    old, new, others = (tmp_path / name for name in (".minisrgan-1.part", ".minisrgan-2.part", ".other.part"))
+    for path in (old, new, others):
+        path.write_bytes(b"half")
+    for path in (old, others):
+        os.utime(path, (0, 0))
+    write_whole(tmp_path / "x.bin", b"new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [new.name, others.name, "x.bin"]
+
+
 def test_writing_makes_the_folders_and_keeps_the_usual_permissions(tmp_path):
     write_whole(str(tmp_path / "a" / "b" / "x.bin"), b"123")
     (tmp_path / "usual").write_bytes(b"")

@@ -71,7 +71,7 @@ def test_ctrl_c_ends_the_games_that_run(monkeypatch):
     def interrupted(*games, **bar):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("minisrgan.tools.modes.tqdm", interrupted)
+    monkeypatch.setattr("minisrgan.tools.modes.progress_bar", interrupted)
     with pytest.raises(KeyboardInterrupt):
         play_all(10**9)
     assert not active_children()

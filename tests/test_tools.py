@@ -364,6 +364,13 @@ def test_a_sweep_trains_each_setting_from_the_same_start(monkeypatch, tmp_path, 
     assert table[0] == "name,psnr_y,psnr_rgb,ssim_y,random" and len(table) == 7
     assert any(line.startswith(names[-1][:23]) and f"{results[names[-1]].score.psnr_y:.2f}" in line for line in lines)
     assert shades(tmp_path / "out" / "sweep.png").std() > 5
+    shutil.copytree(photo_folder, tmp_path / "photos")
+    shutil.copy(photo_folder / "a.png", tmp_path / "photos" / "b.png")
+    first.describe(
+        config, data=str(tmp_path / "photos"), stages=STAGES, photos=PhotoSet(pictures.training, 4, 16).hashes
+    )
+    with pytest.raises(ConfigError, match="b.png is another picture"):
+        sweep.sweep(vary, first.folder, 2, tmp_path / "other", None, None, "numpy")
     with pytest.raises(ConfigError, match="there already"):
         sweep.sweep(vary, first.folder, 2, tmp_path / "out", None, None, "numpy")
 

@@ -1,13 +1,25 @@
-"""Tiles: the photo comes out as it would in one piece."""
+"""Bands: the photo comes out as it would in one piece, to the bit."""
+
+import tracemalloc
+from itertools import product
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_helpers import DEVICE, needs_kernels
 
-from minisrgan.autodiff import Tensor, no_grad
+from minisrgan.arrays import to_numpy, use_device
+from minisrgan.autodiff import Tensor, conv, no_grad
+from minisrgan.autodiff.conv_kernels import winograd_pays
+from minisrgan.bands import LEAST, Bands, cuts
+from minisrgan.errors import ShapeError
 from minisrgan.imaging.pixels import lr_from_uint8, uint8_from_sr
 from minisrgan.imaging.resize import upsample
 from minisrgan.models.generator import Generator, GeneratorConfig
-from minisrgan.upscale import upscale
+from minisrgan.nn import Conv, chain
+from minisrgan.upscale import stream, upscale
 
 
 def generator(**config):
@@ -28,25 +40,77 @@ def noise(height, width, seed=0):
 
 def in_one_piece(g, photo):
     with no_grad():
-        return uint8_from_sr(g.eval()(Tensor(lr_from_uint8(photo[None]))).data[0])
+        return g.eval()(Tensor(lr_from_uint8(photo[None]))).data[0]
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 40), (33, 1), (29, 31), (14, 21)])
-@pytest.mark.parametrize("tile", [1, 7, 16])
-@pytest.mark.parametrize(
-    "config", [dict(), dict(scale=2, edge_kernel=5), dict(bicubic_skip=True), dict(blocks=2, batch_norm=True)]
+def in_bands(g, photo, device, axis, step):
+    """SR before it is rounded, where a difference of a bit shows."""
+    with no_grad():
+        return stream(g.eval(), photo, device, axis, step).take(photo.shape[axis - 1] * g.config.scale).data[0]
+
+
+CONFIGS = [
+    dict(channels=16, blocks=1),
+    dict(channels=9, scale=2, edge_kernel=5),  # a channel more than few outputs are worth on numpy
+    dict(channels=9, bicubic_skip=True, edge_kernel=1),
+    dict(channels=16, bicubic_skip=True, direct=True),
+    dict(blocks=1, batch_norm=True, edge_kernel=9),
+]
+devices = pytest.mark.parametrize("device", ["numpy", pytest.param(DEVICE, marks=needs_kernels)])
+
+
+@devices
+@pytest.mark.parametrize("config", CONFIGS)
+@settings(deadline=None, max_examples=20, derandomize=True)
+@given(
+    height=st.integers(1, 45), width=st.integers(1, 45), step=st.sampled_from([8, 16, 24]), axis=st.sampled_from([1, 2])
 )
-def test_tiles_are_as_good_as_one_piece(size, tile, config):
-    if tile == 1 and size[0] * size[1] > 50:
-        size = size[0] // 4 + 1, size[1] // 4 + 1  # as many tiles as pixels: a few will do
-    g, photo = generator(**config), noise(*size)
-    whole, tiled = in_one_piece(g, photo), upscale(g, photo, "numpy", tile=tile)
-    assert whole.shape == tiled.shape and tiled.dtype == np.uint8
-    difference = np.abs(whole.astype(int) - tiled)
-    # matrix products of other sizes may round a last bit otherwise, and that a level
-    assert difference.max() <= 1 and (difference > 0).mean() <= 1e-3
+def test_bands_have_the_bits_of_one_piece(device, config, height, width, step, axis):
+    g, photo = generator(**config), noise(height, width)
+    with use_device(device), patch.multiple(conv, BLOCK=2000):  # numpy's products are of a few rows too
+        whole = in_one_piece(g.to(device), photo)
+        banded = in_bands(g, photo, device, 1 if device == "numpy" else axis, step)
+    np.testing.assert_array_equal(to_numpy(banded), to_numpy(whole))
+
+
+@devices
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (33, 1), (29, 61), (64, 21)])
+@pytest.mark.parametrize("tile", [None, 1, 7, 16])
+def test_a_photo_is_one_piece_whatever_its_size_and_the_bands(device, size, tile):
+    g, photo = generator(blocks=2, bicubic_skip=True), noise(*size)
+    with use_device(device):
+        whole, tiled = uint8_from_sr(to_numpy(in_one_piece(g.to(device), photo))), upscale(g, photo, device, tile=tile)
+    assert tiled.dtype == np.uint8
+    np.testing.assert_array_equal(tiled, whole)
     if min(size) > 1:
         assert len(np.unique(whole)) > 20
+
+
+@pytest.mark.parametrize("length", range(1, 60))
+def test_no_band_is_too_short_to_be_judged_as_the_whole_is(length):
+    for step in (8, 16):
+        pieces = cuts(length, step)
+        assert [x for start, stop in pieces for x in range(start, stop)] == list(range(length))
+        assert all(start % step == 0 for start, _ in pieces)
+        lines = [stop - start for start, stop in pieces]
+        assert lines == [length] or min(lines) >= LEAST
+        for extent, other in product({*lines}, range(1, 40)):
+            at = [np.empty((1, side, other, 16), np.float32) for side in (extent, length)]
+            judged = [winograd_pays(x, (3, 3, 16, 16), (1, 1), x.shape[1:3]) for x in at]
+            assert judged[0] == judged[1]
+
+
+def test_no_more_is_held_than_a_few_bands():
+    """A long photo takes no more memory than a short one, but for its own pixels."""
+    g, peaks = generator(channels=16, blocks=2, bicubic_skip=True), []
+    for length in (200, 800):
+        photo = noise(length, 40)
+        with patch.multiple(conv, BLOCK=2000):
+            tracemalloc.start()
+            upscale(g, photo, "numpy", tile=8)
+            peaks.append(tracemalloc.get_traced_memory()[1] - 16 * photo.nbytes)
+            tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 @pytest.mark.parametrize("channel", range(3))
@@ -65,7 +129,7 @@ def test_statistics_are_frozen_even_if_the_generator_was_training():
     g = generator(blocks=1, batch_norm=True).train()
     before = {name: array.copy() for name, array in g.state().items()}
     one, two = (upscale(g, noise(20, 20), "numpy", tile=tile) for tile in (7, 32))
-    assert np.abs(one.astype(int) - two).max() <= 1
+    np.testing.assert_array_equal(one, two)
     assert all(np.array_equal(before[name], array) for name, array in g.state().items())
 
 
@@ -79,10 +143,15 @@ def test_the_generator_is_left_in_its_mode(training):
     assert g.training == training
 
 
-def test_progress_sees_every_tile():
+def test_progress_sees_every_band():
     seen = []
-    upscale(generator(), noise(15, 8), "numpy", tile=7, progress=lambda tiles: seen.extend(tiles) or tiles)
-    assert seen == [(y, x) for y in (0, 7, 14) for x in (0, 7)]
+    upscale(generator(), noise(22, 8), "numpy", tile=7, progress=lambda bands: seen.extend(bands) or bands)
+    assert seen == [(0, 8), (8, 16), (16, 22)]
+
+
+def test_a_stride_makes_no_bands():
+    with pytest.raises(ShapeError, match="stride 1"):
+        chain(Bands((8, 8), 1, 8, iter([])), Conv(np.random.default_rng(0), 3, 3, stride=2))
 
 
 def test_the_photo_is_only_read():

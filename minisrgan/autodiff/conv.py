@@ -19,12 +19,13 @@ copied out of that view ("im2col"), few enough to be in the cache still when BLA
 from ..arrays import array_module, as_strided, uses_kernels
 from ..errors import ShapeError
 from ..kernels import contiguous
-from .conv_kernels import End, launch_conv, launch_input_gradient, launch_weight_gradient
+from .conv_kernels import TILE, End, launch_conv, launch_input_gradient, launch_weight_gradient
 from .elementwise import PReLU
 from .pixel_shuffle import PixelShuffle, PixelUnshuffle
 from .tensor import Op, Tensor, recording
 
 BLOCK = 1 << 21  # elements of im2col at once: 8 MB of float32, which a large last-level cache holds
+LEAST = 32  # rows of a band, unless their planes are of more than 8 BLOCK: its overlap with the next is done twice
 FEW = 8  # output channels, up to which it pays to multiply first and shift afterwards
 VECTOR = 16  # channels, at most, that a kernel stores at once: they must be of one pixel, wherever that is shuffled to
 
@@ -65,8 +66,30 @@ def blocks(n, height, row_elements):
     images = BLOCK // max(height * row_elements, 1)
     if images:
         return [(slice(i, i + images), slice(None)) for i in range(0, n, images)]
-    rows = max(BLOCK // row_elements, 1)
+    rows = rows_at_once(row_elements)
     return [(slice(i, i + 1), slice(y, y + rows)) for i in range(n) for y in range(0, height, rows)]
+
+
+def rows_at_once(elements, least=1):
+    """Rows of an image, of so many elements of scratch memory each, that go into one matrix product."""
+    return max(BLOCK // elements, min(least, 8 * BLOCK // elements), 1)
+
+
+def grain(w, width, padding):
+    """Of how many rows the parts of an image must be that x ⋆ w may be made of, with the bits of the whole.
+
+    A kernel's sums do not depend on where a pixel is, but winograd.cu's on where its tile begins. Those of a BLAS
+    depend on the size of a product, in ways of its own, so the products must be the same ones.
+
+    w              an array
+    width, padding of x
+    """
+    kh, kw, cin, cout = w.shape
+    if uses_kernels(w):
+        return TILE
+    if cout <= FEW < cin:
+        return rows_at_once(kh * kw * cout * (width + 2 * padding), LEAST)
+    return rows_at_once(kh * kw * cin * width)
 
 
 def im2col_blocks(view):
@@ -114,7 +137,7 @@ def correlate_few_outputs(x, w):
 
 def bands(n, height, row_elements):
     """(image, top, bottom) of bands of output rows: few enough to bound memory, many enough to hide their overlap."""
-    rows = max(BLOCK // row_elements, 32)
+    rows = rows_at_once(row_elements, LEAST)
     return [(i, top, min(top + rows, height)) for i in range(n) for top in range(0, height, rows)]
 
 

@@ -70,12 +70,13 @@ SPANS = 8  # about how many blocks a weight gradient is divided into
 
 
 def winograd_pays(x, w_shape, stride, size):
-    """Whether it is for winograd.cu: 3×3 at stride 1, unless most of the tiles' outputs are beyond the image's edge.
+    """Whether it is for winograd.cu: 3×3 at stride 1, unless more than a quarter of the tiles, along a side, is beyond
+    the image's edge: sides of 1, 2 or 5. Each side is judged by itself, so that bands of an image are judged as it is.
 
     On a GPU nobody has measured it, and conv.cu is sure to do well there.
     """
-    tiled = [-(-length // TILE) * TILE for length in size]
-    fits = w_shape[:2] == (3, 3) and stride == (1, 1) and 2 * size[0] * size[1] > tiled[0] * tiled[1]
+    full = all(4 * length >= 3 * -(-length // TILE) * TILE for length in size)
+    fits = w_shape[:2] == (3, 3) and stride == (1, 1) and full
     return fits and not few_outputs(w_shape, stride) and array_module(x) is np
 
 

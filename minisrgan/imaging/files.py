@@ -1,10 +1,12 @@
 """Photos in and out of files. Whatever a photo is stored as, it comes in as uint8 RGB, upright."""
 
 import os
+import socket
+import time
 import uuid
 import warnings
-from contextlib import contextmanager
-from errno import EISDIR, ENOTDIR
+from contextlib import contextmanager, suppress
+from errno import EISDIR, ENOTDIR, EWOULDBLOCK
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from ..errors import ImageError, ShapeError
+from .png import encode_png
 
 JPEG = ("JPEG", {"quality": 95, "subsampling": 0})  # 0 keeps the colours at full resolution
 TIFF = ("TIFF", {})
@@ -26,6 +29,8 @@ FORMATS = {  # suffix: Pillow's name of the format, and how to save it
 }
 OPAQUE = ("JPEG", "BMP")  # formats written without transparency
 PHOTO_SUFFIXES = (*FORMATS, ".gif")
+PART = ".minisrgan-"  # how the name of a temporary file begins
+FORSAKEN = 3600  # seconds: nobody writes that long at one
 PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # a profile's colour space: Pillow's mode of it
 
 
@@ -144,17 +149,20 @@ def write_photo(path, rgb, alpha=None):
     if path.suffix.lower() not in FORMATS:
         raise ImageError(f"{path}: no photo format ends in {path.suffix!r}: use one of {', '.join(FORMATS)}")
     name, options = FORMATS[path.suffix.lower()]
-    if alpha is None:
+    if alpha is None or name == "PNG":
         pixels = rgb
     elif name in OPAQUE:
         opacity = alpha[..., None].astype(np.uint16)
         pixels = ((opacity * rgb + (255 - opacity) * 255 + 127) // 255).astype(np.uint8)
     else:
         pixels = np.dstack([rgb, alpha])
-    encoded = BytesIO()
     try:
-        Image.fromarray(pixels).save(encoded, name, **options)
-        write_whole(path, encoded.getbuffer())
+        if name == "PNG":
+            write_whole(path, encode_png(rgb, alpha))
+        else:
+            encoded = BytesIO()
+            Image.fromarray(pixels).save(encoded, name, **options)
+            write_whole(path, encoded.getbuffer())
     except (OSError, ValueError) as error:  # ValueError: more pixels on a side than the format can hold
         raise ImageError(
             f"{path}: the photo cannot be written ({_reason(error)}): "
@@ -165,15 +173,38 @@ def write_photo(path, rgb, alpha=None):
 def write_whole(path, data):
     """Write bytes to `path` so that at any moment it holds all of the old content or all of the new.
 
-    They go to a temporary file in the same folder, created with its parents, which then takes the name; if
-    anything fails, it is removed. Raises OSError: the caller knows what kind of file it is, and says so.
+    They may come part by part, as an iterable. They go to a temporary file in the same folder, created with its
+    parents, which then takes the name; if anything fails, it is removed. On return they are on the disk. Raises
+    OSError: the caller knows what kind of file it is, and says so.
     """
     with replacement(path) as temporary:
         with open(temporary, "xb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, (bytes, memoryview)) else data)
             file.flush()
             os.fsync(file.fileno())  # or a power cut could keep the new name and lose the bytes
         os.replace(temporary, path)
+        sync_folder(temporary.parent)  # or it could keep the bytes and lose the new name
+
+
+def make_folder(folder):
+    """Make a folder, and its parents, unless they are there. Raises OSError."""
+    upwards = [folder, *folder.parents]
+    if file := next((each for each in upwards if each.is_file()), None):
+        raise NotADirectoryError(ENOTDIR, "this is a file, where a folder is needed: name another", str(file))
+    missing = [each for each in upwards if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        sync_folder(each.parent)
+
+
+def sync_folder(folder):
+    """Bring the names in a folder to the disk, where the system can."""
+    with suppress(OSError):  # some file systems, and Windows, sync no folders
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def check_writable(path):
@@ -188,10 +219,9 @@ def replacement(path):
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(EISDIR, "this is a folder: name a file in it", str(path))
-    if file := next((folder for folder in path.parents if folder.is_file()), None):
-        raise NotADirectoryError(ENOTDIR, "this is a file, where a folder is needed: name another", str(file))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
+    make_folder(path.parent)
+    remove_leftovers(path.parent, FORSAKEN)
+    temporary = path.with_name(f"{PART}{uuid.uuid4().hex}.part")
     try:
         yield temporary
     except OSError as error:
@@ -199,6 +229,38 @@ def replacement(path):
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder, age=0):
+    """Remove the temporary files in a folder, not written to for `age` seconds, of writers that were killed."""
+    for leftover in Path(folder).glob(f"{PART}*.part"):
+        with suppress(OSError):  # another's, or gone already
+            if time.time() - leftover.stat().st_mtime >= age:
+                leftover.unlink()
+
+
+def lock_file(path):
+    """Lock a file, created if need be, for as long as what is returned, an open file, is not closed.
+
+    The system unlocks it when the process ends, however it ends. Meanwhile the file says who holds it. Raises
+    BlockingIOError, with that as its `strerror`, where another has locked it.
+    """
+    import fcntl  # there is none on Windows, where photos can be read all the same
+
+    file = open(path, "a+", errors="replace")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = "".join(filter(str.isprintable, file.read(200))) or "another process"
+        file.close()
+        raise BlockingIOError(EWOULDBLOCK, holder, str(path)) from None
+    except OSError:  # this file system has no locks: then as well as can be, without
+        pass
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+    file.flush()
+    return file
 
 
 def find_photos(folder):

@@ -1,5 +1,6 @@
 """Training crops: high-resolution patches and the low-resolution ones exactly under them."""
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,15 @@ def orient(image, orientation):
     return np.rot90(image[:, ::-1] if orientation >= 4 else image, orientation % 4)
 
 
+def fingerprint(*arrays):
+    """The SHA-256 of arrays: of their kinds, shapes and numbers."""
+    digest = hashlib.sha256()
+    for array in map(np.ascontiguousarray, arrays):
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(array)
+    return digest.hexdigest()
+
+
 class PhotoSet:
     """Photos held in memory as uint8, in high resolution and in low, to cut aligned patches from.
 
@@ -31,6 +41,7 @@ class PhotoSet:
     pixels along its edges, where the kernel reaches beyond it.
 
     names     the names of the photos, in the order that `Crop.photo` counts them
+    hashes    {name: the photo's `fingerprint`}
     skipped   the names of the photos left out because a side is shorter than the crop
     """
 
@@ -45,7 +56,7 @@ class PhotoSet:
                 "both start at 1, and the low-resolution crop is crop / scale"
             )
         self.scale, self.crop = scale, crop
-        self.names, self.skipped = [], []
+        self.names, self.hashes, self.skipped = [], {}, []
         self._hr, self._lr = [], []
         for name, rgb in photos:
             if min(rgb.shape[:2]) < crop:
@@ -53,6 +64,7 @@ class PhotoSet:
                 continue
             hr = crop_to_multiple(rgb, scale)
             self.names.append(name)
+            self.hashes[name] = fingerprint(rgb)
             self._hr.append(hr)
             self._lr.append(downsample(hr, scale))
         if not self.names:

@@ -17,8 +17,12 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from ..arrays import array_module
-from ..autodiff import MatMul, Tensor
+from ..autodiff import Concatenate, Conv2d, PixelShuffle, Tensor
+from ..autodiff.conv import grain
+from ..bands import Bands, itself
 from ..errors import ConfigError
 from ..imaging.resize import resize_matrix
 from ..nn import BatchNorm, Conv, Module, PReLU, Sequential, SubpixelConv, chain
@@ -93,11 +97,11 @@ class Generator(Module):
         x = chain(x, self.trunk, residual=first)
         for enlarge in self.upsample:
             x = chain(x, enlarge)
-        sr = self.tail(x)
+        sr = chain(x, self.tail)
         return sr + (enlarge_bicubic(lr, self.config.scale) * 2 - 1) if self.config.bicubic_skip else sr
 
     def receptive_radius(self):
-        """How many LR pixels away, at most, an output pixel can see: the halo that makes tiles exact."""
+        """How many LR pixels away, at most, an output pixel can see."""
         edge = self.config.edge_kernel // 2
         doubling = sum(1 / 2**i for i in range(len(self.upsample)))  # a kernel of 3 on ever smaller pixels
         end = 1 if self.config.direct else doubling + edge / self.config.scale
@@ -105,19 +109,37 @@ class Generator(Module):
 
 
 def enlarge_bicubic(x, scale):
-    """(N, h, w, C) → (N, scale·h, scale·w, C) by bicubic interpolation, which is a matrix product over the rows
-    and then, the axes exchanged, over the columns."""
-    for _ in range(2):
-        n, h, w, c = x.shape
-        rows = MatMul(bicubic_matrix(h, scale, x), x.reshape((n, h, w * c)))
-        x = rows.reshape((n, h * scale, w, c)).transpose((0, 2, 1, 3))
-    return x
+    """(N, h, w, C) → (N, scale·h, scale·w, C) by bicubic interpolation, or the same of Bands.
+
+    scale² pixels are made of the 5×5 around each: a convolution to scale² channels, shuffled. Beyond an edge the edge
+    pixel is repeated.
+    """
+    if isinstance(x, Bands):
+        across, weights = 3 - x.axis, bicubic_weights(3, scale)
+
+        def of_window(window, _):
+            return enlarge_inner(repeat_ends(window, across), scale)
+
+        return x.windows(of_window, 2, grain(weights, x.width, 2), itself, scale)
+    return enlarge_inner(repeat_ends(repeat_ends(x, 1), 2), scale)
 
 
-def bicubic_matrix(size, scale, like):
-    return Tensor(array_module(like.data).asarray(cached_matrix(size, scale).astype(like.dtype)))
+def repeat_ends(x, axis):
+    """x with its first and its last line along the axis twice more."""
+    before = (slice(None),) * axis
+    first, last = x[(*before, slice(None, 1))], x[(*before, slice(-1, None))]
+    return Concatenate(first, first, x, last, last, axis=axis)
+
+
+def enlarge_inner(x, scale):
+    """What enlarge_bicubic makes of all but the two outermost pixels on either side."""
+    weights = bicubic_weights(x.shape[3], scale).astype(x.dtype)
+    return PixelShuffle(Conv2d(x, Tensor(array_module(x.data).asarray(weights))), r=scale)
 
 
 @lru_cache(maxsize=16)
-def cached_matrix(size, scale):
-    return resize_matrix(size, size * scale, scale)
+def bicubic_weights(channels, scale):
+    """(5, 5, channels, scale²·channels): for each pixel of a square its weights of the 5×5, each channel by itself."""
+    line = resize_matrix(5, 5 * scale, scale)[2 * scale : 3 * scale]  # what the pixel in the middle becomes
+    squares = np.einsum("pi,qj->ijpq", line, line).reshape(5, 5, 1, scale * scale, 1)
+    return (squares * np.eye(channels)[:, None]).reshape(5, 5, channels, -1)

@@ -10,7 +10,7 @@ from ..errors import ConfigError, MinisrganError
 
 FAMILIES = ("torchvision", "caffe")  # of VGG's weights
 SETTINGS = (  # of TrainConfig, each an option too
-    "batch pretrain_loss content adversarial strength beta1 d_rate d_beta1 vgg family on_nan seed"
+    "batch pretrain_loss content adversarial strength beta1 d_rate d_beta1 family on_nan seed"
 ).split()
 
 BY_STAGE = {"steps": "steps", "rates": "rate", "schedules": "schedule", "ema": "ema"}  # option: field of Stage
@@ -33,7 +33,7 @@ def train_command(args):
     from ..models.weights import load_generator
     from ..training.checkpoint import Run
     from ..training.trainer import Trainer
-    from .photos import training_photos, waiting
+    from .photos import check_same, hashes, training_photos, waiting
     from .train import train
 
     device = start_device(args)
@@ -43,19 +43,16 @@ def train_command(args):
     reduced = waiting(training, "reducing photos")
     photos = PhotoSet(reduced, config.generator.scale, config.discriminator.crop)
     trainer = Trainer(config, photos, device)
-    if "gan" in about["stages"]:
-        trainer.content_loss  # noqa: B018  weights that are missing are to be missed now, not after the first stage
+    # a VGG that is missing is to be missed now, not after the first stage
+    here = hashes(photos, held_out, trainer.vgg if "gan" in about["stages"] else None)
     if args.resume:
-        if photos.names != about["photos"]:
-            here = {name for name, _ in training + held_out}
-            gone = [name for name in about["photos"] if name not in here]
-            what = f"{gone[0]} is gone" if gone else "some came or went"
-            raise ConfigError(f"the photos are not those that {run.folder} was begun with: {what}; see its config.json")
+        check_same(run, about, here)
         run.restore(trainer)
+        run.describe(config, **about | here)
     else:
         if args.weights:
             trainer.start_from(load_generator(args.weights))
-        Run.create(run.folder, config, **about, photos=photos.names)
+        run = Run.create(run.folder, config, trainer, **about, **here)
     small = f"; {len(small)} smaller than {photos.crop} x {photos.crop} left out" if small else ""
     print(f"{len(photos)} photos to train on, {len(held_out)} held out to measure PSNR{small}")
     print(f"writing {run.folder}; stop with Ctrl-C, go on with: minisrgan train --resume {run.folder}")
@@ -72,15 +69,12 @@ def new_training(run, args):
 
     run.check_new()
     stages = STAGES if args.stage in (None, "both") else (args.stage,)
-    by_stage = {name: getattr(args, option) or [] for option, name in BY_STAGE.items()}
-    for option, name in BY_STAGE.items():
-        if (given := len(by_stage[name])) not in (0, len(stages)):
-            raise ConfigError(f"--{option} takes a value for each stage ({', '.join(stages)}), not {given}")
+    by_stage = {name: for_each(stages, option, getattr(args, option)) for option, name in BY_STAGE.items()}
     if stages == ("gan",) and not args.weights:
         raise ConfigError("the GAN stage starts from a trained generator: name one with --weights, or use --stage both")
     config = PRESETS[args.preset or "tiny"]
     for name, values in by_stage.items():
-        config = config.with_stages(name, **dict(zip(stages, values)))
+        config = config.with_stages(name, **values)
     if args.crop is not None:
         config = config.with_crops(args.crop)
     if args.regulariser:
@@ -88,27 +82,64 @@ def new_training(run, args):
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     if args.vgg:
         settings["vgg"] = str(Path(args.vgg).resolve())
-    config = config.with_weights(**dict(args.loss_weights or [])).with_shares(**dict(args.share or []))
+    config = config.with_weights(**once("loss-weights", args.loss_weights)).with_shares(**once("share", args.share))
     config = replace(config, **settings)
     data = args.data and str(Path(args.data).resolve())
-    return config, {"data": data, "stages": stages, "weights": args.weights}
+    return config, {"data": data, "stages": stages, "weights": args.weights and str(Path(args.weights).resolve())}
+
+
+def for_each(stages, option, values):
+    """{stage: value}, or {} where the option was not given."""
+    if values and len(values) != len(stages):
+        raise ConfigError(f"--{option} takes a value for each stage ({', '.join(stages)}), not {len(values)}")
+    return dict(zip(stages, values or []))
+
+
+def once(option, pairs):
+    """{term: value}, or {} where the option was not given."""
+    if pairs and len(dict(pairs)) < len(pairs):
+        raise ConfigError(f"--{option} names the same term twice: give it one value")
+    return dict(pairs or [])
 
 
 def resumed_training(run, args):
-    """(TrainConfig, what else config.json says) of a run. Raises ConfigError for options that would change it."""
-    options = "data preset stage crop weights out regulariser loss_weights share".split() + [*BY_STAGE, *SETTINGS]
+    """(TrainConfig, what else config.json is to say) of a run, with where its files are now and how long it is to last.
+
+    Raises ConfigError for options that would change what it was.
+    """
+    from ..training.trainer import STAGES
+
+    options = "preset stage crop weights out regulariser loss_weights share".split() + [*BY_STAGE, *SETTINGS]
+    options.remove("steps")
     if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]:
         raise ConfigError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")
-    return run.config()
+    config, about = run.config()
+    if args.data:
+        about["data"] = str(Path(args.data).resolve())
+    if about["data"] and not Path(about["data"]).is_dir():
+        raise ConfigError(f"{about['data']}: the folder of the run's photos is not there: --data names where it is now")
+    if args.vgg:
+        config = replace(config, vgg=str(Path(args.vgg).resolve()))
+    before = {stage: getattr(config, stage).steps for stage in about["stages"]}
+    steps = before | for_each(about["stages"], "steps", args.steps)
+    if steps != before:
+        stage, step = run.position()
+        for each, n in steps.items():
+            over = STAGES.index(each) < STAGES.index(stage)
+            done = before[each] if over else step if each == stage else 0
+            if n < done or (over and n > done):
+                raise ConfigError(f"--steps: stage {each} {'ended after' if over else 'already has'} {done}, not {n}")
+        config = config.with_stages("steps", **steps)
+        about["steps_before"] = [*about.get("steps_before", []), {"stage": stage, "step": step, "steps": before}]
+    return config, about
 
 
 def upscale_command(args):
-    from tqdm import tqdm
-
     from ..imaging.files import FORMATS, check_writable, read_photo, write_photo
     from ..imaging.resize import upsample
     from ..models.weights import load_generator, packaged
     from ..upscale import upscale
+    from .progress import progress_bar
 
     device = start_device(args)
     generator = load_generator(args.weights or packaged()).to(device)
@@ -123,7 +154,11 @@ def upscale_command(args):
     if out.exists() and out.samefile(photo):
         raise ConfigError(f"{out} is the photo itself: name another file with -o")
     check_writable(out)
-    sr = upscale(generator, rgb, device, progress=lambda tiles: tqdm(tiles, unit="tile", disable=len(tiles) < 2))
+
+    def bar(tiles):
+        return progress_bar(tiles, unit="tile", disable=len(tiles) < 2)
+
+    sr = upscale(generator, rgb, device, progress=bar)
     write_photo(out, sr, None if alpha is None else upsample(alpha, scale))
     print(f"{out}: {rgb.shape[1]}×{rgb.shape[0]} to {sr.shape[1]}×{sr.shape[0]}")
 
@@ -348,6 +383,7 @@ def build_parser():
     train.add_argument(
         "--loss-weights",
         nargs="+",
+        action="extend",
         type=setting,
         metavar="TERM=W",
         help="of G's loss in the GAN stage: content, pixel, adversarial, tv, grid",
@@ -355,6 +391,7 @@ def build_parser():
     train.add_argument(
         "--share",
         nargs="+",
+        action="extend",
         type=setting,
         metavar="TERM=S",
         help="how hard a term pulls at SR beside the content loss, in place of a weight: pixel, adversarial, tv, grid",
@@ -370,13 +407,16 @@ def build_parser():
     train.add_argument(
         "--on-nan",
         choices=("stop", "rollback"),
-        help="where a number is no longer finite: stop (default), or go back to the last saved state and on with half "
-        "the learning rate and other crops, three times at most",
+        help="where a number is no longer finite: stop (default), or go back to a saved state, each time further, and "
+        "on with half the learning rate and other crops, three times at most",
     )
     train.add_argument("--out", metavar="RUN", help="the run's folder, new (runs/train)")
     train.add_argument("--seed", type=whole_number, metavar="N", help="the same seed gives the same run (0)")
     train.add_argument(
-        "--resume", metavar="RUN", help="go on with a run where it was last saved; no option but --device goes with it"
+        "--resume",
+        metavar="RUN",
+        help="go on with a run where it was last saved; --steps may lengthen it, and --data and --vgg name where its "
+        "photos and VGG are now; but for --device no other option goes with it",
     )
 
     upscale = command(
@@ -544,7 +584,10 @@ def build_parser():
 
 
 def main(argv=None):
-    """Run a command; the exit status: 0 done, 1 a check failed, 2 a mistake in what was asked, 130 interrupted."""
+    """Run a command; the exit status: 0 done, 1 a check failed, 2 a mistake in what was asked, 130 interrupted.
+
+    A training that another signal than Ctrl-C's stopped ends with 128 and the signal's number.
+    """
     args = build_parser().parse_args(argv)
     try:
         return args.run(args) or 0
@@ -554,8 +597,8 @@ def main(argv=None):
         problem = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     except MemoryError:
         problem = "out of memory: try a smaller preset or photo"
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("\ninterrupted", file=sys.stderr)
-        return 130
+        return 128 + (stopped.args or (2,))[0]  # of which signal; 2 is Ctrl-C's
     print(f"minisrgan: {' '.join(problem.split())}", file=sys.stderr)
     return 2

@@ -8,7 +8,7 @@ from ..training.checkpoint import Run
 from ..training.config import PRESETS
 from ..training.trainer import STAGES, Trainer
 from .evaluate import header, judge, mean_quality, perceptual_vggs, row, try_photo
-from .photos import training_photos
+from .photos import hashes, training_photos
 from .report import draw_comparison
 from .train import train
 
@@ -28,8 +28,10 @@ def demo(out, device, config=PRESETS["tiny"], bar=True):
     """Train, compare, and say where the picture is; returns {name: mean Quality} of what was compared."""
     photos = training_photos(least=config.discriminator.crop)
     crops = PhotoSet(photos.training, config.generator.scale, config.discriminator.crop)
-    run = Run.create(free_folder(out), config, data=None, stages=STAGES, weights=None, photos=crops.names)
-    train(run, Trainer(config, crops, device), [rgb for _, rgb in photos.held_out], STAGES, bar)
+    trainer = Trainer(config, crops, device)
+    here = hashes(crops, photos.held_out, trainer.vgg)
+    run = Run.create(free_folder(out), config, trainer, data=None, stages=STAGES, weights=None, **here)
+    train(run, trainer, [rgb for _, rgb in photos.held_out], STAGES, bar)
 
     generators = {"stage 1": load_generator(run.pretrained), "GAN": load_generator(run.generator)}
     vggs = perceptual_vggs(device)

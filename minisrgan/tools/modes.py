@@ -19,7 +19,6 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
-from tqdm import tqdm
 
 from ..autodiff import Tensor, grad, no_grad
 from ..imaging.files import check_writable, write_whole
@@ -27,6 +26,7 @@ from ..losses import ADVERSARIAL
 from ..nn import Dense, LeakyReLU, Module, Sequential, SpectralNorm, held
 from ..optim import Adam
 from ..regularisers import REGULARISERS
+from .progress import progress_bar
 from .report import save_figure
 
 MODES, RADIUS, STD = 8, 2.0, 0.1
@@ -131,7 +131,7 @@ def play_all(steps):
     quiet = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}  # Ctrl-C is the parent's
     pool = ProcessPoolExecutor(mp_context=get_context("spawn"), **quiet)
     try:
-        return list(tqdm(pool.map(play, *zip(*games)), total=len(games), unit="game"))
+        return list(progress_bar(pool.map(play, *zip(*games)), total=len(games), unit="game"))
     except KeyboardInterrupt:
         for process in active_children():  # the games that run would go on to their end
             process.terminate()

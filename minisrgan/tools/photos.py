@@ -4,10 +4,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
-from ..errors import ImageError
+from ..errors import ConfigError, ImageError
 from ..imaging.files import find_photos, read_photo
+from ..imaging.patches import fingerprint
+from .progress import progress_bar
 
 # In the packages' wheels, so nothing is downloaded. motorcycle_right shows what motorcycle_left does, and the
 # drawings, texts and microscope slides among the others are no photos.
@@ -65,6 +65,34 @@ def named(path):
     return path.name, read_photo(path)[0]
 
 
+def hashes(crops, held_out, vgg=None):
+    """What config.json says of a PhotoSet, held-out (name, rgb) pairs and a VGG, to know them again."""
+    return {
+        "photos": crops.hashes,
+        "held_out": {name: fingerprint(rgb) for name, rgb in held_out},
+        "vgg_sha256": vgg and fingerprint(*vgg.state().values()),
+    }
+
+
+def check_same(run, about, here):
+    """Raise ConfigError unless `here`, of `hashes`, are those that the run was begun with, as far as it says them."""
+    photos, now = about["photos"], here["photos"] | here["held_out"]
+    if isinstance(photos, list):  # names alone
+        photos = {name: now.get(name) for name in photos}
+    held_out = about.get("held_out", here["held_out"])
+    before = photos | held_out
+    gone = [f"{name} is gone" for name in before if name not in now]
+    changed = [f"{name} is another picture than it was" for name in before if before[name] != now.get(name)]
+    moved = (list(photos), list(held_out)) != (list(here["photos"]), list(here["held_out"]))
+    if what := [*gone, *changed, *["some came or went"] * moved]:
+        raise ConfigError(
+            f"the photos are not those that {run.folder} was begun with: {what[0]}; see its config.json. "
+            f"`minisrgan train --resume {run.folder} --data FOLDER` says where they are"
+        )
+    if here["vgg_sha256"] and here["vgg_sha256"] != about.get("vgg_sha256", here["vgg_sha256"]):
+        raise ConfigError(f"the VGG is not the one that {run.folder} was begun with: --vgg names the file where it is")
+
+
 def waiting(items, what):
     """The items, with a progress bar if going through them takes longer than a second."""
-    return tqdm(items, desc=what, delay=1, leave=False)
+    return progress_bar(items, desc=what, delay=1, leave=False)

@@ -21,7 +21,7 @@ from ..training.checkpoint import Run
 from ..training.config import PRESETS, TERMS
 from ..training.trainer import Trainer
 from .evaluate import header, judge, mean_quality, perceptual_vggs, row, try_photo
-from .photos import training_photos
+from .photos import check_same, hashes, training_photos
 from .report import save_figure
 from .train import train
 
@@ -84,6 +84,8 @@ def sweep(vary, folder, steps, out, vgg, family, device, say=print):
     photos = training_photos(data, config.discriminator.crop)
     held_out = [rgb for _, rgb in photos.held_out]
     crops = PhotoSet(photos.training, config.generator.scale, config.discriminator.crop)
+    if folder:
+        check_same(Run(folder), Run(folder).config()[1], hashes(crops, photos.held_out))
     vggs = perceptual_vggs(device, vgg, family)
 
     def measure(generator):
@@ -99,7 +101,8 @@ def sweep(vary, folder, steps, out, vgg, family, device, say=print):
     for name, each in configs.items():
         trainer = Trainer(each, crops, device)
         trainer.start_from(generator)
-        run = Run.create(out / name, each, data=data, stages=("gan",), weights=str(start), photos=crops.names)
+        here = hashes(crops, photos.held_out, trainer.vgg)
+        run = Run.create(out / name, each, trainer, data=data, stages=("gan",), weights=str(start), **here)
         say(f"{name}: {run.folder}")
         try:
             train(run, trainer, held_out, ("gan",))

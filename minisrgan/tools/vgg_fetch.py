@@ -13,12 +13,11 @@ from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
-from tqdm import tqdm
-
 from ..errors import ConfigError, WeightsError
 from ..kernels import cache_folder
 from ..models.vgg_weights import NAMES, fetched, open_vgg, read, save_vgg, sha256
 from ..models.weights import what_to_do
+from .progress import progress_bar
 
 URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
 OFFLINE = "give another --url, or get the file by other means and name it with --from"
@@ -81,7 +80,7 @@ def download(url, bar):
     most, failures = 0, 0
     with (
         open(part, "ab") as file,
-        tqdm(desc=file_name(url), unit="B", unit_scale=True, disable=not bar) as progress,
+        progress_bar(desc=file_name(url), unit="B", unit_scale=True, disable=not bar) as progress,
     ):
         while True:
             try:

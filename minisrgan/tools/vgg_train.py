@@ -27,7 +27,6 @@ import math
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ..arrays import to_device
 from ..autodiff import Softplus, Tensor, grad, no_grad
@@ -40,6 +39,7 @@ from ..models.vgg_weights import save_vgg
 from ..nn import Conv
 from ..optim import SCHEDULES, Adam
 from .distortions import KINDS, MARGIN, Trial, enlarge, features_of, inner, say_ranking
+from .progress import progress_bar
 
 CROP = 48  # pixels on a side
 LEAST = CROP + 2 * MARGIN  # and with the margin: what a photo has to have
@@ -62,7 +62,8 @@ def taps(config):
 
 
 class Trainer:
-    """The small VGG in training. Its state is a function of the photos, the device, the steps and the seed alone."""
+    """The small VGG in training. Its state is a function of the photos, the device (arrays.py says what of it), the
+    steps and the seed alone."""
 
     def __init__(self, photos, device, steps, seed=0):
         self.device, self.steps, self.step = device, steps, 0
@@ -139,7 +140,7 @@ def train(photos, device, steps, seed, out, say=print):
         raise ConfigError(f"{out} is there already: name another file with --out")
     check_writable(out)
     trainer, trial = Trainer(photos.training, device, steps, seed), Trial(photos.held_out, side=CROP)
-    with tqdm(range(steps), unit="step") as progress:
+    with progress_bar(range(steps), unit="step") as progress:
         for _ in progress:
             loss = trainer.train_step()
             if not math.isfinite(loss):

@@ -26,6 +26,7 @@ from ..models.generator import enlarge_bicubic
 
 WINDOW = 50  # steps: of batches of 8 or 16, some hundred images, whose mean d_right errs by about 0.02
 BLOCK, BLOCKS = 10, 20  # of steps, in which D's luck turns or does not
+GRADIENTS = ("grad_g", "grad_d")  # whose growth is an explosion
 PROBABLE = ("minimax", "non-saturating", "relativistic")  # the games in which D's logits stand for probabilities
 UNSURE = {"minimax": 0.5, "non-saturating": 0.5, "least-squares": 0.5}  # n·|∂L_D/∂z| where D cannot tell; others: 1
 
@@ -138,7 +139,7 @@ STATES = {
     ),
     "exploding-gradient": State(
         # As a training settles, gradients shrink. Growth to 100 times is of the kind that goes on
-        lambda recent, first: any(times_the_first(recent, first, c) > 100 for c in ("grad_g", "grad_d")),
+        lambda recent, first: any(times_the_first(recent, first, c) > 100 for c in GRADIENTS),
         "a gradient explodes: it is a hundred times what it was at first",
         "smaller --rates, or a bound on D's slope (--regulariser spectral-norm or gradient-penalty)",
     ),
@@ -156,6 +157,7 @@ STATES = {
         "a share of the pixel loss (--loss-weights pixel=1)",
     ),
 }
+SUDDEN = 1000  # times the least of the first steps: batches differ by far less, explosions by far more
 KEPT = BLOCK * BLOCKS  # the most steps back that a state looks
 MEASURES = (
     "loss_g loss_d penalty grad_g grad_d slope_adversarial d_right d_doubt detail sameness drift".split()
@@ -177,10 +179,14 @@ def diagnose(recent, first):
 
 
 class Monitor:
-    """The rows of a stage as they come, of which it keeps as many as `diagnose` needs."""
+    """The rows of a stage as they come, of which it keeps as many as `diagnose` needs.
+
+    explodes   whether G's or D's gradient is now so large that this step's state is nothing to go back to: the alarm
+               stands, or one of the last WINDOW gradients is SUDDEN times the least of the stage's first WINDOW
+    """
 
     def __init__(self, rows=()):
-        self.first, self.recent, self.told = [], deque(maxlen=KEPT), set()
+        self.first, self.recent, self.told, self.explodes = [], deque(maxlen=KEPT), set(), False
         for row in rows:
             self.add(row)
 
@@ -189,7 +195,15 @@ class Monitor:
         if len(self.first) < WINDOW:
             self.first.append(row)
         self.recent.append(row)
-        return diagnose(self.recent, self.first)
+        states = diagnose(self.recent, self.first)
+        self.explodes = "exploding-gradient" in (states or ()) or any(map(self._sudden, GRADIENTS))
+        return states
+
+    def _sudden(self, column):
+        first, last = (
+            [row[column] for row in rows if row.get(column, 0) > 0] for rows in (self.first, [*self.recent][-WINDOW:])
+        )
+        return max(last, default=0) > SUDDEN * min(first, default=np.inf)
 
     def news(self, states):
         """Those of the states that were not told before, each as a sentence with what to try."""

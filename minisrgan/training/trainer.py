@@ -41,7 +41,8 @@ class Trainer:
     """G, D, their optimisers and the crops that they see. Each step returns what it measured, by name.
 
     photos   a PhotoSet with the configuration's crop and scale
-    The state is a function of the configuration, the photos, the device and the number of steps alone.
+    The state is a function of the configuration, the photos, the device and the number of steps alone; arrays.py says
+    what a device's bits depend on, which on "numpy" is the number of BLAS's threads too.
     """
 
     def __init__(self, config, photos, device):
@@ -163,11 +164,18 @@ class Trainer:
 
     @cached_property
     def content_loss(self):
-        """(SR, HR) → L_content. Raises WeightsError where its VGG is not to be had."""
+        """(SR, HR) → L_content."""
+        if self.config.content in PIXEL_CONTENT:
+            return PIXEL_CONTENT[self.config.content]
+        return partial(feature_mse, self.vgg)
+
+    @cached_property
+    def vgg(self):
+        """The VGG that L_content looks with, None if it compares pixels. Raises WeightsError if it is not to be had."""
         config = self.config
         if config.content in PIXEL_CONTENT:
-            return PIXEL_CONTENT[config.content]
-        return partial(feature_mse, load_content(config.content, config.vgg, config.family).to(self.device))
+            return None
+        return load_content(config.content, config.vgg, config.family).to(self.device)
 
     def adversarial_loss(self, hr, sr):
         """L_adv: what it costs G that D sees through SR."""

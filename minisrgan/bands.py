@@ -1,0 +1,152 @@
+"""An image that goes through a network band by band, each layer once for each pixel, with the bits of one piece.
+
+A whole photo's feature maps would fill the memory. So every layer makes a band of lines at a time, as soon as the
+layer before it has made what they see, and keeps of its input only what its next band sees too:
+
+    LR ──▶ conv ──▶ conv ──▶ … ──▶ SR      each arrow: the last few lines, handed on from band to band
+
+Nothing is computed twice, as it would be in tiles with a halo, and nothing is cut off that a layer should have seen.
+The bits are those of the whole image because each layer's arithmetic is: the bands begin at multiples of the `grain`
+that the layer's kernel or its matrix products are cut into (autodiff/conv.py).
+
+Lines are rows (axis 1 of NHWC), or columns (axis 2), where those are the shorter ones.
+"""
+
+from collections import deque
+
+from .arrays import array_module
+from .autodiff import Tensor
+
+LEAST = 6  # lines of an image's last band: with fewer, winograd_pays (autodiff/conv_kernels.py) may judge otherwise
+
+
+def cuts(length, step):
+    """[(start, stop)] that cut a length into steps, the last one longer where too little would be left for another."""
+    starts = [start for start in range(0, length, step) if start == 0 or length - start >= LEAST]
+    return list(zip(starts, [*starts[1:], length]))
+
+
+class Bands:
+    """An image of `size` (height, width) that is made along `axis`, as an iterator of bands, each a Tensor.
+
+    step    lines that a band has, about
+
+    It may be used several times, but before its first band is made: each use is a reader of its own, and what all
+    of them have read is forgotten.
+    """
+
+    def __init__(self, size, axis, step, bands):
+        self.size, self.axis, self.step, self.bands, self.queues = size, axis, step, bands, []
+
+    @property
+    def length(self):
+        return self.size[self.axis - 1]
+
+    @property
+    def width(self):
+        """The length of a line."""
+        return self.size[2 - self.axis]
+
+    def reader(self):
+        self.queues.append(queue := deque())
+        return Reader(read(self.bands, self.queues, queue), self.axis)
+
+    def pointwise(self, f, *others):
+        """f(this, *others), for an f that makes a line of those lines alone, and Bands of one size."""
+        mine, readers, axis = self.reader(), [each.reader() for each in others], self.axis
+        bands = (f(band, *(each.take(band.shape[axis]) for each in readers)) for band in mine.bands)
+        return Bands(self.size, axis, self.step, bands)
+
+    def windows(self, f, radius, grain, ends, scale=1, residual=None):
+        """The image that f makes of windows of this one: `scale` lines of each line and `radius` lines on either side.
+
+        grain      of what number the lines that a window has besides those are a multiple; the last one's may not be
+        ends       what lies beyond the image's first or last line, given that line
+        residual   Bands of the image that is made, of which f is given the same lines; or None
+        """
+        mine, other = self.reader(), residual and residual.reader()
+        step, size = -(-self.step // grain) * grain, tuple(length * scale for length in self.size)
+        bands = windowed(f, mine, other, self.length, radius, step, ends, scale)
+        return Bands(size, self.axis, self.step * scale, bands)
+
+    def __add__(self, other):
+        return self.pointwise(lambda x, y: x + y, other)
+
+    def __mul__(self, number):
+        return self.pointwise(lambda x: x * number)
+
+    def __sub__(self, number):
+        return self.pointwise(lambda x: x - number)
+
+
+def read(bands, queues, queue):
+    """What `bands` makes, for the reader that has this one of the readers' queues. (itertools.tee would hold 57.)"""
+    while True:
+        if not queue:
+            try:
+                band = next(bands)
+            except StopIteration:
+                return
+            for each in queues:
+                each.append(band)
+            del band
+        yield queue.popleft()
+
+
+def windowed(f, reader, other, length, radius, step, ends, scale):
+    """The bands of Bands.windows."""
+    axis, before, seen = reader.axis, [], 0
+    for start, stop in cuts(length, step):
+        until = stop + radius
+        fresh, beyond = min(until, length) - min(seen, length), max(until - max(seen, length), 0)
+        lines = [*before, *([reader.take(fresh)] if fresh else [])]
+        if start == 0:
+            lines = [ends(cut(lines[0], axis, 0, 1))] * radius + lines
+        window = joined(lines + [ends(cut(lines[-1], axis, -1, None))] * beyond, axis)
+        band = f(window, other and other.take((stop - start) * scale))
+        before, seen = [copy(cut(window, axis, stop - start, None))] if radius else [], until
+        del lines, window  # they would wait here as long as the band is worked on
+        yield band
+
+
+class Reader:
+    """Lines of an image, as many as are wanted at a time, whatever bands they come in."""
+
+    def __init__(self, bands, axis):
+        self.bands, self.axis, self.left = bands, axis, None
+
+    def take(self, lines):
+        parts = []
+        while lines > 0:
+            band = next(self.bands) if self.left is None else self.left
+            here = band.shape[self.axis]
+            parts.append(cut(band, self.axis, 0, lines))
+            self.left = cut(band, self.axis, lines, None) if here > lines else None
+            lines -= here
+        return joined(parts, self.axis)
+
+
+def cut(x, axis, start, stop):
+    """Lines of x: a view."""
+    return Tensor(x.data[(slice(None),) * axis + (slice(start, stop),)])
+
+
+def copy(x):
+    """x with a memory of its own: a view would hold all that it is cut from."""
+    return Tensor(x.data.copy())
+
+
+def joined(parts, axis):
+    if len(parts) == 1:
+        return parts[0]
+    return Tensor(array_module(parts[0].data).concatenate([each.data for each in parts], axis=axis))
+
+
+def zeros(line):
+    """What a convolution's padding puts beyond an image's first and last line."""
+    return Tensor(array_module(line.data).zeros_like(line.data))
+
+
+def itself(line):
+    """The first and the last line go on, as for bicubic."""
+    return line

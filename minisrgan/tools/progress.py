@@ -1,0 +1,13 @@
+"""A bar on the screen that says how far something is."""
+
+import sys
+
+from tqdm import tqdm
+
+SELDOM = 60  # seconds
+
+
+def progress_bar(*args, **options):
+    """tqdm's, drawn ten times a second on a terminal, and once a minute into a file or a pipe, which keeps them all."""
+    apart = 0.1 if sys.stderr.isatty() else SELDOM
+    return tqdm(*args, mininterval=apart, maxinterval=max(apart, 10), **options)

@@ -1,0 +1,18 @@
+"""A bar into a file or a pipe, where nothing of it can be wiped away again."""
+
+from itertools import count
+
+import pytest
+
+from minisrgan.tools.progress import progress_bar
+
+
+@pytest.mark.parametrize("terminal, least, most", [(True, 60, 130), (False, 2, 5)])
+def test_a_bar_is_drawn_seldom_where_there_is_no_terminal(capsys, monkeypatch, terminal, least, most):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    with progress_bar(total=60) as bar:
+        clock = count(bar.start_t, 2.5)
+        bar._time = lambda: next(clock)  # so that each step takes seconds
+        for _ in range(60):
+            bar.update()
+    assert least <= capsys.readouterr().err.count("\r") <= most
