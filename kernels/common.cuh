@@ -289,6 +289,9 @@ struct Output {
     const real *bias, *slope, *residual;  // a number for each channel, for each channel of y, and an image like y
     int height, width, channels;          // of the convolution's output
     int shuffle;
+
+    // Whether N channels that begin at a multiple of N are one square's.
+    __device__ __forceinline__ bool whole_squares(int n) const { return channels % (shuffle * shuffle * n) == 0; }
 };
 
 // N of its channels, from `o` on. With shuffle they must be one square's; the square's place is (square_row, square_column).

@@ -194,6 +194,7 @@ conv2d(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*
     int thread = threadIdx.x, pixels = n * out_h * out_w, depth = kh * kw * cin;
     int row = thread / THREADS_N * ROWS_M, column = thread % THREADS_N * COLS;
     Output out = {y, bias, slope, residual, y_h, y_w, cout, shuffle};
+    REQUIRE(shuffle == 1 || out.whole_squares(LANES));
     int tiles_n = (cout + TILE_N - 1) / TILE_N, tiles = (pixels + TILE_M - 1) / TILE_M * tiles_n;
     Image image = {x, height, width, cin, kw};
 

@@ -272,6 +272,7 @@ extern "C" __global__ void winograd_conv2d(const real *x /*[n*height*width*cin]*
     REQUIRE(gridDim.x <= blocks);
     Tiles tiles = tiles_of(n, height, width, out_h, out_w, pad_y, pad_x);
     Output out = {y, bias, slope, residual, out_h, out_w, cout, shuffle};
+    REQUIRE(shuffle == 1 || out.whole_squares(WIDTH));
     real *v = scratch + (long long)blockIdx.x * POINTS * CHUNK * (depth + span), *m = v + (long long)POINTS * CHUNK * depth;
     for (int first = blockIdx.x * CHUNK; first < tiles.count; first += gridDim.x * CHUNK) {
         transform_images(tiles, x, v, first, cin, depth);

@@ -87,9 +87,11 @@ def few(block=None, rows=2, width=3):
     launch("conv_few.cu", "weight_grad_few", 1, block, x, np.ones((1, 4, 4, width)), parts, *sizes, FEW=3, KH=3, KW=3)
 
 
-def conv2d(block):
-    rest = 1, *CONV, 1, 1, 0, 0, 4, 4
-    launch("conv.cu", "conv2d", 1, block, X, W, None, None, None, Y, *rest, WIDE=1)
+def conv2d(block, shuffle=1):
+    w = np.ones((3, 3, 16, 64)) if shuffle == 1 else np.ones((3, 3, 16, 12))
+    cout, y = w.shape[3], np.ones((1, 4, 4, w.shape[3]))
+    rest = shuffle, 1, 4, 4, 16, 3, 3, cout, 4, 4, 1, 1, 1, 1, 1, 1, 0, 0, 4, 4
+    launch("conv.cu", "conv2d", 1, block, X, w, None, None, None, y, *rest, WIDE=1)
 
 
 def step(name, block):
@@ -120,6 +122,7 @@ def shuffle(runs_per_block):
         (winograd, (2,), (2, 32, 16, 16), "span % UNIT_O == 0"),
         (weight_gradient, (8,), (7,), r"n_parts \* part_pixels >= n \* out_h \* out_w"),
         (conv2d, (None,), (31,), "blockDim.x == THREADS"),
+        (conv2d, (None,), (None, 2), r"out.whole_squares\(LANES\)"),  # 3 channels of each pixel
         (few, (None,), (16,), "blockDim.x == THREADS"),
         (few, (None, 2), (None, 1), r"part_rows \* n_parts >= n \* out_h"),
         (few, (None, 2, 3), (None, 2, 4), "cout == FEW"),
