@@ -15,10 +15,11 @@ from PIL import Image
 
 from minisrgan.arrays import cuda_problem
 from minisrgan.imaging.files import read_photo
-from minisrgan.imaging.resize import upsample
+from minisrgan.imaging.metrics import score
+from minisrgan.imaging.resize import downsample, upsample
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.models.vgg_weights import save_vgg
-from minisrgan.models.weights import load_generator, packaged, save_generator
+from minisrgan.models.weights import blend, load_generator, packaged, save_generator
 from minisrgan.tools import cli, train
 from minisrgan.tools.vgg_train import random_vgg
 from minisrgan.training.checkpoint import Run
@@ -140,6 +141,8 @@ def test_the_presets_are_those_of_the_help():
         ["train", "--loss-weights", "content"],
         ["train", "--loss-weights", "content=much"],
         ["train", "--on-nan", "panic"],
+        ["upscale", "p.png", "--blend", "1.5"],
+        ["upscale", "p.png", "--model", "large"],
         ["sweep"],
         ["sweep", "--vary", "adversarial=1,two"],
         ["vgg"],
@@ -553,7 +556,61 @@ def test_the_weights_in_the_package_are_the_default(minisrgan, smooth_photo, tmp
     np.testing.assert_array_equal(read_photo(tmp_path / "p-x4.png")[0], expected)
 
 
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """A package with two generators of tiny, and of small one: {name: Generator}."""
+    monkeypatch.setattr("minisrgan.models.weights.FOLDER", tmp_path / "package")
+    config = GeneratorConfig(channels=2, blocks=1, edge_kernel=3, batch_norm=False)
+    made = {}
+    for seed, name in enumerate(["tiny-stage1", "tiny-gan", "small-stage1"]):
+        made[name] = Generator(config, np.random.default_rng(seed))
+        save_generator(tmp_path / "package" / f"{name}.safetensors", made[name])
+    return made
+
+
+@pytest.mark.parametrize(
+    "options, name",
+    [
+        ([], "tiny-gan"),
+        (["--model", "tiny"], "tiny-gan"),
+        (["--model", "small"], "small-stage1"),
+        (["--blend", "0"], "tiny-stage1"),
+        (["--model", "tiny", "--blend", "1"], "tiny-gan"),
+    ],
+)
+def test_upscale_takes_the_model_that_is_asked_for(minisrgan, models, smooth_photo, tmp_path, options, name):
+    photo = picture(tmp_path / "p.png", smooth_photo(6, 8))
+    minisrgan("upscale", photo, "-o", tmp_path / "out.png", *options)
+    expected = upscale(models[name], smooth_photo(6, 8), "numpy")
+    np.testing.assert_array_equal(read_photo(tmp_path / "out.png")[0], expected)
+
+
+def test_upscale_blends_and_averages(minisrgan, models, smooth_photo, tmp_path):
+    photo = picture(tmp_path / "p.png", smooth_photo(6, 8))
+    minisrgan("upscale", photo, "-o", tmp_path / "out.png", "--blend", "0.7", "--ensemble")
+    between = blend(models["tiny-stage1"], models["tiny-gan"], 0.7)
+    expected = upscale(between, smooth_photo(6, 8), "numpy", ensemble=True)
+    np.testing.assert_array_equal(read_photo(tmp_path / "out.png")[0], expected)
+
+
+def test_mistakes_in_choosing_a_model(refused, models, generator_file, smooth_photo, tmp_path):
+    photo = picture(tmp_path / "p.png", smooth_photo(5, 5))
+    assert "leave out --model" in refused("upscale", photo, "--weights", generator_file, "--model", "tiny")
+    assert "leave out" in refused("upscale", photo, "--weights", generator_file, "--blend", "0")
+    assert "small-gan.safetensors" in refused("upscale", photo, "--model", "small", "--blend", "0.5")
+
+
 # evaluate
+
+
+def test_evaluating_the_ensemble_has_a_column_of_its_own(minisrgan, models, photo_folder):
+    plain, both = (minisrgan("evaluate", photo_folder, *more).splitlines() for more in ([], ["--ensemble"]))
+    assert "ensemble of 8" in both[0] and "ensemble" not in plain[0]
+    rows = [[line for line in lines if line.startswith("a.png")][0].split() for lines in (plain, both)]
+    assert rows[1][:9] == rows[0] and len(rows[1]) == 13 and rows[1][9:] != rows[1][5:9]
+    hr = read_photo(photo_folder / "a.png")[0]
+    enlarged = upscale(models["tiny-stage1"], downsample(hr, 4), "numpy", ensemble=True)
+    assert float(rows[1][9]) == pytest.approx(score(enlarged, hr, 4).psnr_y, abs=0.006)
 
 
 def test_evaluating_prints_a_row_a_photo_and_then_the_mean(minisrgan, generator_file, photo_folder):

@@ -9,7 +9,7 @@ from minisrgan.imaging.pixels import lr_from_uint8
 from minisrgan.imaging.resize import upsample
 from minisrgan.models.discriminator import Discriminator, DiscriminatorConfig
 from minisrgan.models.generator import Generator, GeneratorConfig, enlarge_bicubic
-from minisrgan.models.weights import load_generator, packaged, save_generator, write_arrays
+from minisrgan.models.weights import blend, load_generator, packaged, save_generator, write_arrays
 from minisrgan.nn import BatchNorm, held
 from minisrgan.training.config import PRESETS, Stage, TrainConfig
 
@@ -334,3 +334,27 @@ def test_the_best_of_the_package_is_found(tmp_path, monkeypatch):
 
 def test_the_package_has_a_generator():
     assert load_generator(packaged("tiny", "stage1")).config.scale == 4
+
+
+def test_a_blend_lies_between_two_generators():
+    one, other = (Generator(GeneratorConfig(3, 1, 3), np.random.default_rng(seed)) for seed in (0, 1))
+    other(images(2, 5, 5, 3))  # batch norm's averages are blended too
+    a, b = one.state(), other.state()
+    assert same_arrays(blend(one, other, 0).state(), a) and same_arrays(blend(one, other, 1).state(), b)
+    between = blend(one, other, 0.75)
+    for name, array in between.state().items():
+        np.testing.assert_allclose(array, 0.25 * a[name] + 0.75 * b[name], rtol=1e-6, atol=1e-7)
+    assert same_arrays(one.state(), a) and same_arrays(other.state(), b)
+    assert not any(module.training for _, module in between.modules())
+
+
+@pytest.mark.parametrize("config", [dict(channels=4), dict(bicubic_skip=True)])
+def test_other_generators_are_not_blended(config):
+    with pytest.raises(ConfigError, match="one configuration"):
+        blend(generator(), generator(**config), 0.5)
+
+
+@pytest.mark.parametrize("alpha", [-0.01, 1.01, float("nan")])
+def test_a_blend_is_between_the_two(alpha):
+    with pytest.raises(ConfigError, match="from 0"):
+        blend(generator(), generator(), alpha)

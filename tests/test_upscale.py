@@ -15,9 +15,12 @@ from minisrgan.autodiff import Tensor, conv, no_grad
 from minisrgan.autodiff.conv_kernels import winograd_pays
 from minisrgan.bands import LEAST, Bands, cuts
 from minisrgan.errors import ShapeError
+from minisrgan.imaging.files import find_photos, read_photo
+from minisrgan.imaging.metrics import score
 from minisrgan.imaging.pixels import lr_from_uint8, uint8_from_sr
-from minisrgan.imaging.resize import upsample
+from minisrgan.imaging.resize import crop_to_multiple, downsample, upsample
 from minisrgan.models.generator import Generator, GeneratorConfig
+from minisrgan.models.weights import load_generator, packaged
 from minisrgan.nn import Conv, chain
 from minisrgan.upscale import stream, upscale
 
@@ -146,7 +149,7 @@ def test_the_generator_is_left_in_its_mode(training):
 def test_progress_sees_every_band():
     seen = []
     upscale(generator(), noise(22, 8), "numpy", tile=7, progress=lambda bands: seen.extend(bands) or bands)
-    assert seen == [(0, 8), (8, 16), (16, 22)]
+    assert seen == [(0, 0, 8), (0, 8, 16), (0, 16, 22)]  # of the first image of one, which lines
 
 
 def test_a_stride_makes_no_bands():
@@ -158,3 +161,35 @@ def test_the_photo_is_only_read():
     photo = noise(5, 5)
     photo.flags.writeable = False
     upscale(generator(), photo, "numpy")
+
+
+@devices
+@pytest.mark.parametrize("size", [(9, 14), (14, 9)])
+def test_the_ensemble_is_the_mean_of_eight_before_it_is_rounded(device, size):
+    g, photo, enlarged = generator(channels=16, blocks=1, bicubic_skip=True), noise(*size), []
+    with use_device(device):
+        g.to(device)
+        for mirrored in (False, True):
+            for quarters in range(4):
+                turned = np.rot90(photo[:, ::-1] if mirrored else photo, quarters)
+                back = np.rot90(to_numpy(in_one_piece(g, np.ascontiguousarray(turned))), -quarters)
+                enlarged.append(back[:, ::-1] if mirrored else back)
+        made = upscale(g, photo, device, ensemble=True)
+    assert len(np.unique(np.stack(enlarged).round(4), axis=0)) == 8  # or turning is not seen here
+    np.testing.assert_array_equal(made, uint8_from_sr(np.mean(enlarged, axis=0)))
+
+
+def test_the_ensemble_of_a_turned_photo_is_the_turned_ensemble():
+    g, photo = generator(blocks=1), noise(8, 11)
+    straight, turned = (upscale(g, each, "numpy", ensemble=True).astype(int) for each in (photo, np.rot90(photo)))
+    assert np.abs(np.rot90(straight) - turned).max() <= 1  # the eight are summed in another order
+
+
+def test_the_ensemble_is_nearer_to_the_original(measurement_data):
+    g, found = load_generator(packaged("tiny", "stage1")), []
+    for path in find_photos(measurement_data / "Set5"):
+        hr = crop_to_multiple(read_photo(path)[0][:128, :128], 4)
+        lr = downsample(hr, 4)
+        found.append([score(upscale(g, lr, "numpy", ensemble=each), hr, 4).psnr_y for each in (False, True)])
+    assert len(found) == 5
+    assert np.diff(np.mean(found, axis=0)) > 0.05

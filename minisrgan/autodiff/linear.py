@@ -1,6 +1,7 @@
 """Matrix products, and the operations that only move numbers about. Each names its adjoint."""
 
 from numbers import Integral
+from operator import index
 
 from ..arrays import array_module
 from ..errors import ShapeError
@@ -137,6 +138,8 @@ class Pad(Op):
     linear = True
 
     def forward(x, widths):
+        if len(widths) != x.ndim:
+            raise ShapeError(f"a (before, after) for each of {x.ndim} axes is wanted, not {len(widths)}")
         return array_module(x).pad(x, widths)
 
     def vjp(g, out, x, widths):
@@ -147,7 +150,7 @@ class Concatenate(Op):
     """Tensors one after another along `axis`; the adjoint cuts them apart."""
 
     def forward(*xs, axis=0):
-        return array_module(xs[0]).concatenate(xs, axis=axis)
+        return array_module(xs[0]).concatenate(xs, axis=index(axis))
 
     def vjp(g, out, *xs, axis=0):
         def part(start, stop):

@@ -96,6 +96,21 @@ def packaged(model=None, stage=None):
     raise WeightsError(f"{FOLDER / wanted}: the package has no such weights; train some with `minisrgan train`")
 
 
+def blend(a, b, alpha):
+    """The generator of the weights (1 - α)·a + α·b: between one after stage 1 and one after the GAN stage that began
+    with it, from fidelity to texture. Wang et al. 2019, "Deep network interpolation", equation 1.
+
+    Raises ConfigError for generators of two configurations, and for an α that is not from 0 to 1.
+    """
+    if a.config != b.config:
+        raise ConfigError(f"only generators of one configuration can be blended, not {a.config} and {b.config}")
+    if not 0 <= alpha <= 1:
+        raise ConfigError(f"a blend is from 0, the first generator, to 1, the second, not {alpha}")
+    made, other = Generator(a.config, np.random.default_rng(0)), b.state()
+    made.load_state({name: (1 - alpha) * array + alpha * other[name] for name, array in a.state().items()})
+    return made.eval()
+
+
 def load_generator(path):
     """The generator in a file of `save_generator`, in evaluation mode. Raises WeightsError for another file."""
     arrays, metadata = read_arrays(path)

@@ -137,12 +137,11 @@ def resumed_training(run, args):
 def upscale_command(args):
     from ..imaging.files import FORMATS, check_writable, read_photo, write_photo
     from ..imaging.resize import upsample
-    from ..models.weights import load_generator, packaged
     from ..upscale import upscale
     from .progress import progress_bar
 
     device = start_device(args)
-    generator = load_generator(args.weights or packaged()).to(device)
+    generator = chosen_generator(args).to(device)
     scale = generator.config.scale
     photo = Path(args.photo)
     rgb, alpha = read_photo(photo)
@@ -155,22 +154,37 @@ def upscale_command(args):
         raise ConfigError(f"{out} is the photo itself: name another file with -o")
     check_writable(out)
 
-    def bar(tiles):
-        return progress_bar(tiles, unit="tile", disable=len(tiles) < 2)
+    def bar(bands):
+        return progress_bar(bands, unit="band", disable=len(bands) < 2)
 
-    sr = upscale(generator, rgb, device, progress=bar)
+    sr = upscale(generator, rgb, device, progress=bar, ensemble=args.ensemble)
     write_photo(out, sr, None if alpha is None else upsample(alpha, scale))
     print(f"{out}: {rgb.shape[1]}×{rgb.shape[0]} to {sr.shape[1]}×{sr.shape[0]}")
 
 
+def chosen_generator(args, otherwise=()):
+    """The generator that --weights names, or --model and --blend; of the package the best, or `otherwise` (a model, a
+    stage) where none of them is given."""
+    from ..models.weights import blend, load_generator, packaged
+
+    if args.weights and (args.model or args.blend is not None):
+        raise ConfigError("--weights names a file: leave out --model and --blend, which are for those in the package")
+    if args.blend is not None:
+        gan = packaged(args.model, "gan")
+        stage1 = packaged(gan.stem.partition("-")[0], "stage1")
+        return blend(load_generator(stage1), load_generator(gan), args.blend)
+    if args.weights:
+        return load_generator(args.weights)
+    return load_generator(packaged(args.model) if args.model else packaged(*otherwise))
+
+
 def evaluate_command(args):
-    from ..models.weights import load_generator, packaged
     from .evaluate import evaluate, perceptual_vggs
 
     device = start_device(args)
     vggs = perceptual_vggs(device, args.vgg, args.family)
-    generator = load_generator(args.weights or packaged("tiny", "stage1")).to(device)
-    evaluate(generator, args.folder, device, vggs)
+    generator = chosen_generator(args, otherwise=("tiny", "stage1")).to(device)
+    evaluate(generator, args.folder, device, vggs, ensemble=args.ensemble)
 
 
 def gradcheck_command(args):
@@ -291,6 +305,36 @@ def png(text):
 
 
 png.__name__ = "name ending in .png"
+
+
+def share(text):
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError
+    return value
+
+
+share.__name__ = "number from 0 to 1"
+
+
+def add_generator(command, default):
+    """The options of which generator to take."""
+    command.add_argument("--weights", metavar="FILE", help=f"a generator.safetensors; by default {default}")
+    command.add_argument(
+        "--model", choices=("small", "tiny"), help="one in the package: after its GAN stage, if it has"
+    )
+    command.add_argument(
+        "--blend",
+        type=share,
+        metavar="A",
+        help="one in the package between that after stage 1 (0: the most faithful) and that after the GAN stage "
+        "(1: the most texture)",
+    )
+    command.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="take the mean over the photo turned and mirrored in all eight ways: a little nearer, eight times as long",
+    )
 
 
 class Parser(argparse.ArgumentParser):
@@ -427,7 +471,7 @@ def build_parser():
     )
     upscale.add_argument("photo", metavar="PHOTO", help="any photo, of any size")
     upscale.add_argument("-o", "--output", metavar="OUT", help="where to; by default PHOTO-x4.png beside it")
-    upscale.add_argument("--weights", metavar="FILE", help="a generator.safetensors; by default the one in the package")
+    add_generator(upscale, "the best one in the package")
 
     evaluate = command(
         "evaluate",
@@ -438,10 +482,7 @@ def build_parser():
     evaluate.add_argument(
         "folder", metavar="FOLDER", help="photos in high resolution; they are shrunk and enlarged again"
     )
-    evaluate.add_argument(
-        "--weights", metavar="FILE", help="a generator.safetensors; by default the one in the package"
-    )
-
+    add_generator(evaluate, "the package's tiny after stage 1")
     evaluate.add_argument("--vgg", metavar="FILE", help="a VGG19, to measure the perceptual distance by it too")
     evaluate.add_argument("--family", choices=FAMILIES, help=family)
 

@@ -98,16 +98,20 @@ def row(name, *qualities, width=24):
     )
 
 
-def evaluate(generator, folder, device, vggs, say=print):
-    """Say a row for each photo of the folder and then the mean; returns the two means (bicubic, model)."""
+def evaluate(generator, folder, device, vggs, say=print, ensemble=False):
+    """Say a row for each photo of the folder and then the mean; returns the means of bicubic, the model, and, if asked
+    for, the model's mean over eight turned inputs."""
     border, paths = generator.config.scale, find_photos(folder)
-    say(header(vggs, "bicubic", "model"))
+    say(header(vggs, "bicubic", "model", *(["ensemble of 8"] if ensemble else [])))
     results = []
     for path in paths:
         rgb = read_photo(path)[0]
         try:
             trial = try_photo(generator, rgb, device)
-            results.append([judge(image, trial.hr, border, vggs, device) for image in (trial.bicubic, trial.sr)])
+            images = [trial.bicubic, trial.sr]
+            if ensemble:
+                images.append(upscale(generator, trial.lr, device, ensemble=True))
+            results.append([judge(image, trial.hr, border, vggs, device) for image in images])
         except ImageError:
             say(f"{path.name[:23]:24}left out: {rgb.shape[1]}×{rgb.shape[0]} pixels are too few to measure")
         else:
