@@ -195,8 +195,8 @@ PRESETS = {
         GeneratorConfig(channels=32, blocks=7, edge_kernel=3, batch_norm=False, bicubic_skip=True, direct=True),
         DiscriminatorConfig(channels=16, dense=128, crop=64),
         batch=8,
-        pretrain=Stage(2_000, 1e-3, "cosine", ema=0.99),
-        gan=Stage(1_000, 2e-4, "cosine", ema=0.99),
+        pretrain=Stage(4_000, 1e-3, "cosine", ema=0.99),
+        gan=Stage(2_000, 2e-4, "cosine", ema=0.99),
         **SHOWS,
     ),
     # a night on a CPU
