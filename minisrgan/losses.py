@@ -12,11 +12,12 @@ which are exact for any logit.
 """
 
 from collections.abc import Callable
+from numbers import Number
 from typing import NamedTuple
 
 from .arrays import array_module
 from .autodiff import Op, Sigmoid, Softplus, Tensor, WherePositive, no_grad
-from .autodiff.tensor import nhwc
+from .autodiff.tensor import nhwc, signature
 from .autodiff.tiles import map_elements, sum_channels
 from .errors import ShapeError
 
@@ -30,7 +31,16 @@ def same_shape(a, b):
         raise ShapeError("the two images must be of one shape")
 
 
-class PixelMSE(Op):
+class Loss(Op):
+    """A mean over all the numbers that it is given: of none there is none."""
+
+    def __new__(cls, *inputs, **params):
+        if not all(isinstance(each, Number) or each.size for each in inputs):
+            raise ShapeError(f"{signature(cls, inputs)}: the mean of nothing")
+        return super().__new__(cls, *inputs, **params)
+
+
+class PixelMSE(Loss):
     """L = mean (SR - HR)², over all N samples of all images.
 
     ∂L/∂SR = 2(SR - HR)/N        ∂L/∂HR = -∂L/∂SR
@@ -48,10 +58,11 @@ class PixelMSE(Op):
         return lambda: PixelMSEGrad(sr, hr, g), lambda: PixelMSEGrad(hr, sr, g)
 
 
-class PixelMSEGrad(Op):
+class PixelMSEGrad(Loss):
     """2g(a - b)/N: the derivative of PixelMSE in a, applied to a single number g;  2g/N, -2g/N, 2(a - b)/N."""
 
     def forward(a, b, g):
+        same_shape(a, b)
         return (2 / a.size * g) * (a - b)
 
     def kernel(a, b, g):
@@ -66,7 +77,7 @@ class PixelMSEGrad(Op):
         )
 
 
-class PixelL1(Op):
+class PixelL1(Loss):
     """L = mean |SR - HR|, whose minimum is the median where PixelMSE's is the mean.
 
     ∂L/∂SR = sign(SR - HR)/N, and 0 where they are equal        ∂L/∂HR = -∂L/∂SR
@@ -81,7 +92,7 @@ class PixelL1(Op):
         return lambda: g * sign / sr.size, lambda: -g * sign / sr.size
 
 
-class PixelCharbonnier(Op):
+class PixelCharbonnier(Loss):
     """L = mean √((SR - HR)² + ε²): PixelL1 with its corner rounded off over a width of ε. Charbonnier et al. 1994.
 
     ∂L/∂SR = (SR - HR)/√((SR - HR)² + ε²)/N        ∂L/∂HR = -∂L/∂SR
@@ -157,7 +168,7 @@ def periodic(x, period, window):
     return phases - phases.mean((2, 4), keepdims=True)
 
 
-class DiscriminatorLoss(Op):
+class DiscriminatorLoss(Loss):
     """L_D = -(E[ln D(HR)] + E[ln(1 - D(SR))]) = E[softplus(-real)] + E[softplus(fake)].
 
     ∂L/∂real = -σ(-real)/n = (D(HR) - 1)/n        ∂L/∂fake = σ(fake)/n = D(SR)/n
@@ -170,7 +181,7 @@ class DiscriminatorLoss(Op):
         return lambda: -g * Sigmoid(-real) / real.size, lambda: g * Sigmoid(fake) / fake.size
 
 
-class NonSaturatingLoss(Op):
+class NonSaturatingLoss(Loss):
     """L_adv = -E[ln D(SR)] = E[softplus(-fake)]: what it costs G that its images are not taken for real.
 
     ∂L/∂fake = -σ(-fake)/n = (D(SR) - 1)/n, which is largest where D is sure that the image is made.
@@ -183,7 +194,7 @@ class NonSaturatingLoss(Op):
         return lambda: -g * Sigmoid(-fake) / fake.size
 
 
-class MinimaxLoss(Op):
+class MinimaxLoss(Loss):
     """L_adv = E[ln(1 - D(SR))] = -E[softplus(fake)]: G's side of min_G max_D, as first written.
 
     ∂L/∂fake = -σ(fake)/n = -D(SR)/n, which vanishes where D is sure that the image is made: it saturates.
@@ -196,7 +207,7 @@ class MinimaxLoss(Op):
         return lambda: -g * Sigmoid(fake) / fake.size
 
 
-class LeastSquaresDiscriminatorLoss(Op):
+class LeastSquaresDiscriminatorLoss(Loss):
     """L_D = ½E[(real - 1)²] + ½E[fake²]: logits as they are, drawn to 1 and to 0. Mao et al. 2017.
 
     ∂L/∂real = (real - 1)/n        ∂L/∂fake = fake/n
@@ -209,7 +220,7 @@ class LeastSquaresDiscriminatorLoss(Op):
         return lambda: g * (real - 1) / real.size, lambda: g * fake / fake.size
 
 
-class LeastSquaresLoss(Op):
+class LeastSquaresLoss(Loss):
     """L_adv = ½E[(fake - 1)²].
 
     ∂L/∂fake = (fake - 1)/n, which grows with the distance: it cannot saturate.
@@ -222,7 +233,7 @@ class LeastSquaresLoss(Op):
         return lambda: g * (fake - 1) / fake.size
 
 
-class HingeDiscriminatorLoss(Op):
+class HingeDiscriminatorLoss(Loss):
     """L_D = E[max(0, 1 - real)] + E[max(0, 1 + fake)]: a margin. Lim and Ye 2017; Miyato et al. 2018.
 
     ∂L/∂real = -1/n where real < 1, else 0        ∂L/∂fake = 1/n where fake > -1, else 0
@@ -238,7 +249,7 @@ class HingeDiscriminatorLoss(Op):
         )
 
 
-class WassersteinDiscriminatorLoss(Op):
+class WassersteinDiscriminatorLoss(Loss):
     """L_D = E[fake] - E[real]. Arjovsky et al. 2017.
 
     ∂L/∂real = -1/n        ∂L/∂fake = 1/n
@@ -257,7 +268,7 @@ class WassersteinDiscriminatorLoss(Op):
         )
 
 
-class WassersteinLoss(Op):
+class WassersteinLoss(Loss):
     """L_adv = -E[fake]: G's side of the Wasserstein game, and of the hinge too.
 
     ∂L/∂fake = -1/n, whatever D thinks.
@@ -270,7 +281,7 @@ class WassersteinLoss(Op):
         return lambda: (-g / fake.size).broadcast_to(fake.shape)
 
 
-class RelativisticLoss(Op):
+class RelativisticLoss(Loss):
     """L_D = E[softplus(-a)] + E[softplus(b)], with a = real - E[fake] and b = fake - E[real].
 
     D no longer says how real an image is, but how much more so than the mean of the other kind: σ(a) for HR, σ(b)

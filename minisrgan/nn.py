@@ -11,6 +11,7 @@ from .autodiff import Tensor
 from .autodiff.batch_norm import batch_statistics
 from .autodiff.conv import grain
 from .autodiff.spectral_norm import power_iteration
+from .autodiff.versions import changed
 from .bands import Bands, zeros
 from .errors import ShapeError, WeightsError
 
@@ -75,8 +76,10 @@ class Module:
         """Move the state to a device, or to another floating-point type, in place."""
         for owner, attribute in self._state_slots().values():
             array = getattr(owner, attribute)
-            array = array if dtype is None else array.astype(dtype)
-            setattr(owner, attribute, array if device is None else to_device(array, device))
+            moved = array if dtype is None else array.astype(dtype, copy=False)
+            moved = moved if device is None else to_device(moved, device)
+            if moved is not array:
+                setattr(owner, attribute, moved)
         return self
 
     def state(self):
@@ -89,6 +92,7 @@ class Module:
         check_fit(self.arrays(), state)
         for name, slot in slots.items():
             own = getattr(*slot)
+            changed(own, f"load_state, which replaced {name}")
             setattr(*slot, array_module(own).array(state[name], own.dtype))
 
     def arrays(self):

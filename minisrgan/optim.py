@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from .arrays import array_module, to_numpy, uses_kernels
-from .autodiff.tiles import threads
+from .autodiff.versions import changed
 from .errors import KernelError, ShapeError
 from .kernels import address, contiguous, elementwise_grid, launch
 from .nn import check_fit
@@ -41,13 +41,16 @@ class Adam:
                 raise ShapeError(f"the gradient of {name} is {g.shape} {g.dtype}, not {wanted}")
         self.t += 1
         unbias1, unbias2 = 1 - self.beta1**self.t, 1 - self.beta2**self.t
+        for name, parameter in self.parameters.items():
+            changed(parameter.data, f"Adam.step, which moved the parameter {name}")
         if gradients and uses_kernels(gradients[0]):
             return self.launch(gradients, rate / unbias1, unbias2)
         for (name, parameter), g in zip(self.parameters.items(), gradients):
             m, v = self.m[name], self.v[name]
             m += (1 - self.beta1) * (g - m)
             v += (1 - self.beta2) * (g * g - v)
-            parameter.data -= (rate / unbias1) * m / (array_module(v).sqrt(v / unbias2) + self.eps)
+            theta = parameter.data
+            theta -= (rate / unbias1) * m / (array_module(v).sqrt(v / unbias2) + self.eps)
 
     def launch(self, gradients, step, unbias2):
         """The same by the kernel: one pass, and one launch for all parameters."""
@@ -57,7 +60,7 @@ class Adam:
         xp, cut = array_module(thetas[0]), pieces([theta.size for theta in thetas])
         places = xp.array([address(each) for each in (*thetas, *self.m.values(), *self.v.values(), *gradients)])
         settings = xp.array([1 - self.beta1, 1 - self.beta2, step, unbias2, self.eps], thetas[0].dtype)
-        launch("adam.cu", "adam", min(len(cut), 1024), threads(thetas[0], 1, 256), places, xp.array(cut), settings,
+        launch("adam.cu", "adam", min(len(cut), 1024), None, places, xp.array(cut), settings,
                len(thetas), len(cut))  # fmt: skip
 
     def state(self):
@@ -98,6 +101,7 @@ def move_average(averaged, module, decay):
     weights = module.arrays()
     for name, average in averaged.arrays().items():
         w = weights[name]
+        changed(average, f"move_average, which moved {name}")
         if uses_kernels(average):
             launch("ema.cu", "ema", *elementwise_grid(average.size, average), average, contiguous(w), 1 - decay, w.size)
         else:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -547,16 +548,21 @@ def test_one_process_writes_in_a_run(monkeypatch, start):
     start(resume=True, steps=(2, 0))
 
 
-def test_of_new_runs_at_once_one_gets_the_folder(tmp_path, tiny_config):
-    together, outcomes = threading.Barrier(4), []
+def test_of_new_runs_at_once_one_gets_the_folder(monkeypatch, tmp_path, tiny_config):
+    together, outcomes, looked, check = threading.Barrier(4), [], threading.local(), Run.check_new
+
+    def checked(run):
+        check(run)
+        if not hasattr(looked, "once"):  # each has seen that the folder is free before any takes it
+            looked.once = together.wait()
 
     def begin():
-        together.wait()
         try:
             outcomes.append(Run.create(tmp_path / "run", tiny_config()))
         except MinisrganError as error:
             outcomes.append(str(error))
 
+    monkeypatch.setattr(Run, "check_new", checked)
     threads = [threading.Thread(target=begin) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -633,8 +639,23 @@ def test_a_training_does_not_end_exploded_but_finite_where_it_may_roll_back(monk
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_some_good_states_are_kept_and_no_more(monkeypatch, start):
+def test_further_back_may_be_the_stage_before(monkeypatch, start, capsys):
+    monkeypatch.setattr(training, "LOOKS", 1)
+    spoil(monkeypatch, ("gan", 1), times=3)
+    run, trainer = start(on_nan="rollback")
+    said = capsys.readouterr().err
+    back = ["step 0 of stage gan", "step 6 of stage pretrain", "step 0 of stage pretrain"]
+    assert re.findall("going back to (.*),", said) == back
+    assert (trainer.stage, trainer.step) == ("gan", 6)
+    assert [row["step"] for row in run.rows()] == [*"123456"] * 2
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("links", [True, False])
+def test_some_good_states_are_kept_and_no_more(monkeypatch, start, links):
     monkeypatch.setattr(training, "LOOKS", 6)
+    if not links:  # as on a memory card
+        monkeypatch.setattr(os, "link", lambda *names: (_ for _ in ()).throw(PermissionError("no links here")))
     run, _ = start()
     names = ["checkpoint.safetensors", "checkpoint-gan-000005.safetensors", "checkpoint-gan-000004.safetensors"]
     assert [path.name for path in run.states()] == names

@@ -8,14 +8,20 @@ x moves y in three ways: itself, through μ, and through σ. With h = γ·g, the
 """
 
 from ..arrays import array_module, uses_kernels
+from ..errors import ShapeError
 from .reduce import sum_rows
 from .tensor import Op, Tensor, recording
 from .tiles import map_channels, merged_moments, sum_channels
 
 
 def batch_statistics(x):
-    """(μ, var) of each channel of an array; var about μ, since Σx² - μ² would cancel."""
-    if x.size and uses_kernels(x):
+    """(μ, var) of each channel of an array; var about μ, since Σx² - μ² would cancel.
+
+    Raises ShapeError for an empty one.
+    """
+    if not (x.ndim and x.size):
+        raise ShapeError(f"a batch of shape {x.shape} has no mean and no variance")
+    if uses_kernels(x):
         return merged_moments(x)
     count = x.size // x.shape[-1]
     mean = sum_rows(x) / count

@@ -108,6 +108,10 @@ def im2col_blocks(view):
 def correlate(x, w, stride):
     """x ⋆ w with no padding."""
     kh, kw, cin, cout = w.shape
+    if not (x.size and w.size):  # a sum of nothing, or for nothing
+        n, height, width, _ = x.shape
+        shape = (n, output_size(height, kh, stride[0], 0), output_size(width, kw, stride[1], 0), cout)
+        return array_module(x).zeros(shape, x.dtype)
     if stride == (1, 1) and cout <= FEW < cin:
         return correlate_few_outputs(x, w)
     xp, view = array_module(x), windows(x, kh, kw, stride)
@@ -150,6 +154,8 @@ def shifted(planes, height, width):
 def weight_gradient(x, g, kh, kw, stride):
     """Σ over output pixels of (receptive field)ᵀ (cotangent), x already padded."""
     cin, cout = x.shape[3], g.shape[3]
+    if not (x.size and g.size):
+        return array_module(x).zeros((kh, kw, cin, cout), x.dtype)
     if stride == (1, 1) and cout <= FEW < cin:
         return weight_gradient_few_outputs(x, g, kh, kw)
     out = array_module(x).zeros((kh * kw * cin, cout), x.dtype)
@@ -180,6 +186,8 @@ def input_gradient(g, w, height, width, stride, padding):
     (kh, kw, cin, cout), (sy, sx), (py, px) = w.shape, stride, padding
     if stride == (1, 1):
         return correlate(pad(g, kh - 1 - py, kw - 1 - px), w[::-1, ::-1].transpose(0, 1, 3, 2), stride)
+    if not (g.size and w.size):
+        return array_module(g).zeros((len(g), height, width, cin), g.dtype)
     n, rows, columns, _ = g.shape
     matrix = w.reshape(kh * kw * cin, cout).T
     out = array_module(g).zeros((n, height + 2 * py, width + 2 * px, cin), g.dtype)
@@ -198,12 +206,19 @@ def check_geometry(x_shape, w_shape, stride, padding):
         raise ShapeError("an image batch is (N, H, W, Cin) and weights are (kh, kw, Cin, Cout)")
     if x_shape[3] != w_shape[2]:
         raise ShapeError(f"the image has {x_shape[3]} channels and the weights take {w_shape[2]}")
+    if min(w_shape[:2]) < 1:
+        raise ShapeError("a kernel is of at least one pixel")
     if min(sy, sx) < 1 or min(py, px) < 0:
         raise ShapeError(f"stride {stride} must be at least 1 and padding {padding} at least 0")
     ho, wo = output_size(x_shape[1], w_shape[0], sy, py), output_size(x_shape[2], w_shape[1], sx, px)
     if min(ho, wo) < 1:
         raise ShapeError(f"the kernel is larger than the image with padding {padding}")
     return stride, padding, ho, wo
+
+
+def check_bias(b, w):
+    if b.shape != w.shape[3:]:
+        raise ShapeError(f"the bias is {b.shape} where the weights {w.shape} have {w.shape[3:]} outputs")
 
 
 def check_cotangent(g_shape, expected):
@@ -237,11 +252,13 @@ class Conv2dBias(Op):
     """
 
     def forward(x, w, b, stride=1, padding=0, shuffle=1):
+        check_bias(b, w)
         out = Conv2d.forward(x, w, stride, padding)
         out += b
         return out if shuffle == 1 else PixelShuffle.forward(out, shuffle)
 
     def kernel(x, w, b, stride=1, padding=0, shuffle=1):
+        check_bias(b, w)
         if shuffles(w, shuffle):
             return convolve(x, w, stride, padding, b, shuffle=shuffle)
         return PixelShuffle.kernel(convolve(x, w, stride, padding, b), shuffle)

@@ -3,9 +3,10 @@
 Inputs broadcast by NumPy's rules. The engine sums a cotangent back to the shape of its input.
 """
 
-from numbers import Number
+from numbers import Number, Real
 
 from ..arrays import array_module
+from ..errors import ShapeError
 from .reduce import SumTo
 from .tensor import Op, Tensor
 from .tiles import map_channels, map_elements, sum_channels
@@ -23,6 +24,11 @@ def alike(x, *others):
 def by_channel(x, a):
     """Whether a is a vector with a number for each channel of an image x: what the kernels of channels.cu cover."""
     return x.ndim > 1 and x.size > 0 and a.shape == x.shape[-1:]
+
+
+def check_number(name, value):
+    if not isinstance(value, Real):
+        raise ShapeError(f"{name} is to be one constant number, not a {type(value).__name__}")
 
 
 class Add(Elementwise):
@@ -93,6 +99,7 @@ class Pow(Elementwise):
     """xᵖ for a constant p;  p·xᵖ⁻¹."""
 
     def forward(x, exponent):
+        check_number("exponent", exponent)
         return x**exponent
 
     def vjp(g, out, x, exponent):
@@ -177,6 +184,8 @@ class Clip(Elementwise):
     """x held within [low, high];  1 strictly inside, 0 outside."""
 
     def forward(x, low, high):
+        check_number("low", low)
+        check_number("high", high)
         return x.clip(low, high)
 
     def vjp(g, out, x, low, high):

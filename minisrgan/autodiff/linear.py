@@ -1,12 +1,13 @@
 """Matrix products, and the operations that only move numbers about. Each names its adjoint."""
 
 from numbers import Integral
+from operator import index
 
 from ..arrays import array_module
 from ..errors import ShapeError
 from ..kernels import contiguous, launch
 from .tensor import Op, Tensor
-from .tiles import sum_parts, threads
+from .tiles import sum_parts
 
 
 class MatMul(Op):
@@ -69,8 +70,7 @@ def tiles(m, n):
 def multiply(a, b, out, m, n, k, *steps):
     """Launch matmul.cu's matmul, whose other arguments `steps` are; the last is how many products there are."""
     shape = {"NARROW": 1} if n <= 16 < m else {"SKINNY": 1} if min(m, k) <= 16 else {}
-    block = threads(out, 32 if "SKINNY" in shape else 4 if "NARROW" in shape else 16, 64)
-    launch("matmul.cu", "matmul", tiles(m, n) * steps[-1], block, a, b, out, m, n, k, *steps, **shape)
+    launch("matmul.cu", "matmul", tiles(m, n) * steps[-1], None, a, b, out, m, n, k, *steps, **shape)
 
 
 def swap_last(x):
@@ -138,6 +138,8 @@ class Pad(Op):
     linear = True
 
     def forward(x, widths):
+        if len(widths) != x.ndim:
+            raise ShapeError(f"a (before, after) for each of {x.ndim} axes is wanted, not {len(widths)}")
         return array_module(x).pad(x, widths)
 
     def vjp(g, out, x, widths):
@@ -148,7 +150,7 @@ class Concatenate(Op):
     """Tensors one after another along `axis`; the adjoint cuts them apart."""
 
     def forward(*xs, axis=0):
-        return array_module(xs[0]).concatenate(xs, axis=axis)
+        return array_module(xs[0]).concatenate(xs, axis=index(axis))
 
     def vjp(g, out, *xs, axis=0):
         def part(start, stop):

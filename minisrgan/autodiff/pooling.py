@@ -43,6 +43,13 @@ def pool(kernel, pooled, shape, size, *arrays):
     launch("pooling.cu", kernel, grid, block, *arrays, pixels, height, width, channels, per_block, SIZE=size)
 
 
+def check_pooled(shape, size, *pooled):
+    """Raise ShapeError unless these arrays have a number for each square of images of that shape."""
+    for each in pooled:
+        if len(shape) != 4 or each.shape != pooled_shape(shape, size):
+            raise ShapeError(f"{each.shape} is not a number for each {size}×{size} square of {shape}")
+
+
 class MaxPool(Op):
     """max over each size×size square;  1 at the largest (the first of equals), 0 at the others."""
 
@@ -67,9 +74,11 @@ class Pick(Op):
     linear = True
 
     def forward(x, chosen, size):
+        check_pooled(x.shape, size, chosen)
         return array_module(x).take_along_axis(squares(x, size), chosen[..., None], axis=-1)[..., 0]
 
     def kernel(x, chosen, size):
+        check_pooled(x.shape, size, chosen)
         if not fits(x, size):
             return NotImplemented
         out = array_module(x).empty(chosen.shape, x.dtype)
@@ -86,6 +95,7 @@ class Place(Op):
     linear = True
 
     def forward(x, chosen, size, shape):
+        check_pooled(shape, size, x, chosen)
         xp = array_module(x)
         n, ho, wo, c = x.shape
         hot = xp.where(xp.arange(size * size) == chosen[..., None], x[..., None], x.dtype.type(0))
@@ -95,6 +105,7 @@ class Place(Op):
         return out
 
     def kernel(x, chosen, size, shape):
+        check_pooled(shape, size, x, chosen)
         if not x.size:
             return NotImplemented
         out = array_module(x).zeros(shape, x.dtype)

@@ -1,15 +1,22 @@
 """Sums, and their adjoints: to sum is to forget positions, to broadcast is to repeat over them."""
 
+import math
+
 from ..arrays import array_module
+from ..errors import ShapeError
 from .tensor import Op, Tensor
 from .tiles import sum_channels
 
 
 def axes_of(axis, ndim):
-    """The axes of a reduction as a tuple of non-negative numbers; None means all."""
+    """The axes of a reduction as a tuple of non-negative numbers; None means all. Raises ShapeError for any other."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(each % ndim for each in (axis if isinstance(axis, tuple) else (axis,)))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    for each in axes:
+        if not -ndim <= each < ndim:
+            raise ShapeError(f"axis {each} is out of bounds for an array of {ndim} axes")
+    return tuple(each % ndim for each in axes)
 
 
 def sum_rows(x):
@@ -24,6 +31,7 @@ class Sum(Op):
     linear = True
 
     def forward(x, axis=None, keepdims=False):
+        axes_of(axis, x.ndim)  # NumPy would let a single number have a last axis
         return x.sum(axis=axis, keepdims=keepdims)
 
     def vjp(g, out, x, axis=None, keepdims=False):
@@ -41,6 +49,8 @@ class SumTo(Op):
         if x.ndim > 1 and shape == x.shape[-1:]:
             return sum_rows(x)
         leading = x.ndim - len(shape)
+        if leading < 0 or not all(size in (1, whole) for size, whole in zip(shape, x.shape[leading:])):
+            raise ShapeError(f"{shape} cannot be broadcast to {x.shape}, so these cannot be summed to it")
         repeated = tuple(leading + i for i, size in enumerate(shape) if size == 1 and x.shape[leading + i] != 1)
         return x.sum(axis=tuple(range(leading)) + repeated, keepdims=True).reshape(shape)
 
@@ -64,10 +74,10 @@ class BroadcastTo(Op):
 
 
 def mean(x, axis=None, keepdims=False):
-    """The average over `axis`."""
-    count = 1
-    for each in axes_of(axis, x.ndim):
-        count *= x.shape[each]
+    """The average over `axis`. Raises ShapeError where that is of no numbers."""
+    count = math.prod(x.shape[each] for each in axes_of(axis, x.ndim))
+    if not count:
+        raise ShapeError(f"the mean over {'all axes' if axis is None else f'axis {axis}'} of {x.shape} is of nothing")
     return Sum(x, axis=axis, keepdims=keepdims) * (1 / count)
 
 

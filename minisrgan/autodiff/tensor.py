@@ -11,12 +11,16 @@ and the gradient can be differentiated again.
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from numbers import Number
+from numbers import Number, Real
+from operator import attrgetter
 
 import numpy as np
 
 from ..arrays import array_module, uses_kernels
 from ..errors import GraphError, ShapeError
+from .versions import Snapshot, changed
+
+FLOATS = np.dtype("float32"), np.dtype("float64")  # to train with, and to check gradients
 
 _recording = ContextVar("recording", default=True)
 
@@ -44,22 +48,30 @@ def no_grad():
 class Tensor:
     """An array, and how it came to be.
 
-    data           a float32 or float64 array, NumPy's or CuPy's
+    data           a float32 or float64 array, NumPy's or CuPy's. A gradient through what was read of it before it
+                   was changed is refused; after a change by hand within it say `changed(tensor.data, by)`
     grad           a Tensor of the same shape, summed up by `backward`; None before
     requires_grad  whether gradients flow to or through it
     op, inputs, params   the Op that made it, that op's input Tensors and its keyword parameters
+    snapshot       what these inputs were when the op read them; None where its derivative is a constant
     """
 
-    __slots__ = ("data", "grad", "requires_grad", "op", "inputs", "params", "__weakref__")
+    __slots__ = ("_data", "grad", "requires_grad", "op", "inputs", "params", "snapshot", "__weakref__")
 
     def __init__(self, data, requires_grad=False):
         if not hasattr(data, "dtype"):
             raise ShapeError(f"a Tensor holds a NumPy or CuPy array, not a {type(data).__name__}")
-        self.data = data
+        self._data = data
         self.grad = None
         self.requires_grad = requires_grad
-        self.op, self.inputs, self.params = None, (), {}
+        self.op, self.inputs, self.params, self.snapshot = None, (), {}, None
 
+    def _set_data(self, array):
+        if array is self._data:  # as by x.data -= y, which changes it and then assigns it
+            changed(array, "an assignment like `x.data -= y`")
+        self._data = array
+
+    data = property(attrgetter("_data"), _set_data)
     shape = property(lambda self: self.data.shape)
     dtype = property(lambda self: self.data.dtype)
     ndim = property(lambda self: self.data.ndim)
@@ -108,13 +120,16 @@ class Op:
         inputs = as_tensors(cls, inputs)
         # a NumPy number among the parameters would impose its dtype on the result; Python's do not
         params = {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}
+        arrays = [tensor.data for tensor in inputs]
         try:
-            out = Tensor(compute(cls, [tensor.data for tensor in inputs], params))
-        except (ValueError, IndexError) as error:
+            out = Tensor(compute(cls, arrays, params))
+        except (ValueError, IndexError, TypeError, ArithmeticError) as error:
             raise ShapeError(f"{signature(cls, inputs)}: {error}") from error
         if _recording.get() and any(tensor.requires_grad for tensor in inputs):
             out.requires_grad = True
             out.op, out.inputs, out.params = cls, inputs, params
+            if len(inputs) > 1 or not cls.linear:  # the derivative of a linear map is the same everywhere
+                out.snapshot = Snapshot(inputs, arrays)
         return out
 
 
@@ -139,10 +154,12 @@ def signature(op, inputs):
 
 def as_tensors(op, values):
     """The inputs of an op as Tensors of one dtype. Python numbers take on the dtype of the others."""
-    values = [value if isinstance(value, (Number, Tensor)) else Tensor(value) for value in values]
-    dtypes = {value.dtype for value in values if not isinstance(value, Number)}
-    if len(dtypes) != 1 or (dtype := dtypes.pop()).kind != "f":
-        raise ShapeError(f"{signature(op, values)}: the inputs must be Tensors of one floating-point type")
+    values = [value if isinstance(value, (Real, Tensor)) else Tensor(value) for value in values]
+    dtypes = {value.dtype for value in values if not isinstance(value, Real)}
+    if len(dtypes) != 1 or (dtype := dtypes.pop()) not in FLOATS:
+        raise ShapeError(
+            f"{signature(op, values)}: the inputs must be Tensors of one floating-point type, float32 or float64"
+        )
     return tuple(value if isinstance(value, Tensor) else Tensor(dtype.type(value)) for value in values)
 
 
@@ -178,8 +195,8 @@ def grad(outputs, inputs, cotangents=None, create_graph=False, retain_graph=None
     retain_graph      keep what was walked for another walk; by default only with create_graph
 
     The results may share memory with each other: read them, but do not change them in place.
-    Raises GraphError where the outputs have no graph, or one that was released, and for an input without
-    requires_grad.
+    Raises GraphError where the outputs have no graph, or one that was released, or one that read numbers which were
+    changed in place since, and for an input without requires_grad.
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -214,11 +231,17 @@ def walk(order, cotangent_of, targets, retain_graph):
                 if source in wanted and vjp is not None:
                     accumulate(cotangent_of, source, match(vjp(), source, tensor.op))
         if not retain_graph:
-            tensor.op, tensor.inputs, tensor.params = Released, (), {}
+            tensor.op, tensor.inputs, tensor.params, tensor.snapshot = Released, (), {}, None
 
 
 def vjps(tensor, g):
-    """The op's vjp for each of the tensor's inputs."""
+    """The op's vjp for each of the tensor's inputs. Raises GraphError where these are no longer what the op read."""
+    if tensor.snapshot and (found := tensor.snapshot.difference(tensor.inputs)):
+        i, difference = found
+        raise GraphError(
+            f"{signature(tensor.op, tensor.inputs)}: input {i + 1} {difference}, so this gradient would be wrong: "
+            "take it before the change, or compute the output again"
+        )
     functions = tensor.op.vjp(g, tensor, *tensor.inputs, **tensor.params)
     return functions if isinstance(functions, tuple) else (functions,)
 
