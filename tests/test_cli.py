@@ -28,7 +28,7 @@ from minisrgan.training.trainer import Trainer
 from minisrgan.upscale import upscale
 
 COMMANDS = (
-    "train, upscale, evaluate, gradcheck, losses, sweep, modes, demo, bench, resources, "
+    "train, upscale, pack, evaluate, gradcheck, losses, sweep, modes, demo, bench, resources, "
     "vgg inspect, vgg fetch, vgg train, doctor".split(", ")
 )
 

@@ -12,8 +12,8 @@ from minisrgan.autodiff import Tensor
 from minisrgan.errors import ConfigError, ImageError
 from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.metrics import score
-from minisrgan.imaging.patches import PhotoSet
-from minisrgan.imaging.resize import downsample, upsample
+from minisrgan.imaging.patches import Crop, PhotoSet
+from minisrgan.imaging.resize import downsample, shrink, upsample
 from minisrgan.losses import ADVERSARIAL
 from minisrgan.models.discriminator import DiscriminatorConfig
 from minisrgan.models.vgg import VGG, VGGConfig, VGGFeatures
@@ -203,11 +203,21 @@ def test_the_comparison_takes_photos_of_any_shape(tmp_path, smooth_photo, size):
     assert shades(tmp_path / "p.png").std() > 20
 
 
-def test_the_detail_is_where_the_picture_is_liveliest():
+def test_the_detail_is_where_texture_was_lost_and_not_where_an_edge_is():
     image = np.full((96, 128, 3), 90, np.uint8)
-    image[40:60:2, 70:90] = 250
-    top, left = report.liveliest(image, 32)
-    assert top <= 40 and top + 32 >= 60 and left <= 70 and left + 32 >= 90
+    image[10:40, :4] = 255  # an edge, much stronger than
+    image[40:72:2, 64:96] = 110  # the texture
+    top, left = report.richest(image, upsample(downsample(image, 4), 4), 32)
+    assert (top, left) == (40, 64)
+
+
+def test_copies_of_the_photos_are_learned_from_too(tiny_config, smooth_photo):
+    config, pair = tiny_config(copies=2), [("a", smooth_photo(40, 44)), ("b", smooth_photo(22, 30, seed=1))]
+    crops = photos.patches(config, pair)
+    assert crops.names == ["a", "b", "a at 0.8", "b at 0.8", "a at 0.64"] and crops.skipped == ["b at 0.64"]
+    assert photos.patches(tiny_config(), pair).names == ["a", "b"]
+    copy = crops.hr([Crop(2, 0, 0, 0)])[0]
+    np.testing.assert_array_equal(copy, shrink(pair[0][1], 0.8)[:16, :16])
 
 
 def log_row(stage, step, **measured):

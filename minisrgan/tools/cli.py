@@ -10,7 +10,7 @@ from ..errors import ConfigError, MinisrganError
 
 FAMILIES = ("torchvision", "caffe")  # of VGG's weights
 SETTINGS = (  # of TrainConfig, each an option too
-    "batch pretrain_loss content adversarial strength beta1 d_rate d_beta1 family on_nan seed"
+    "batch copies pretrain_loss content adversarial strength beta1 d_rate d_beta1 family on_nan seed"
 ).split()
 
 BY_STAGE = {"steps": "steps", "rates": "rate", "schedules": "schedule", "ema": "ema"}  # option: field of Stage
@@ -29,19 +29,17 @@ def start_device(args):
 
 
 def train_command(args):
-    from ..imaging.patches import PhotoSet
     from ..models.weights import load_generator
     from ..training.checkpoint import Run
     from ..training.trainer import Trainer
-    from .photos import check_same, hashes, training_photos, waiting
+    from .photos import check_same, hashes, patches, training_photos
     from .train import train
 
     device = start_device(args)
     run = Run(args.resume or args.out or "runs/train")
     config, about = resumed_training(run, args) if args.resume else new_training(run, args)
     training, held_out, small = training_photos(about["data"], config.discriminator.crop)
-    reduced = waiting(training, "reducing photos")
-    photos = PhotoSet(reduced, config.generator.scale, config.discriminator.crop)
+    photos = patches(config, training)
     trainer = Trainer(config, photos, device)
     # a VGG that is missing is to be missed now, not after the first stage
     here = hashes(photos, held_out, trainer.vgg if "gan" in about["stages"] else None)
@@ -54,7 +52,7 @@ def train_command(args):
             trainer.start_from(load_generator(args.weights))
         run = Run.create(run.folder, config, trainer, **about, **here)
     small = f"; {len(small)} smaller than {photos.crop} x {photos.crop} left out" if small else ""
-    print(f"{len(photos)} photos to train on, {len(held_out)} held out to measure PSNR{small}")
+    print(f"{len(training)} photos to train on, {len(held_out)} held out to measure PSNR{small}")
     print(f"writing {run.folder}; stop with Ctrl-C, go on with: minisrgan train --resume {run.folder}")
     train(run, trainer, [rgb for _, rgb in held_out], about["stages"])
     print(f"generator: {run.generator}")
@@ -162,6 +160,15 @@ def upscale_command(args):
     print(f"{out}: {rgb.shape[1]}×{rgb.shape[0]} to {sr.shape[1]}×{sr.shape[0]}")
 
 
+def pack_command(args):
+    from ..models.weights import pack_generator
+
+    if Path(args.output).exists():
+        raise ConfigError(f"{args.output} is there already: name another file with -o")
+    pack_generator(args.weights, args.output, args.note)
+    print(f"{args.output}: {Path(args.output).stat().st_size} bytes")
+
+
 def chosen_generator(args, otherwise=()):
     """The generator that --weights names, or --model and --blend; of the package the best, or `otherwise` (a model, a
     stage) where none of them is given."""
@@ -251,9 +258,15 @@ def vgg_inspect_command(args):
 
 
 def vgg_fetch_command(args):
+    from .st_lpips_fetch import fetch_st_lpips
     from .vgg_fetch import URL, fetch
 
-    fetch(args.url or URL, args.source, args.family)
+    if args.st_lpips:
+        if args.url or args.family:
+            raise ConfigError("--st-lpips is got by pip: leave out --url and --family")
+        fetch_st_lpips(args.source)
+    else:
+        fetch(args.url or URL, args.source, args.family)
 
 
 def vgg_train_command(args):
@@ -402,6 +415,12 @@ def build_parser():
     train.add_argument(
         "--ema", nargs="+", type=float, metavar="D", help="decay of the average of G's weights in each stage; 0: none"
     )
+    train.add_argument(
+        "--copies",
+        type=whole_number,
+        metavar="N",
+        help="so many copies of each photo besides, each at 0.8 of the one before: more to learn from few photos (0)",
+    )
     train.add_argument("--batch", type=whole_number, metavar="N", help="crops in a step; by default the preset's")
     train.add_argument("--crop", type=whole_number, metavar="N", help="pixels on a side of a crop of HR")
     train.add_argument("--weights", metavar="FILE", help="a generator.safetensors to start from")
@@ -411,8 +430,8 @@ def build_parser():
     train.add_argument(
         "--content",
         metavar="C",
-        help="content loss of the GAN stage: pixel, l1, charbonnier, vgg-small, or a layer of VGG19 such as vgg54 or "
-        "vgg22; by default the preset's",
+        help="content loss of the GAN stage: pixel, l1, charbonnier, vgg-small, a layer of VGG19 such as vgg54, or of "
+        "ST-LPIPS' VGG16 such as st-vgg33; by default the preset's",
     )
     train.add_argument(
         "--adversarial",
@@ -472,6 +491,17 @@ def build_parser():
     upscale.add_argument("photo", metavar="PHOTO", help="any photo, of any size")
     upscale.add_argument("-o", "--output", metavar="OUT", help="where to; by default PHOTO-x4.png beside it")
     add_generator(upscale, "the best one in the package")
+
+    pack = command(
+        "pack",
+        pack_command,
+        "write a generator in half precision, with a note on how it was trained, as the package's are",
+        'minisrgan pack runs/mine/generator.safetensors -o mine.safetensors --note "200 photos of birds"',
+        device=False,
+    )
+    pack.add_argument("weights", metavar="FILE", help="a generator.safetensors of a run")
+    pack.add_argument("-o", "--output", required=True, metavar="OUT", help="a new file")
+    pack.add_argument("--note", required=True, metavar="TEXT", help="how it was trained, and on what")
 
     evaluate = command(
         "evaluate",
@@ -594,7 +624,7 @@ def build_parser():
     fetch = command(
         "fetch",
         vgg_fetch_command,
-        "download torchvision's VGG19 (575 MB), and keep its convolutions (80 MB) for the content loss",
+        "get VGG's weights for the content loss: torchvision's VGG19 (575 MB, of which 80 MB are kept)",
         "minisrgan vgg fetch --from vgg19-dcbb9e9d.pth",
         vgg,
         device=False,
@@ -602,6 +632,11 @@ def build_parser():
     source = fetch.add_mutually_exclusive_group()
     source.add_argument("--from", dest="source", metavar="FILE", help="a file that is here: nothing is downloaded")
     source.add_argument("--url", metavar="URL", help="another address of it")
+    fetch.add_argument(
+        "--st-lpips",
+        action="store_true",
+        help="get the networks of ST-LPIPS instead, by pip (64 MB): one for `evaluate`, one for --content st-vgg33",
+    )
     fetch.add_argument("--family", choices=FAMILIES, help=family)
 
     vgg_train = command(

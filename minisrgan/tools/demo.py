@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from ..imaging.patches import PhotoSet
 from ..models.weights import load_generator
 from ..training.checkpoint import Run
 from ..training.config import PRESETS
 from ..training.trainer import STAGES, Trainer
 from .evaluate import header, judge, mean_quality, perceptual_vggs, row, try_photo
-from .photos import hashes, training_photos
+from .photos import hashes, patches, training_photos
 from .report import draw_comparison
 from .train import train
 
@@ -27,7 +26,7 @@ def free_folder(folder):
 def demo(out, device, config=PRESETS["tiny"], bar=True):
     """Train, compare, and say where the picture is; returns {name: mean Quality} of what was compared."""
     photos = training_photos(least=config.discriminator.crop)
-    crops = PhotoSet(photos.training, config.generator.scale, config.discriminator.crop)
+    crops = patches(config, photos.training)
     trainer = Trainer(config, crops, device)
     here = hashes(crops, photos.held_out, trainer.vgg)
     run = Run.create(free_folder(out), config, trainer, data=None, stages=STAGES, weights=None, **here)

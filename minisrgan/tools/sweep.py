@@ -15,13 +15,12 @@ from matplotlib.figure import Figure
 
 from ..errors import ConfigError, DivergedError
 from ..imaging.files import write_whole
-from ..imaging.patches import PhotoSet
 from ..models.weights import load_generator, packaged
 from ..training.checkpoint import Run
 from ..training.config import PRESETS, TERMS
 from ..training.trainer import Trainer
 from .evaluate import header, judge, mean_quality, perceptual_vggs, row, try_photo
-from .photos import check_same, hashes, training_photos
+from .photos import check_same, hashes, patches, training_photos
 from .report import save_figure
 from .train import train
 
@@ -83,7 +82,7 @@ def sweep(vary, folder, steps, out, vgg, family, device, say=print):
         raise ConfigError(f"{out} is there already: choose another --out")
     photos = training_photos(data, config.discriminator.crop)
     held_out = [rgb for _, rgb in photos.held_out]
-    crops = PhotoSet(photos.training, config.generator.scale, config.discriminator.crop)
+    crops = patches(config, photos.training)
     if folder:
         check_same(Run(folder), Run(folder).config()[1], hashes(crops, photos.held_out))
     vggs = perceptual_vggs(device, vgg, family)
