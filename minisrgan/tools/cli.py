@@ -186,12 +186,12 @@ def chosen_generator(args, otherwise=()):
 
 
 def evaluate_command(args):
-    from .evaluate import evaluate, perceptual_vggs
+    from .evaluate import evaluate, rulers
 
     device = start_device(args)
-    vggs = perceptual_vggs(device, args.vgg, args.family)
+    measured_by = rulers(device, args.vgg, args.family)
     generator = chosen_generator(args, otherwise=("tiny", "stage1")).to(device)
-    evaluate(generator, args.folder, device, vggs, ensemble=args.ensemble)
+    evaluate(generator, args.folder, device, measured_by, ensemble=args.ensemble)
 
 
 def gradcheck_command(args):
