@@ -22,7 +22,7 @@ from ..autodiff import Tensor
 from ..errors import ConfigError, ShapeError
 from ..nn import BlurPool, Conv, MaxPool, Module, ReLU
 
-EMBEDDED = Path(__file__).parent.parent / "weights" / "vgg-small.safetensors"  # trained by us, in the package
+EMBEDDED = Path(__file__).parent.parent / "weights" / "vgg-small.safetensors"  # distilled from VGG19, in the package
 PAPER_SCALE = 1 / 12.75  # of the features, so that their MSE is of the size of the pixels': Ledig et al., section 3.2
 FAMILIES = ("torchvision", "caffe")  # of those that a file may not say
 ST_LPIPS = "st-lpips"  # a third, whose files say it: with pooling that tolerates shifts (st_lpips.py)
@@ -74,7 +74,7 @@ class VGGConfig:
 
 VGG16 = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)
 VGG19 = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4)
-SMALL = ((16,) * 2, (32,) * 2, (64,) * 2, (128,) * 2)  # that of the package
+SMALL = ((32,) * 2, (64,) * 2, (64, 64, 64, 256))  # that of the package: VGG19 up to vgg34, but thin
 
 
 class VGG(Module):

@@ -32,18 +32,17 @@ ADVICE = "give a VGG16 or VGG19 as .safetensors, .pth or .h5, or let `minisrgan 
 SPOILT = "the file is spoilt: get it again"
 EMBEDDED_NAME = "vgg-small"
 ST = "st-"  # before the name of a layer of the VGG16 of ST-LPIPS
-EMBEDDED_LAYER = "vgg22"  # ranks distortions as well as the deeper ones do, and still tells what a pixel's colour is
 
 
 def load_content(name, path=None, family=None):
     """φ by the name of a content loss: "vgg-small", or a layer such as "vgg54" of the VGG in the file `path`, or a
     layer such as "st-vgg33" of the VGG16 of ST-LPIPS.
 
-    "vgg-small" is vgg22 of the package's own. Without a path the file is the VGG19 that `minisrgan vgg fetch` keeps.
-    Raises WeightsError where there is none.
+    "vgg-small" is vgg34 of the package's own, its last. Without a path the file is the VGG19 that `minisrgan vgg fetch`
+    keeps. Raises WeightsError where there is none.
     """
     if name == EMBEDDED_NAME:
-        return load_vgg(layer=EMBEDDED_LAYER)
+        return load_vgg()
     if name.startswith(ST):
         if not st_fetched().exists():
             raise WeightsError(f"{name} needs the VGG16 of ST-LPIPS: `minisrgan vgg fetch --st-lpips` gets it (64 MB)")

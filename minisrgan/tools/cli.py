@@ -269,11 +269,13 @@ def vgg_fetch_command(args):
         fetch(args.url or URL, args.source, args.family)
 
 
-def vgg_train_command(args):
+def vgg_distil_command(args):
+    from ..models.weights import packaged
     from .photos import training_photos
-    from .vgg_train import LEAST, train
+    from .vgg_distil import LEAST, distil
 
-    train(training_photos(args.data, LEAST), start_device(args), args.steps, args.seed, args.out)
+    photos, generator = training_photos(args.data, LEAST), args.weights or packaged("tiny", "stage1")
+    distil(photos, args.teacher, generator, start_device(args), args.steps, args.seed, args.out, args.family)
 
 
 def doctor_command(args):
@@ -602,7 +604,7 @@ def build_parser():
     vgg = described(
         commands,
         "vgg",
-        "get, look at or train a VGG, whose feature maps compare images",
+        "get, look at or distil a VGG, whose feature maps compare images",
         "`minisrgan vgg COMMAND --help` shows a command's options and an example.",
     ).add_subparsers(dest="vgg_command", required=True, metavar="COMMAND")
 
@@ -639,19 +641,26 @@ def build_parser():
     )
     fetch.add_argument("--family", choices=FAMILIES, help=family)
 
-    vgg_train = command(
-        "train",
-        vgg_train_command,
-        "train the small VGG of the package to rank distortions by their strength",
-        "minisrgan vgg train --out runs/vgg-small.safetensors",
+    vgg_distil = command(
+        "distil",
+        vgg_distil_command,
+        "train the small VGG of the package to see as VGG19 does",
+        "minisrgan vgg distil --teacher vgg19.safetensors --data my-photos --out runs/vgg-small.safetensors",
         vgg,
     )
-    vgg_train.add_argument(
+    vgg_distil.add_argument("--teacher", required=True, metavar="FILE", help="a VGG19: .safetensors, .pth or .h5")
+    vgg_distil.add_argument("--family", choices=FAMILIES, help=family)
+    vgg_distil.add_argument(
         "--data", metavar="FOLDER", help="photos to learn from; by default those of scikit-image and matplotlib"
     )
-    vgg_train.add_argument("--steps", type=whole_number, default=900, metavar="N", help="how long (900)")
-    vgg_train.add_argument("--seed", type=whole_number, default=0, metavar="N", help="the same seed, the same VGG (0)")
-    vgg_train.add_argument(
+    vgg_distil.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="a generator whose outputs it learns from; by default the package's tiny after stage 1",
+    )
+    vgg_distil.add_argument("--steps", type=whole_number, default=1200, metavar="N", help="how long (1200)")
+    vgg_distil.add_argument("--seed", type=whole_number, default=0, metavar="N", help="the same seed, the same VGG (0)")
+    vgg_distil.add_argument(
         "--out", default="runs/vgg-small.safetensors", metavar="FILE", help="a new file (runs/vgg-small.safetensors)"
     )
 
