@@ -76,7 +76,7 @@ def plan(photo, device, tile):
 def lr_bands(photo, device, axis, lines):
     """The Bands of a uint8 photo, as G takes them, of so many lines each."""
     length = photo.shape[axis - 1]
-    made = Bands(photo.shape[:2], axis, cuts(length, range(lines, length, lines)), None)
+    made = Bands(photo.shape[:2], axis, lines, cuts(length, range(lines, length, lines)), None)
     pieces = [lines_of(axis, *piece) for piece in made.pieces]
     made.bands = (Tensor(to_device(lr_from_uint8(np.ascontiguousarray(photo[each])[None]), device)) for each in pieces)
     return made
