@@ -4,7 +4,8 @@
 
 The details are of photos that come with scikit-image and matplotlib, which no shipped generator was trained on. The
 plane is measured on the folder SET5, and needs the network of ST-LPIPS (`minisrgan vgg fetch --st-lpips`). The curves
-are of benchmarks/results/training-*.csv: minutes, step, and what `minisrgan evaluate` says on Set5 of the state then.
+are of benchmarks/results/training-*.csv: PSNR as the runs' log.csv have it, and ST-LPIPS as `minisrgan evaluate` has it
+of the states that they saved.
 """
 
 import csv
@@ -104,18 +105,19 @@ def draw_plane(path, folder, device):
 
 
 def draw_training(path):
-    """PSNR of stage 1 and ST-LPIPS of the GAN stage on Set5, against minutes on one core."""
+    """PSNR of the held-out photos in stage 1, and ST-LPIPS of Set5 in the GAN stage, against minutes on one core."""
     figure = Figure(figsize=(11, 4), layout="constrained")
-    panels = {"stage1": ("psnr_y", "PSNR, dB on Y"), "gan": ("st_lpips", "ST-LPIPS (less is better)")}
-    for axes, (stage, (column, label)) in zip(figure.subplots(1, 2), panels.items()):
+    panels = [
+        ("stage1", "psnr_y", "stage 1", "PSNR of held-out photos, dB on Y"),
+        ("gan", "st_lpips", "the GAN stage", "ST-LPIPS on Set5 (less is better)"),
+    ]
+    for axes, (stage, column, title, label) in zip(figure.subplots(1, 2), panels):
         for model, color in MODELS.items():
             with open(RESULTS / f"training-{model}-{stage}.csv") as file:
                 rows = list(csv.DictReader(file))
             points = [(float(row["minutes"]), float(row[column])) for row in rows]
             axes.plot(*zip(*points), ".-", color=color, label=model)
-        axes.set_title("stage 1" if stage == "stage1" else "the GAN stage")
-        axes.set_xlabel("minutes")
-        axes.set_ylabel(f"{label}, on Set5")
+        axes.set(title=title, xlabel="minutes", ylabel=label)
         axes.grid(alpha=0.3)
         axes.legend()
     save_figure(figure, path)
