@@ -12,7 +12,7 @@ from PIL import Image
 from minisrgan.autodiff import Tensor
 from minisrgan.errors import ConfigError, ImageError
 from minisrgan.imaging.files import free_name, read_photo
-from minisrgan.imaging.metrics import grid, score
+from minisrgan.imaging.metrics import Score, grid, score
 from minisrgan.imaging.patches import Crop, PhotoSet
 from minisrgan.imaging.resize import downsample, shrink, upsample
 from minisrgan.imaging.transparency import over_white
@@ -24,6 +24,7 @@ from minisrgan.models.weights import load_generator, save_generator, write_array
 from minisrgan.tools import demo, photos, report, sweep, train
 from minisrgan.tools.cli import main
 from minisrgan.tools.evaluate import (
+    Quality,
     evaluate,
     header,
     judge,
@@ -497,3 +498,9 @@ def test_st_lpips_is_measured_where_it_was_fetched(monkeypatch, tmp_path, smooth
     assert quality.distances["ST-LPIPS"] == pytest.approx(st_lpips.STLPIPS(arrays, "numpy").distance(*pair), rel=1e-4)
     assert quality.distances["grid"] == grid(image)
     assert len(header(measured_by, "x").splitlines()[1]) == len(row("photo", quality))
+
+
+def test_the_mean_is_of_what_was_measured():
+    score = Score(30.0, 29.0, 0.9)
+    mean = mean_quality([Quality(score, {"grid": x, "none": np.nan}) for x in (1.0, np.nan, 2.0)])
+    assert mean.distances["grid"] == 1.5 and np.isnan(mean.distances["none"]) and mean.score == score

@@ -96,7 +96,10 @@ def judge(image, hr, border, rulers, grey=False):
 def mean_quality(qualities):
     """The mean of each figure over the photos."""
     scores, distances = zip(*qualities)
-    means = {name: float(np.mean([each[name] for each in distances])) for name in distances[0]}  # NaN: not measured
+    means = {}
+    for name in distances[0]:
+        measured = [each[name] for each in distances if not np.isnan(each[name])]  # a small photo has no grid
+        means[name] = float(np.mean(measured)) if measured else np.nan
     return Quality(Score(*np.mean(scores, axis=0)), means)
 
 
