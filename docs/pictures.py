@@ -3,7 +3,7 @@
     python docs/pictures.py Set5          gan.png, plane.png and training.png, beside this file
 
 The details are of photos that come with scikit-image and matplotlib, which no shipped generator was trained on. The
-plane needs the folder of Set5's originals and the network of ST-LPIPS (`minisrgan vgg fetch stlpips`); the curves are
+plane needs the folder of Set5's originals and the network of ST-LPIPS (`minisrgan vgg fetch --st-lpips`); the curves are
 drawn from benchmarks/results/training-*.csv, which say how each shipped file was trained.
 """
 
