@@ -10,15 +10,10 @@
 // memory, so that a recorded launch can be played again with others: 1 - beta1, 1 - beta2, rate/(1 - beta1^t),
 // 1 - beta2^t, eps.
 
-#ifdef CPU
-constexpr int THREADS = 1;
-#else
-constexpr int THREADS = 256;
-#endif
-
 extern "C" __global__ void __launch_bounds__(THREADS)
 adam(const long long *addresses /*[4*count]*/, const int *pieces /*[3*n_pieces]*/, const real *settings /*[5]*/,
      int count, int n_pieces) {
+    REQUIRE(blockDim.x == THREADS);
     real one_minus_beta1 = settings[0], one_minus_beta2 = settings[1], step = settings[2], unbias2 = settings[3], eps = settings[4];
     for (int piece = blockIdx.x; piece < n_pieces; piece += gridDim.x) {
         int array = pieces[3 * piece], start = pieces[3 * piece + 1], stop = pieces[3 * piece + 2];

@@ -9,7 +9,7 @@
 // (blockIdx.y). Where a row is shorter than WIDTH, as many rows as fit are handled abreast: they lie one after
 // another in memory, so a block always reads one run of it. A thread keeps its columns all the way down the
 // tile. So it loads a channel's numbers once, into registers, and needs no division to know its channel.
-// On a GPU a thread has one column, on a CPU it has 64: a few vector registers.
+// A thread has COLUMNS columns: one on a GPU, on a CPU a few vector registers of them.
 //
 // Sums.  Each thread adds up its columns; the block folds what is abreast, half onto half, in shared memory; and
 // the same sum over the parts' sums gives the total. The order depends on nothing but the shape of x: the same
@@ -17,13 +17,6 @@
 //
 // Memory traffic is all that these kernels cost: each says how often it passes over its arrays.
 
-#if !defined(THREADS) && defined(CPU)  // defined, where a test runs a GPU's blocks on a CPU
-#define THREADS 1
-#define COLUMNS 64
-#elif !defined(THREADS)
-#define THREADS 256
-#define COLUMNS 1
-#endif
 #ifndef CPU
 #define INDEPENDENT
 #endif
@@ -37,6 +30,9 @@ struct Tile {
 };
 
 __device__ __forceinline__ Tile my_tile(int rows, int channels, int rows_per_part) {
+    REQUIRE(blockDim.x == THREADS);
+    REQUIRE((gridDim.x - 1LL) * rows_per_part < rows && rows <= (long long)gridDim.x * rows_per_part);
+    REQUIRE((gridDim.y - 1LL) * WIDTH < channels && channels <= (long long)gridDim.y * WIDTH);
     int first = blockIdx.x * rows_per_part, from = blockIdx.y * WIDTH;
     return {first, min(rows_per_part, rows - first) + first, from, min(WIDTH, channels - from), channels,
             max(1, WIDTH / channels)};

@@ -48,6 +48,25 @@ inline I run_start(I n, unsigned part, unsigned parts) {
          i < i##_end; i = i##_end - i > i##_step ? i + i##_step : i##_end)
 #endif
 
+// ---- What a kernel assumes of its launch --------------------------------------------------------------
+//
+//     REQUIRE(blockDim.x == THREADS);
+//
+// at the start of a kernel: a launch that is cut up otherwise ends there, before it leaves numbers out or writes beyond
+// an array. What is known to the compiler, static_assert asks. The macros of a file, THREADS and so on, are given by
+// minisrgan/geometry.py.
+#ifdef CPU
+#define REQUIRE(condition)                                              \
+    do {                                                                \
+        if (!(condition)) cuda_refuse(#condition, __FILE__, __LINE__); \
+    } while (0)
+#else
+#define REQUIRE(condition)           \
+    do {                             \
+        if (!(condition)) __trap(); \
+    } while (0)
+#endif
+
 // ---- Shared memory -----------------------------------------------------------------------------------
 //
 //     SHARED(real, tile, [8][LANES]);    // __shared__ real tile[8][LANES], aligned for Vec
@@ -121,10 +140,16 @@ constexpr int LANES = 16 / sizeof(real);
 constexpr int LANES = 64 / sizeof(real);
 #elif defined(__AVX__)
 constexpr int LANES = 32 / sizeof(real);
-#elif defined(__aarch64__)
-constexpr int LANES = 16 / sizeof(real);
 #else
 constexpr int LANES = 16 / sizeof(real);
+#endif
+
+// SUM_ROWS: the rows of two vectors of sums that the registers of a CPU hold, beside the two vectors that each row is
+// multiplied with and one of what multiplies it.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int SUM_ROWS = 12;  // of 32 registers
+#else
+constexpr int SUM_ROWS = 6;  // of 16
 #endif
 
 // Before a loop of a constant number of steps over registers: an array in registers has no address to index.
@@ -264,6 +289,9 @@ struct Output {
     const real *bias, *slope, *residual;  // a number for each channel, for each channel of y, and an image like y
     int height, width, channels;          // of the convolution's output
     int shuffle;
+
+    // Whether N channels that begin at a multiple of N are one square's.
+    __device__ __forceinline__ bool whole_squares(int n) const { return channels % (shuffle * shuffle * n) == 0; }
 };
 
 // N of its channels, from `o` on. With shuffle they must be one square's; the square's place is (square_row, square_column).

@@ -20,25 +20,16 @@
 //
 // Variants: WIDE=1; WIDE=2; WIDE=4
 
-#ifndef WIDE  // columns of threads: 1 for up to 32 outputs, 2 for up to 64, 4 for more
-#define WIDE 2
-#endif
 #ifdef CPU
-constexpr int THREADS = 32, THREADS_N = WIDE, SLAB = LANES > 2 ? 128 : 32, VECS = 2;
-#if defined(__AVX512F__)
-constexpr int ROWS_M = 12;  // 24 sums, 2 of w and 1 of x: of 32 registers
-#elif defined(__AVX__)
-constexpr int ROWS_M = 6;  // of 16
-#else
-constexpr int ROWS_M = 8;
-#endif
+constexpr int THREADS_N = WIDE, SLAB = LANES > 2 ? 128 : 32, VECS = 2, ROWS_M = SUM_ROWS;
 #define GPU_UNROLL
 #else
-constexpr int THREADS = 128, THREADS_N = WIDE == 1 ? 4 : 8, SLAB = 16, VECS = 2, ROWS_M = sizeof(real) == 4 ? 8 : 4;
+constexpr int THREADS_N = WIDE == 1 ? 4 : 8, SLAB = 16, VECS = 2, ROWS_M = sizeof(real) == 4 ? 8 : 4;
 #define GPU_UNROLL UNROLL  // an array in registers has no address: each index into it must be a constant
 #endif
 constexpr int COLS = LANES * VECS, THREADS_M = THREADS / THREADS_N;
 constexpr int TILE_M = ROWS_M * THREADS_M, TILE_N = COLS * THREADS_N;
+static_assert(THREADS_M * THREADS_N == THREADS, "threads beyond the last whole row of them would have no outputs");
 // A slab of B lies in shared memory in panels. On a CPU a panel is a thread's columns, which it reads one after another:
 // rows of a power of two bytes would share few sets of the L1 cache. On a GPU that would make bank conflicts.
 #ifdef CPU
@@ -143,6 +134,7 @@ template <int ROWS, int WIDTH>
 __device__ __forceinline__ void load_windows(real (*tile)[WIDTH], const Image &image, const Window *window,
                                              const Columns &columns, int thread) {
     constexpr int CHUNKS = WIDTH / LANES, LOADERS = THREADS / CHUNKS;
+    static_assert(CHUNKS * LOADERS == THREADS && ROWS % LOADERS == 0, "some rows would not be loaded");
     for (int l = 0; l < ROWS / LOADERS; ++l) {
         int r = thread / CHUNKS + l * LOADERS;
         gather(image, window[r], columns).store(&tile[r][thread % CHUNKS * LANES]);
@@ -155,6 +147,7 @@ __device__ __forceinline__ void load_windows(real (*tile)[WIDTH], const Image &i
 __device__ __forceinline__ void load_rows(SlabB &tile, const real *matrix, int row, int rows, int column, int width,
                                           int thread) {
     constexpr int CHUNKS = TILE_N / LANES, LOADERS = THREADS / CHUNKS;
+    static_assert(CHUNKS * LOADERS == THREADS, "two threads would load the same numbers");
     int c = thread % CHUNKS * LANES, left = width - column - c;
     real(*to)[PANEL] = tile[c / PANEL];
     const real *from = matrix + (long long)row * width + column + c;
@@ -194,12 +187,14 @@ conv2d(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*
        real *y /*[n*y_h*y_w*cout]*/, int shuffle, int n, int height, int width, int cin, int kh, int kw, int cout,
        int out_h, int out_w, int stride_y, int stride_x, int pad_y, int pad_x, int step_y, int step_x, int first_y,
        int first_x, int y_h, int y_w) {
+    REQUIRE(blockDim.x == THREADS);
     SHARED(real, a, [TILE_M][SLAB]);
     SHARED(SlabB, b, [1]);
     SHARED(Window, window, [TILE_M]);
     int thread = threadIdx.x, pixels = n * out_h * out_w, depth = kh * kw * cin;
     int row = thread / THREADS_N * ROWS_M, column = thread % THREADS_N * COLS;
     Output out = {y, bias, slope, residual, y_h, y_w, cout, shuffle};
+    REQUIRE(shuffle == 1 || out.whole_squares(LANES));
     int tiles_n = (cout + TILE_N - 1) / TILE_N, tiles = (pixels + TILE_M - 1) / TILE_M * tiles_n;
     Image image = {x, height, width, cin, kw};
 
@@ -263,6 +258,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 weight_grad(const real *x /*[n*height*width*cin]*/, const real *g /*[n*out_h*out_w*cout]*/,
             real *parts /*[n_parts*kh*kw*cin*cout]*/, int n, int height, int width, int cin, int kh, int kw, int cout,
             int out_h, int out_w, int stride_y, int stride_x, int pad_y, int pad_x, int part_pixels, int n_parts) {
+    REQUIRE(blockDim.x == THREADS);
+    REQUIRE((long long)n_parts * part_pixels >= n * out_h * out_w);
     SHARED(real, a, [SLAB][TILE_M]);
     SHARED(SlabB, b, [1]);
     SHARED(Window, window, [SLAB]);

@@ -1,5 +1,4 @@
-// Convolution to few output channels: FEW of them, a compile-time number up to 8, at stride 1, with a kernel of
-// KH x KW. (The arguments kh, kw and cout are those same numbers, for the check of the arrays' sizes.)
+// Convolution to few output channels: FEW of them, a compile-time number, at stride 1, with a kernel of KH x KW. (The arguments kh, kw and cout are those same numbers, for the check of the arrays' sizes.)
 //
 // The tiles of conv.cu would be nearly empty here. Instead the lanes of a vector are neighbouring pixels, so the
 // image goes to shared memory turned to [channel][row][column], with a halo, and every tap is the same data shifted by a pixel:
@@ -12,24 +11,15 @@
 //
 // Variants: FEW=3 KH=9 KW=9; FEW=3 KH=3 KW=3; FEW=8 KH=3 KW=3
 
-#ifndef FEW  // the last layer of the paper's G
-#define FEW 3
-#define KH 9
-#define KW 9
-#endif
 typedef Vec<LANES> V;
-#ifdef CPU
-constexpr int BAND = 32;
-#else
-constexpr int BAND = 128;
-#endif
-constexpr int ROWS_P = FEW <= 3 ? 4 : FEW <= 6 ? 2 : 1;  // ROWS_P VECS FEW sums have to fit into registers
-constexpr int THREADS = BAND / ROWS_P, VECS = 2, STRIP = VECS * LANES, SLAB = 16 / sizeof(real);
+// ROWS_P VECS FEW sums have to fit into registers
+constexpr int BAND = THREADS * ROWS_P, VECS = 2, STRIP = VECS * LANES, SLAB = 16 / sizeof(real);
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 conv2d_few(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/, const real *bias /*[cout]*/,
            real *y /*[n*out_h*out_w*cout]*/, int n, int height, int width, int cin, int kh,
            int kw, int cout, int out_h, int out_w, int pad_y, int pad_x) {
+    REQUIRE(blockDim.x == THREADS && kh == KH && kw == KW && cout == FEW);
     constexpr int ROWS_IN = BAND + KH - 1, COLUMNS_IN = STRIP + KW - 1;
     SHARED(real, tile, [SLAB][ROWS_IN][COLUMNS_IN]);
     int thread = threadIdx.x;
@@ -85,6 +75,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 weight_grad_few(const real *x /*[n*height*width*cin]*/, const real *g /*[n*out_h*out_w*cout]*/,
                 real *parts /*[n_parts*kh*kw*cin*cout]*/, int n, int height, int width, int cin, int kh, int kw, int cout,
                 int out_h, int out_w, int pad_y, int pad_x, int part_rows, int n_parts) {
+    REQUIRE(blockDim.x == THREADS && kh == KH && kw == KW && cout == FEW && part_rows * n_parts >= n * out_h);
     int vectors = (cin + LANES - 1) / LANES, units = KH * TAP_GROUPS * vectors;
     for (int unit = blockIdx.x * THREADS + threadIdx.x; unit < units * n_parts; unit += gridDim.x * THREADS) {
         int part = unit / units, c = unit % vectors * LANES, j0 = unit / vectors % TAP_GROUPS * TAPS;

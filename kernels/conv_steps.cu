@@ -113,12 +113,11 @@ __device__ __forceinline__ void load_weights(real (&b)[SLAB][COLUMNS], const Geo
     }
 }
 
-constexpr int TILE = 16;
-
 extern "C" __global__ void __launch_bounds__(TILE * TILE)
 conv_step2_tiled(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/,
                  real *y /*[n*out_h*out_w*cout]*/, int n, int height, int width, int cin, int kh, int kw, int cout,
                  int out_h, int out_w, int stride_y, int stride_x, int pad_y, int pad_x) {
+    REQUIRE(blockDim.x == TILE * TILE);
     SHARED(real, a, [TILE][SLAB]);
     SHARED(real, b, [SLAB][TILE]);
     Geometry g = {n, height, width, cin, kh, kw, cout, out_h, out_w, stride_y, stride_x, pad_y, pad_x};
@@ -143,12 +142,13 @@ conv_step2_tiled(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*
 // ---- 3. A block of outputs in each thread's registers ------------------------------------------------
 
 // UNROLL: an array in registers has no address, so each index into it must be a constant.
-constexpr int BLOCK = 8, SIDE = 8, TILE3 = BLOCK * SIDE;  // outputs of a thread, threads of a block: both each way
+constexpr int BLOCK = 8, TILE3 = BLOCK * SIDE;  // outputs of a thread, and of a block of SIDE x SIDE threads: each way
 
 extern "C" __global__ void __launch_bounds__(SIDE * SIDE)
 conv_step3_blocked(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/,
                    real *y /*[n*out_h*out_w*cout]*/, int n, int height, int width, int cin, int kh, int kw, int cout,
                    int out_h, int out_w, int stride_y, int stride_x, int pad_y, int pad_x) {
+    REQUIRE(blockDim.x == SIDE * SIDE);
     SHARED(real, a, [TILE3][SLAB]);
     SHARED(real, b, [SLAB][TILE3]);
     Geometry g = {n, height, width, cin, kh, kw, cout, out_h, out_w, stride_y, stride_x, pad_y, pad_x};
@@ -180,24 +180,20 @@ conv_step3_blocked(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*k
 // A thread has ROWS x VECS vectors of outputs. On a CPU a multiply-add of vectors is one instruction, so its sums are
 // as many as its vector registers allow, beside VECS of b and one of a; on a GPU they are 8 x 8 numbers.
 #ifdef CPU
-constexpr int THREADS_M = 16, THREADS_O = 2, VECS = 2;
-#if defined(__AVX512F__)
-constexpr int ROWS = 12;  // 24 sums, of 32 registers: 12 x 32 floats
-#elif defined(__AVX__)
-constexpr int ROWS = 6;  // of 16
+constexpr int VECS = 2, ROWS = SUM_ROWS;
 #else
-constexpr int ROWS = 8;
+constexpr int VECS = 2, ROWS = 8;
 #endif
-#else
-constexpr int THREADS_M = 16, THREADS_O = 8, VECS = 2, ROWS = 8;
-#endif
+constexpr int THREADS_M = 16, THREADS_O = THREADS / THREADS_M;
+static_assert(THREADS_M * THREADS_O == THREADS, "threads beyond the last whole row of them would have no outputs");
 constexpr int COLUMNS = VECS * LANES, TILE_M = THREADS_M * ROWS, TILE_O = THREADS_O * COLUMNS;
 typedef Vec<LANES> V;
 
-extern "C" __global__ void __launch_bounds__(THREADS_M *THREADS_O)
+extern "C" __global__ void __launch_bounds__(THREADS)
 conv_step4_vectors(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/,
                    real *y /*[n*out_h*out_w*cout]*/, int n, int height, int width, int cin, int kh, int kw, int cout,
                    int out_h, int out_w, int stride_y, int stride_x, int pad_y, int pad_x) {
+    REQUIRE(blockDim.x == THREADS);
     SHARED(real, a, [TILE_M][SLAB]);
     SHARED(real, b, [SLAB][TILE_O]);
     Geometry g = {n, height, width, cin, kh, kw, cout, out_h, out_w, stride_y, stride_x, pad_y, pad_x};

@@ -14,29 +14,24 @@
 // and elementwise.cu's sum_parts adds them up in their order. No atomics: the same bits on every run. A batch of products is
 // the same thing, but for the sum.
 //
-// Few rows.  With SKINNY the first factor has up to 16 rows, with NARROW the second has up to 16 columns. On a CPU one
+// Few rows.  With SKINNY=1 the first factor has up to 16 rows, with NARROW=1 the second has up to 16 columns. On a CPU one
 // row, or one column, of threads has them all, so each number of the large factor is used by one thread alone: it goes
 // straight to a register, since a detour by shared memory would only cost. SKINNY is for few numbers along K too: the
 // product is large then, and a wide tile writes it in long runs.
 //
 // Variants: ; SKINNY=1; NARROW=1
 
-#if defined(CPU) && defined(SKINNY)
-constexpr int THREADS_M = 1, THREADS_N = 32, ROWS_M = 16, VECS = 1, SLAB = 64;
-#elif defined(CPU) && defined(NARROW)
-constexpr int THREADS_M = 4, THREADS_N = 1, ROWS_M = 16, VECS = 16 / LANES, SLAB = 256;
-#elif defined(__AVX512F__)
-constexpr int THREADS_M = 8, THREADS_N = 2, ROWS_M = 12, VECS = 2, SLAB = 64;
-#elif defined(CPU)
-constexpr int THREADS_M = 8, THREADS_N = 2, ROWS_M = 6, VECS = 2, SLAB = 64;
-#elif defined(SKINNY)
-constexpr int THREADS_M = 2, THREADS_N = 32, ROWS_M = 8, VECS = 1, SLAB = 16;
-#elif defined(NARROW)
-constexpr int THREADS_M = 16, THREADS_N = 4, ROWS_M = 8, VECS = 1, SLAB = 16;
+#if !defined(CPU)
+constexpr int ROWS_M = 8, VECS = SKINNY || NARROW ? 1 : 2, SLAB = 16;
+#elif SKINNY
+constexpr int ROWS_M = 16, VECS = 1, SLAB = 64;
+#elif NARROW
+constexpr int ROWS_M = 16, VECS = 16 / LANES, SLAB = 256;
 #else
-constexpr int THREADS_M = 8, THREADS_N = 8, ROWS_M = 8, VECS = 2, SLAB = 16;
+constexpr int ROWS_M = SUM_ROWS, VECS = 2, SLAB = 64;
 #endif
-constexpr int THREADS = THREADS_M * THREADS_N, COLS = LANES * VECS;
+constexpr int THREADS_M = THREADS / THREADS_N, COLS = LANES * VECS;
+static_assert(THREADS_M * THREADS_N == THREADS, "threads beyond the last whole row of them would have no outputs");
 constexpr int TILE_M = ROWS_M * THREADS_M, TILE_N = COLS * THREADS_N;
 typedef Vec<LANES> V;
 
@@ -63,6 +58,7 @@ __device__ __forceinline__ void load_tile(real (&tile)[R][C], const Matrix &matr
                                           int columns) {
     const real *start = matrix.start + (long long)row * matrix.row_step + (long long)column * matrix.column_step;
     constexpr int LOADS = R * C / LANES / THREADS;
+    static_assert(LOADS * THREADS * LANES == R * C && R % LANES == 0 && C % LANES == 0, "some would not be loaded");
     int rows_left = matrix.rows - row, columns_left = matrix.columns - column;
     if (matrix.column_step == 1) {
         bool aligned = aligned_rows(start, matrix.row_step);
@@ -88,6 +84,8 @@ __device__ __forceinline__ void load_tile(real (&tile)[R][C], const Matrix &matr
 extern "C" __global__ void __launch_bounds__(THREADS)
 matmul(const real *a, const real *b, real *c /*[count*m*n]*/, int m, int n, int k, int a_row, int a_column, int b_row,
        int b_column, int c_row, int c_column, int a_next, int b_next, int k_next, int count) {
+    REQUIRE(blockDim.x == THREADS);
+    REQUIRE(k_next == 0 || (long long)k_next * count >= k);
     SHARED(real, tile_a, [TILE_M][SLAB]);
     SHARED(real, tile_b, [SLAB][TILE_N]);
     int row = threadIdx.x / THREADS_N * ROWS_M, column = threadIdx.x % THREADS_N * COLS;

@@ -13,6 +13,7 @@
 // y (outer, b, a, run) = x (outer, a, b, run) with a and b exchanged; `runs` = outer a b in all.
 extern "C" __global__ void exchange_axes(const real *x /*[runs*run]*/, real *y /*[runs*run]*/, int runs, int a, int b,
                                          int run, int runs_per_block) {
+    REQUIRE((long long)gridDim.x * runs_per_block >= runs);
     int first = blockIdx.x * runs_per_block, count = min(runs_per_block, runs - first);
     for (int k = threadIdx.y; k < count; k += blockDim.y) {
         int to = first + k, i = to % a, j = to / a % b, o = to / a / b;

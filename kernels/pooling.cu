@@ -10,9 +10,6 @@
 
 // Variants: SIZE=2
 
-#ifndef SIZE  // known to the compiler, so that it can unroll a square and make vectors of channels
-#define SIZE 2
-#endif
 #ifndef CPU
 #define INDEPENDENT
 #endif
@@ -32,6 +29,7 @@ __device__ __forceinline__ long long step_to(int which, int width, int channels)
 // y and chosen are optional. The first of equals is chosen, and a NaN before any number.
 extern "C" __global__ void max_pool(const real *x, real *y /*[pixels*channels]*/, int *chosen /*[pixels*channels]*/,
                                     int pixels, int height, int width, int channels, int pixels_per_block) {
+    REQUIRE((long long)gridDim.x * pixels_per_block >= pixels);
     int first = blockIdx.x * pixels_per_block, count = min(pixels_per_block, pixels - first);
     for (int k = threadIdx.y; k < count; k += blockDim.y) {
         const real *square = x + corner_of(first + k, height, width, channels);
@@ -54,6 +52,7 @@ extern "C" __global__ void max_pool(const real *x, real *y /*[pixels*channels]*/
 // y = x at the chosen place of each square.
 extern "C" __global__ void pick(const real *x, const int *chosen /*[pixels*channels]*/, real *y /*[pixels*channels]*/,
                                 int pixels, int height, int width, int channels, int pixels_per_block) {
+    REQUIRE((long long)gridDim.x * pixels_per_block >= pixels);
     int first = blockIdx.x * pixels_per_block, count = min(pixels_per_block, pixels - first);
     for (int k = threadIdx.y; k < count; k += blockDim.y) {
         const real *square = x + corner_of(first + k, height, width, channels);
@@ -66,6 +65,7 @@ extern "C" __global__ void pick(const real *x, const int *chosen /*[pixels*chann
 // dx, all zeros before, = g at the chosen place of each square.
 extern "C" __global__ void place(const real *g /*[pixels*channels]*/, const int *chosen /*[pixels*channels]*/, real *dx,
                                  int pixels, int height, int width, int channels, int pixels_per_block) {
+    REQUIRE((long long)gridDim.x * pixels_per_block >= pixels);
     int first = blockIdx.x * pixels_per_block, count = min(pixels_per_block, pixels - first);
     for (int k = threadIdx.y; k < count; k += blockDim.y) {
         real *square = dx + corner_of(first + k, height, width, channels);

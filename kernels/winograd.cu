@@ -21,28 +21,29 @@
 //
 // Memory traffic: x is read 36/16 times (from the cache, but for the first), y written once. V and M are a block's
 // own `scratch`, which is small enough for the second-level cache. U is read once for each chunk.
-//
-// Variants: CHUNK=36
 
 constexpr real P = 0.625, Q = 1.5, P2 = P * P, Q2 = Q * Q;
 constexpr int POINTS = 36;
 
 #ifdef CPU
 constexpr int WIDTH = LANES, VECS = 2;  // WIDTH: channels that a transforming thread has
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int ROWS = 12, ROWS_C = 8;  // of 32 registers; ROWS_C of channels, in the weight gradient
-#else
-constexpr int ROWS = 6, ROWS_C = 4;  // of 16
-#endif
+constexpr int ROWS = SUM_ROWS, ROWS_C = SUM_ROWS == 12 ? 8 : 4;  // ROWS_C: of channels, in the weight gradient
 #else
 constexpr int WIDTH = 1, VECS = 2, ROWS = 6, ROWS_C = 8;
 #endif
 static_assert(CHUNK % ROWS == 0, "the tiles beyond the last ROWS of a chunk would never be multiplied");
 constexpr int PANEL = LANES * VECS;
+static_assert(UNIT_C % ROWS_C == 0 && UNIT_C % WIDTH == 0 && UNIT_O % PANEL == 0, "the last channels would be left out");
 typedef Vec<LANES> V;
 typedef Vec<WIDTH> Channels;
 
 __device__ __forceinline__ int round_up(int n, int unit) { return (n + unit - 1) / unit * unit; }
+
+// Channels in whole units, whose output channels go through the last two phases in whole spans.
+__device__ __forceinline__ void require_units(int cin, int cout, int depth, int padded, int span) {
+    REQUIRE(depth == round_up(cin, UNIT_C) && padded == round_up(cout, UNIT_O));
+    REQUIRE(span % UNIT_O == 0 && padded % span == 0);
+}
 
 // ---- The transforms along a line ---------------------------------------------------------------------
 
@@ -237,6 +238,7 @@ struct Sums {
 // cin and cout are those of the convolution that U is for. A thread has one panel's row of one input channel.
 extern "C" __global__ void winograd_weights(const real *w /*[9*cin*cout]*/, real *u /*[36*cin*padded]*/, int cin,
                                             int cout, int padded, int turned) {
+    REQUIRE(padded == round_up(cout, UNIT_O));
     int vectors = padded / WIDTH;
     bool whole = cout % LANES == 0;
     for (int unit = THREAD_NUMBER; unit < cin * vectors; unit += THREAD_COUNT) {
@@ -257,7 +259,7 @@ extern "C" __global__ void winograd_weights(const real *w /*[9*cin*cout]*/, real
     }
 }
 
-// `span` output channels, a multiple of PANEL, go through the last two phases at once.
+// `span` output channels go through the last two phases at once.
 // bias, slope and residual may be null (Output in common.cuh).
 extern "C" __global__ void winograd_conv2d(const real *x /*[n*height*width*cin]*/, const real *u /*[36*cin*padded]*/,
                                            const real *bias /*[cout]*/, const real *slope /*[cout/shuffle/shuffle]*/,
@@ -266,8 +268,11 @@ extern "C" __global__ void winograd_conv2d(const real *x /*[n*height*width*cin]*
                                            real *scratch /*[blocks*36*CHUNK*(depth+span)]*/, int n, int height,
                                            int width, int cin, int cout, int out_h, int out_w, int pad_y, int pad_x,
                                            int padded, int depth, int span, int blocks) {
+    require_units(cin, cout, depth, padded, span);
+    REQUIRE(gridDim.x <= blocks);
     Tiles tiles = tiles_of(n, height, width, out_h, out_w, pad_y, pad_x);
     Output out = {y, bias, slope, residual, out_h, out_w, cout, shuffle};
+    REQUIRE(shuffle == 1 || out.whole_squares(WIDTH));
     real *v = scratch + (long long)blockIdx.x * POINTS * CHUNK * (depth + span), *m = v + (long long)POINTS * CHUNK * depth;
     for (int first = blockIdx.x * CHUNK; first < tiles.count; first += gridDim.x * CHUNK) {
         transform_images(tiles, x, v, first, cin, depth);
@@ -298,6 +303,8 @@ extern "C" __global__ void winograd_weight_grad(const real *x /*[n*height*width*
                                                 int padded, int depth, int span, int blocks, int part_tiles,
                                                 int n_parts) {
     Tiles tiles = tiles_of(n, height, width, out_h, out_w, pad_y, pad_x);
+    require_units(cin, cout, depth, padded, span);
+    REQUIRE(gridDim.x <= blocks && (long long)n_parts * part_tiles >= tiles.count);
     real *v = scratch + (long long)blockIdx.x * POINTS * CHUNK * (depth + span), *w = v + (long long)POINTS * CHUNK * depth;
     int spans = padded / span;
     for (int place = blockIdx.x; place < n_parts * spans; place += gridDim.x) {
@@ -328,6 +335,7 @@ extern "C" __global__ void winograd_weight_grad(const real *x /*[n*height*width*
 // dW = G^T dU G, of dU as winograd_weight_grad left it, its parts summed.
 extern "C" __global__ void winograd_finish(const real *du /*[36*depth*padded]*/, real *dw /*[9*cin*cout]*/, int cin,
                                            int cout, int padded, int depth, int span) {
+    require_units(cin, cout, depth, padded, span);
     int vectors = padded / WIDTH;
     bool whole = cout % LANES == 0;
     for (int unit = THREAD_NUMBER; unit < cin * vectors; unit += THREAD_COUNT) {

@@ -78,7 +78,7 @@ class Program:
                     f'It begins with `extern "C" __global__ void {launch.kernel}(`.',
                 )
             try:
-                real, _, numbers = listed[launch.kernel].check(launch.args)
+                real, _, _, numbers = listed[launch.kernel].check(launch.args, {})
             except KernelError as error:
                 raise Wrong("signature", f"{error}. {KEEP}") from error
             reals.add(real)

@@ -20,23 +20,22 @@ from .autodiff import Tensor
 LEAST = 6  # lines of an image's last band: with fewer, winograd_pays (autodiff/conv_kernels.py) may judge otherwise
 
 
-def cuts(length, step):
-    """[(start, stop)] that cut a length into steps, the last one longer where too little would be left for another."""
-    starts = [start for start in range(0, length, step) if start == 0 or length - start >= LEAST]
-    return list(zip(starts, [*starts[1:], length]))
+def cuts(length, wanted):
+    """Where a length is cut: at those of the wanted places, in order, that leave a last band its LEAST; and its end."""
+    return [*dict.fromkeys(place for place in wanted if 0 < place <= length - LEAST), length]
 
 
 class Bands:
     """An image of `size` (height, width) that is made along `axis`, as an iterator of bands, each a Tensor.
 
-    step    lines that a band has, about
+    stops    up to which line each band goes
 
     It may be used several times, but before its first band is made: each use is a reader of its own, and what all
     of them have read is forgotten.
     """
 
-    def __init__(self, size, axis, step, bands):
-        self.size, self.axis, self.step, self.bands, self.queues = size, axis, step, bands, []
+    def __init__(self, size, axis, stops, bands):
+        self.size, self.axis, self.stops, self.bands, self.queues = size, axis, stops, bands, []
 
     @property
     def length(self):
@@ -47,6 +46,11 @@ class Bands:
         """The length of a line."""
         return self.size[2 - self.axis]
 
+    @property
+    def pieces(self):
+        """(start, stop) of each band."""
+        return list(zip([0, *self.stops], self.stops))
+
     def reader(self):
         self.queues.append(queue := deque())
         return Reader(read(self.bands, self.queues, queue), self.axis)
@@ -55,19 +59,20 @@ class Bands:
         """f(this, *others), for an f that makes a line of those lines alone, and Bands of one size."""
         mine, readers, axis = self.reader(), [each.reader() for each in others], self.axis
         bands = (f(band, *(each.take(band.shape[axis]) for each in readers)) for band in mine.bands)
-        return Bands(self.size, axis, self.step, bands)
+        return Bands(self.size, axis, self.stops, bands)
 
     def windows(self, f, radius, grain, ends, scale=1, residual=None):
         """The image that f makes of windows of this one: `scale` lines of each line and `radius` lines on either side.
 
-        grain      of what number the lines that a window has besides those are a multiple; the last one's may not be
+        grain      of what number the lines at which windows begin are a multiple
         ends       what lies beyond the image's first or last line, given that line
         residual   Bands of the image that is made, of which f is given the same lines; or None
         """
         mine, other = self.reader(), residual and residual.reader()
-        step, size = -(-self.step // grain) * grain, tuple(length * scale for length in self.size)
-        bands = windowed(f, mine, other, self.length, radius, step, ends, scale)
-        return Bands(size, self.axis, self.step * scale, bands)
+        # Each time as much as can be made of the bands so far: hardly a line waits for the next.
+        stops = cuts(self.length, [(stop - radius) // grain * grain for stop in self.stops[:-1]])
+        bands = windowed(f, mine, other, stops, radius, ends, scale)
+        return Bands([side * scale for side in self.size], self.axis, [stop * scale for stop in stops], bands)
 
     def __add__(self, other):
         return self.pointwise(lambda x, y: x + y, other)
@@ -93,19 +98,20 @@ def read(bands, queues, queue):
         yield queue.popleft()
 
 
-def windowed(f, reader, other, length, radius, step, ends, scale):
+def windowed(f, reader, other, stops, radius, ends, scale):
     """The bands of Bands.windows."""
-    axis, before, seen = reader.axis, [], 0
-    for start, stop in cuts(length, step):
+    axis, before, start, seen, length = reader.axis, [], 0, 0, stops[-1]
+    for stop in stops:
         until = stop + radius
         fresh, beyond = min(until, length) - min(seen, length), max(until - max(seen, length), 0)
-        lines = [*before, *([reader.take(fresh)] if fresh else [])]
+        lines = before + reader.parts(fresh)
         if start == 0:
             lines = [ends(cut(lines[0], axis, 0, 1))] * radius + lines
         window = joined(lines + [ends(cut(lines[-1], axis, -1, None))] * beyond, axis)
-        band = f(window, other and other.take((stop - start) * scale))
-        before, seen = [copy(cut(window, axis, stop - start, None))] if radius else [], until
-        del lines, window  # they would wait here as long as the band is worked on
+        before = lines = None  # what waits here waits as long as others work
+        band = f(window, other and joined(other.parts((stop - start) * scale), axis))
+        before = [copy(cut(window, axis, stop - start, None))] if radius else []
+        start, seen, window = stop, until, None
         yield band
 
 
@@ -115,15 +121,22 @@ class Reader:
     def __init__(self, bands, axis):
         self.bands, self.axis, self.left = bands, axis, None
 
-    def take(self, lines):
-        parts = []
+    def parts(self, lines):
+        """The next lines, as a list of bands."""
+        parts, axis = [], self.axis
         while lines > 0:
-            band = next(self.bands) if self.left is None else self.left
-            here = band.shape[self.axis]
-            parts.append(cut(band, self.axis, 0, lines))
-            self.left = cut(band, self.axis, lines, None) if here > lines else None
+            band, self.left = next(self.bands) if self.left is None else self.left, None
+            here = band.shape[axis]
+            parts.append(cut(band, axis, 0, lines))
+            if here > lines:
+                self.left = cut(band, axis, lines, None)
+                if 2 * self.left.shape[axis] < here:
+                    self.left = copy(self.left)
             lines -= here
-        return joined(parts, self.axis)
+        return parts
+
+    def take(self, lines):
+        return joined(self.parts(lines), self.axis)
 
 
 def cut(x, axis, start, stop):
@@ -132,7 +145,7 @@ def cut(x, axis, start, stop):
 
 
 def copy(x):
-    """x with a memory of its own: a view would hold all that it is cut from."""
+    """x in a memory of its own: a view holds all that it is cut from."""
     return Tensor(x.data.copy())
 
 

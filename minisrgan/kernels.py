@@ -37,6 +37,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .errors import KernelError
+from .geometry import macros
 
 PACKAGE = Path(__file__).resolve().parent
 # an installed package has the kernels inside it, the repository beside it
@@ -45,18 +46,19 @@ FOLDER = next(folder for folder in (PACKAGE / "kernel_source", PACKAGE.parent / 
 # ---- Launching ---------------------------------------------------------------------------------------
 
 
-def launch(file, name, grid, block, *args, shared=0, **defines):
+def launch(file, name, grid, block, *args, shared=0, **choice):
     """Run the kernel `name` of `file` on `grid` blocks of `block` threads (ints, or tuples of up to three).
 
+    block     None: of as many threads as geometry.py has for the file
     args      the kernel's: contiguous arrays (None is a null pointer), ints and floats
     shared    bytes of dynamic shared memory for each block
-    defines   macros to compile the file with: FEW=3 becomes -DFEW=3. The file must do without, or have a default
+    choice    of what geometry.py has for the file: FEW=3, KH=9, KW=9. The macros that it is compiled with follow
 
     Raises KernelError before anything runs if the kernel cannot take an argument.
     """
     kernel = find_kernel(file, name)
-    real, on_gpu, values = kernel.check(args, defines)
-    grid, block = dim3(grid), dim3(block)
+    real, on_gpu, defines, values = kernel.check(args, choice)
+    grid, block = dim3(grid), dim3(defines["THREADS"] if block is None else block)
     if 0 in grid:
         return  # an empty batch: CUDA has no empty grids
     key = (real, on_gpu, *defines.items())
@@ -137,8 +139,8 @@ class Kernel:
         self.sizes = sizes  # from the arguments and macros, the size that each array must have (None: any)
         self.compiled = {}  # (real, on_gpu, *defines): a function of (grid, block, shared, values)
 
-    def check(self, args, defines=()):
-        """What `real` is, whether the arrays are on a GPU, and the arguments as numbers: an array is its address."""
+    def check(self, args, choice):
+        """What `real` is, whether the arrays are on a GPU, all macros, and the arguments: an array is its address."""
         if len(args) != len(self.parameters):
             names = ", ".join(each.name for each in self.parameters)
             raise KernelError(f"{self.name}: takes {len(self.parameters)} arguments ({names}), not {len(args)}")
@@ -155,10 +157,12 @@ class Kernel:
                 real = real or (parameter.type == "real" and (parameter, value)) or None
         if first is None:
             raise KernelError(f"{self.name}: has no array among its arguments")
+        gpu = not isinstance(first[1], np.ndarray)
+        defines = macros(self.file, gpu, **choice)
         for parameter, value, size in zip(self.parameters, args, self.sizes(args, defines)):
             if size is not None and value is not None and value.size != size:
                 self.refuse(parameter, f"has {value.size} elements {value.shape} where the kernel needs {size}")
-        return REALS[real[1].dtype] if real else "float", not isinstance(first[1], np.ndarray), values
+        return REALS[real[1].dtype] if real else "float", gpu, defines, values
 
     def scalar(self, parameter, value):
         if parameter.type in BITS:
@@ -302,7 +306,7 @@ def cuda_module(file, real, defines):
 
 
 def cuda_options(real, defines=()):
-    return ["-std=c++17", *macros(real, defines)]
+    return ["-std=c++17", *flags(real, defines)]
 
 
 def cuda_source(file):
@@ -315,7 +319,7 @@ def numbered(file):
     return f'#line 1 "{path}"\n{path.read_text()}\n'
 
 
-def macros(real, defines):
+def flags(real, defines):
     return [f"-Dreal={real}", *(f"-D{name}={int(value)}" for name, value in defines)]
 
 
@@ -372,7 +376,7 @@ def bind_cpu(kernel, real, defines):
 def cpu_library(file, real, defines):
     runtime()
     exports = "".join(f"EXPORT_KERNEL({name})\n" for name in signatures(file))
-    options = [*macros(real, defines), "-fvisibility=hidden", "-include", str(FOLDER / "cpu" / "cuda.h")]
+    options = [*flags(real, defines), "-fvisibility=hidden", "-include", str(FOLDER / "cpu" / "cuda.h")]
     return load(f"{Path(file).stem}-{real}", cuda_source(file) + exports, options)
 
 

@@ -207,6 +207,17 @@ class MaxPool(Module):
         return op.MaxPool(x, size=self.size)
 
 
+class BlurPool(Module):
+    """The largest of each size×size square at stride 1, blurred, and then every second pixel: pooling that hardly
+    notices a shift by a pixel. Zhang 2019."""
+
+    def __init__(self, size=2):
+        self.size = size
+
+    def forward(self, x):
+        return op.blur_pool(op.max_neighbours(x, self.size))
+
+
 class BatchNorm(Module):
     """Batch normalisation: by the batch's own statistics in training, by frozen running averages after it.
 

@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from .arrays import array_module, to_numpy, uses_kernels
-from .autodiff.tiles import threads
 from .autodiff.versions import changed
 from .errors import KernelError, ShapeError
 from .kernels import address, contiguous, elementwise_grid, launch
@@ -61,7 +60,7 @@ class Adam:
         xp, cut = array_module(thetas[0]), pieces([theta.size for theta in thetas])
         places = xp.array([address(each) for each in (*thetas, *self.m.values(), *self.v.values(), *gradients)])
         settings = xp.array([1 - self.beta1, 1 - self.beta2, step, unbias2, self.eps], thetas[0].dtype)
-        launch("adam.cu", "adam", min(len(cut), 1024), threads(thetas[0], 1, 256), places, xp.array(cut), settings,
+        launch("adam.cu", "adam", min(len(cut), 1024), None, places, xp.array(cut), settings,
                len(thetas), len(cut))  # fmt: skip
 
     def state(self):

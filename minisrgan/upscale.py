@@ -57,37 +57,31 @@ def in_bands(generator, photos, device, tile, progress):
 
     `generator` is in evaluation mode.
     """
-    scale = generator.config.scale
-    plans = [plan(photo, device, tile) for photo in photos]
-    pieces = [
-        (number, *piece)
-        for number, (axis, step) in enumerate(plans)
-        for piece in cuts(photos[number].shape[axis - 1], step)
-    ]
-    for number, start, stop in progress(pieces):
-        axis, step = plans[number]
-        if start == 0:
-            sr = stream(generator, photos[number], device, axis, step)
-        band = to_numpy(sr.take((stop - start) * scale).data[0])
-        yield number, lines_of(axis, start * scale, stop * scale), band
+    streams = [generator(lr_bands(photo, device, *plan(photo, device, tile))) for photo in photos]
+    readers = [stream.reader() for stream in streams]
+    for number, start, stop in progress([(i, *piece) for i, stream in enumerate(streams) for piece in stream.pieces]):
+        band = to_numpy(readers[number].take(stop - start).data[0])
+        yield number, lines_of(streams[number].axis, start, stop), band
 
 
 def plan(photo, device, tile):
-    """(axis, step): how a photo is cut. From top to bottom; from left to right where rows are the longer lines, and not
-    cut by NumPy's definition of convolution, which works on rows."""
+    """(axis, lines): how a photo is cut. From top to bottom; from left to right where rows are the longer lines, and
+    not cut by NumPy's definition of convolution, which works on rows."""
     height, width = photo.shape[:2]
     sideways = width > height and uses_kernels(to_device(photo[:1, :1], device))
     lines = max(tile or BAND // (height if sideways else width), 1)
     return 2 if sideways else 1, -(-lines // UNIT) * UNIT
 
 
+def lr_bands(photo, device, axis, lines):
+    """The Bands of a uint8 photo, as G takes them, of so many lines each."""
+    length = photo.shape[axis - 1]
+    made = Bands(photo.shape[:2], axis, cuts(length, range(lines, length, lines)), None)
+    pieces = [lines_of(axis, *piece) for piece in made.pieces]
+    made.bands = (Tensor(to_device(lr_from_uint8(np.ascontiguousarray(photo[each])[None]), device)) for each in pieces)
+    return made
+
+
 def lines_of(axis, start, stop):
     """The key of those lines in an image (h, w, 3), cut along that axis of a batch."""
     return (slice(None),) * (axis - 1) + (slice(start, stop),)
-
-
-def stream(generator, photo, device, axis, step):
-    """A Reader of SR, computed as far as it is read."""
-    pieces = [lines_of(axis, *piece) for piece in cuts(photo.shape[axis - 1], step)]
-    lr = (Tensor(to_device(lr_from_uint8(np.ascontiguousarray(photo[each])[None]), device)) for each in pieces)
-    return generator(Bands(photo.shape[:2], axis, step, lr)).reader()

@@ -1,6 +1,7 @@
 """What several test files share."""
 
 import os
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,20 @@ def measurement_data():
     if not (folder / "Set5").is_dir():
         pytest.skip(f"the measurement images are not at {folder}; MINISRGAN_DATA names another place")
     return folder
+
+
+@pytest.fixture(scope="session")
+def genuine(measurement_data, tmp_path_factory):
+    """The Caffe variant of VGG19, unpacked by the script that is beside it."""
+    source = measurement_data / "vgg19" / "unpack.py"
+    if not source.is_file():
+        pytest.skip(f"VGG19's weights are not at {source.parent}")
+    script = runpy.run_path(str(source))
+    out = tmp_path_factory.mktemp("vgg") / "vgg19.safetensors"
+    packed = script["load_file"](source.with_name("vgg19-caffe-packed.safetensors"))
+    metadata = {"variant": "caffe", "input": "BGR 0..255 minus 103.939 116.779 123.68"}
+    script["save_file"](script["unpack"](packed), out, metadata=metadata)
+    return out
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from minisrgan import geometry
 from minisrgan.arrays import PROBLEMS, to_device, to_numpy
 from minisrgan.autodiff import tiles
 
@@ -14,7 +15,6 @@ PROBLEM = PROBLEMS[DEVICE]()
 needs_kernels = pytest.mark.skipif(PROBLEM is not None, reason=str(PROBLEM))
 needs_cpu = pytest.mark.skipif(DEVICE != "cpu", reason="looks at how the CPU does it")
 both_reals = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-GPU_BLOCKS = tiles.GPU._replace(defines={"THREADS": tiles.GPU.threads, "COLUMNS": 1})
 GUARD = 64  # elements before and after an array that nobody may touch
 
 
@@ -80,4 +80,5 @@ def normal(*shape, dtype=np.float32, seed=0):
 def blocks(request, monkeypatch):
     """The CPU's blocks are of one thread each, so a test of these alone would see nothing of barriers and rests."""
     if request.param == "a GPU's":
-        monkeypatch.setattr(tiles, "CPU", GPU_BLOCKS)
+        monkeypatch.setattr(tiles, "on_gpu", lambda array: True)
+        monkeypatch.setitem(geometry.FILES, "channels.cu", lambda gpu: geometry.channels(True))

@@ -19,6 +19,7 @@ FLOORS = [  # from the top; rooms of one floor may use each other
     ["autodiff"],
     ["imaging"],
     ["arrays", "kernels"],
+    ["geometry"],
     ["errors", "__init__"],
 ]
 HEIGHT = {room: -floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -18,18 +18,18 @@ from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.metrics import score
 from minisrgan.imaging.resize import downsample, upsample
 from minisrgan.models.generator import Generator, GeneratorConfig
+from minisrgan.models.vgg import SMALL, VGG, VGGConfig
 from minisrgan.models.vgg_weights import save_vgg
 from minisrgan.models.weights import blend, load_generator, packaged, save_generator
 from minisrgan.tools import cli, train
-from minisrgan.tools.vgg_train import random_vgg
 from minisrgan.training.checkpoint import Run
 from minisrgan.training.config import PRESETS
 from minisrgan.training.trainer import Trainer
 from minisrgan.upscale import upscale
 
 COMMANDS = (
-    "train, upscale, evaluate, gradcheck, losses, sweep, modes, demo, bench, resources, "
-    "vgg inspect, vgg fetch, vgg train, doctor".split(", ")
+    "train, upscale, pack, evaluate, gradcheck, losses, sweep, modes, demo, bench, resources, "
+    "vgg inspect, vgg fetch, vgg distil, doctor".split(", ")
 )
 
 
@@ -269,7 +269,8 @@ def test_a_finished_run_can_be_lengthened(tiny, minisrgan, refused, photo_folder
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_vgg_is_known_by_its_weights(tiny, minisrgan, refused, photo_folder, tmp_path):
-    for name, vgg in [("vgg", random_vgg(0)), ("other", random_vgg(1))]:
+    for seed, name in enumerate(("vgg", "other")):
+        vgg = VGG(VGGConfig(SMALL), np.random.default_rng(seed))
         save_vgg(tmp_path / f"{name}.safetensors", vgg.config, vgg.state())
     data = ("train", "--data", photo_folder, "--out", tmp_path / "run", "--content", "vgg22", "--steps", 1, 0)
     minisrgan(*data, "--vgg", tmp_path / "vgg.safetensors")

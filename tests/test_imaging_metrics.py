@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from minisrgan.errors import ImageError, ShapeError
-from minisrgan.imaging.metrics import psnr, score, ssim
+from minisrgan.imaging.metrics import grid, psnr, score, ssim
 from minisrgan.imaging.pixels import luma
+from minisrgan.imaging.resize import downsample, upsample
+from minisrgan.tools.photos import HELD_OUT, named, packaged
 
 
 def pair(*shape, seed=0, spread=30):
@@ -101,3 +103,34 @@ def test_images_that_do_not_belong_together_are_refused():
         score(a / 127.5 - 1, b / 127.5 - 1, border=0)
     with pytest.raises(ShapeError):
         score(a[..., 0], b[..., 0], border=0)
+
+
+def test_the_grid_of_photos_as_another_program_has_it():
+    """Figures of the same definition by Pillow's greys and NumPy's FFT, written by others."""
+    found = {}
+    for path in packaged(HELD_OUT):
+        name, hr = named(path)
+        hr = hr[40:200, 120:296]
+        found[name] = [grid(upsample(downsample(hr, 4), 4)), grid(hr)]
+    assert found["chelsea.png"] == pytest.approx([-6.37835, 0.19973], abs=1e-4)
+    assert found["coffee.png"] == pytest.approx([-4.12108, 0.03155], abs=1e-4)
+
+
+def striped(period, height=128, width=192):
+    """Noise, with stripes of that period (None: no stripes) along its rows and along its columns."""
+    noise = np.random.default_rng(0).normal(128, 4, (height, width, 3))
+    for axis, side in enumerate((height, width)) if period else ():
+        wave = 4 * np.cos(2 * np.pi * np.arange(side) / period)
+        noise += np.expand_dims(wave, tuple({0, 1, 2} - {axis}))
+    return noise.round().clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("period", [2.5, 4, 8])
+def test_the_grid_stands_out_at_its_period_alone(period):
+    assert (grid(striped(period)) > 9) == (period == 4)
+    assert abs(grid(striped(None))) < 0.5
+    assert grid(striped(8), period=8) > 9
+
+
+def test_an_image_too_small_for_a_grid_has_none():
+    assert math.isnan(grid(np.zeros((15, 63, 3), np.uint8)))

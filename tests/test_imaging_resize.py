@@ -13,7 +13,7 @@ from minisrgan.errors import ImageError, ShapeError
 from minisrgan.imaging.files import find_photos, read_photo
 from minisrgan.imaging.metrics import score
 from minisrgan.imaging.pixels import hr_from_uint8, lr_from_uint8, luma, uint8_from_sr
-from minisrgan.imaging.resize import crop_to_multiple, downsample, resize_matrix, upsample
+from minisrgan.imaging.resize import crop_to_multiple, downsample, resize_matrix, shrink, upsample
 
 
 def noise(*shape, seed=0):
@@ -180,3 +180,19 @@ def test_luma_is_studio_swing_and_not_rounded():
     np.testing.assert_allclose(luma(image), rgb2ycbcr(image)[..., 0], atol=1e-9)
     with pytest.raises(ShapeError):
         luma(noise(6, 5))
+
+
+@pytest.mark.parametrize("factor, size", [(0.8, (24, 18)), (0.5, (15, 11)), (0.64, (20, 15)), (1.0, (30, 22))])
+def test_shrinking_by_any_factor_is_the_product_with_its_matrices(factor, size):
+    image = np.random.default_rng(0).integers(0, 256, (30, 22, 3), dtype=np.uint8)
+    found = shrink(image, factor)
+    assert found.shape == (*size, 3)
+    rows = np.floor(np.tensordot(resize_matrix(30, size[0], factor), image, 1) + 0.5).clip(0, 255)
+    both = np.floor(np.einsum("jw,hwc->hjc", resize_matrix(22, size[1], factor), rows) + 0.5).clip(0, 255)
+    np.testing.assert_array_equal(found, both)
+
+
+@pytest.mark.parametrize("factor", [0, -1, 1.5])
+def test_an_image_is_shrunk_and_not_enlarged(factor):
+    with pytest.raises(ShapeError, match="from 0 to 1"):
+        shrink(np.zeros((8, 8, 3), np.uint8), factor)

@@ -77,6 +77,21 @@ def test_the_kernels_are_the_definitions(case):
     assert close(kernel(WeightGrad, x, g, kernel=w.shape[:2], **at), wanted, g[..., 0].size)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size, cin, cout, stride", [(5, 5, 17, (1, 1)), (3, 70, 100, (2, 1)), (9, 16, 3, (1, 1))])
+def test_three_directions_are_the_definitions(size, cin, cout, stride, dtype):
+    """Of conv.cu, wide and narrow, and of conv_few.cu: more tiles than one each way, and off their boundaries."""
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(s).astype(dtype) for s in ((2, 35, 37, cin), (size, size, cin, cout)))
+    at = {"stride": stride, "padding": (size // 2, size // 2)}
+    y = Conv2d.forward(x, w, **at)
+    g = rng.standard_normal(y.shape).astype(dtype)
+    assert close(kernel(Conv2d, x, w, **at), y, w[..., 0].size)
+    dx, dw = InputGrad.forward(g, w, x.shape[1:3], **at), WeightGrad.forward(x, g, w.shape[:2], **at)
+    assert close(kernel(InputGrad, g, w, size=x.shape[1:3], **at), dx, w[:, :, 0].size)
+    assert close(kernel(WeightGrad, x, g, kernel=w.shape[:2], **at), dw, g[..., 0].size)
+
+
 @pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-6), (np.float64, 1e-13)])
 @pytest.mark.parametrize(
     "image, weights, stride",

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from minisrgan.autodiff import Tensor, no_grad
 from minisrgan.errors import ConfigError, ShapeError, WeightsError
@@ -9,7 +10,15 @@ from minisrgan.imaging.pixels import lr_from_uint8
 from minisrgan.imaging.resize import upsample
 from minisrgan.models.discriminator import Discriminator, DiscriminatorConfig
 from minisrgan.models.generator import Generator, GeneratorConfig, enlarge_bicubic
-from minisrgan.models.weights import blend, load_generator, packaged, save_generator, write_arrays
+from minisrgan.models.weights import (
+    blend,
+    load_generator,
+    metadata_of,
+    pack_generator,
+    packaged,
+    save_generator,
+    write_arrays,
+)
 from minisrgan.nn import BatchNorm, held
 from minisrgan.training.config import PRESETS, Stage, TrainConfig
 
@@ -334,6 +343,29 @@ def test_the_best_of_the_package_is_found(tmp_path, monkeypatch):
 
 def test_the_package_has_a_generator():
     assert load_generator(packaged("tiny", "stage1")).config.scale == 4
+
+
+def test_a_packed_generator_is_half_as_large_and_nearly_the_same(tmp_path):
+    g = generator(channels=8, blocks=2, bicubic_skip=True, direct=True)
+    save_generator(tmp_path / "whole.safetensors", g, seed=1)
+    pack_generator(tmp_path / "whole.safetensors", tmp_path / "half.safetensors", "for a test")
+    whole, half = (load_generator(tmp_path / f"{name}.safetensors") for name in ("whole", "half"))
+    assert half.config == g.config and half.tail.weight.dtype == np.float32
+    for name, array in whole.state().items():
+        np.testing.assert_allclose(half.state()[name], array, rtol=2**-11, atol=2**-24)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half")]
+    assert sizes[0] - sizes[1] > 1.9 * g.parameter_count()
+    with safe_open(tmp_path / "half.safetensors", framework="numpy") as file:
+        assert metadata_of(file)["trained"] == {"note": "for a test"}
+
+
+def test_a_generator_that_half_precision_cannot_hold_is_not_packed(tmp_path):
+    g = generator()
+    g.tail.bias.data[1] = 1e6
+    save_generator(tmp_path / "whole.safetensors", g)
+    with pytest.raises(WeightsError, match="'tail.bias'.*half precision"):
+        pack_generator(tmp_path / "whole.safetensors", tmp_path / "half.safetensors", "for a test")
+    assert not (tmp_path / "half.safetensors").exists()
 
 
 def test_a_blend_lies_between_two_generators():

@@ -3,6 +3,7 @@
 import math
 import shutil
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,16 +12,27 @@ from PIL import Image
 from minisrgan.autodiff import Tensor
 from minisrgan.errors import ConfigError, ImageError
 from minisrgan.imaging.files import read_photo
-from minisrgan.imaging.metrics import score
-from minisrgan.imaging.patches import PhotoSet
-from minisrgan.imaging.resize import downsample, upsample
+from minisrgan.imaging.metrics import grid, score
+from minisrgan.imaging.patches import Crop, PhotoSet
+from minisrgan.imaging.resize import downsample, shrink, upsample
 from minisrgan.losses import ADVERSARIAL
+from minisrgan.models import st_lpips
 from minisrgan.models.discriminator import DiscriminatorConfig
 from minisrgan.models.vgg import VGG, VGGConfig, VGGFeatures
-from minisrgan.models.weights import load_generator, save_generator
+from minisrgan.models.weights import load_generator, save_generator, write_arrays
 from minisrgan.tools import demo, photos, report, sweep, train
 from minisrgan.tools.cli import main
-from minisrgan.tools.evaluate import evaluate, header, judge, mean_quality, perceptual_distance, row, try_photo
+from minisrgan.tools.evaluate import (
+    evaluate,
+    header,
+    judge,
+    mean_quality,
+    perceptual_distance,
+    row,
+    rulers,
+    say_rulers,
+    try_photo,
+)
 from minisrgan.tools.losses import LOGITS, along, draw_losses, sides
 from minisrgan.training.checkpoint import COLUMNS, Run
 from minisrgan.training.trainer import STAGES, Trainer
@@ -91,19 +103,20 @@ def test_a_trial_is_the_photo_shrunk_and_enlarged(generator_file, smooth_photo):
 
 
 @pytest.fixture(scope="session")
-def vggs():
-    """A VGG with random weights by the name of "random"."""
+def by():
+    """A ruler by the name of "random": a VGG with random weights."""
     config = VGGConfig(((4,), (6,)))
-    return {"random": VGGFeatures(config, VGG(config, np.random.default_rng(0)).state(), scale=1.0)}
+    vgg = VGGFeatures(config, VGG(config, np.random.default_rng(0)).state(), scale=1.0)
+    return {"random": partial(perceptual_distance, vgg, device="numpy")}
 
 
-def test_the_table_has_a_row_a_photo_and_then_the_mean(generator_file, photo_folder, vggs):
+def test_the_table_has_a_row_a_photo_and_then_the_mean(generator_file, photo_folder, by):
     g, lines = load_generator(generator_file), []
-    means = evaluate(g, photo_folder, "numpy", vggs, say=lines.append)
+    means = evaluate(g, photo_folder, "numpy", by, say=lines.append)
     qualities = []
     for name in ("a.png", "b.png", "c.png"):
         trial = try_photo(g, read_photo(photo_folder / name)[0], "numpy")
-        qualities.append([judge(image, trial.hr, 4, vggs, "numpy") for image in (trial.bicubic, trial.sr)])
+        qualities.append([judge(image, trial.hr, 4, by) for image in (trial.bicubic, trial.sr)])
         assert qualities[-1][1].score == score(trial.sr, trial.hr, 4)
     rows = [line.split() for line in "\n".join(lines).splitlines()]
     table = [words for words in rows if words[0].endswith(".png")]
@@ -119,16 +132,16 @@ def test_the_table_has_a_row_a_photo_and_then_the_mean(generator_file, photo_fol
     assert mean[2] == "3" and [float(word) for word in mean[3:]] == pytest.approx(wanted, abs=0.0051)
 
 
-def test_columns_stand_under_their_names(smooth_photo, vggs):
-    one = judge(smooth_photo(40, 40), smooth_photo(40, 40, seed=1), 4, vggs, "numpy")
+def test_columns_stand_under_their_names(smooth_photo, by):
+    one = judge(smooth_photo(40, 40), smooth_photo(40, 40, seed=1), 4, by)
     line = row("a name that is much longer than its column", one, mean_quality([one, one]))
     assert len(line) == 24 + 2 * 36 and line[23] == " "
-    assert {len(each) for each in header(vggs, "bicubic", "model").splitlines()} == {len(line)}
+    assert {len(each) for each in header(by, "bicubic", "model").splitlines()} == {len(line)}
 
 
-def test_the_perceptual_distance_is_the_mean_over_tiles(monkeypatch, smooth_photo, vggs):
+def test_the_perceptual_distance_is_the_mean_over_tiles(monkeypatch, smooth_photo, by):
     a, b = smooth_photo(60, 44), smooth_photo(60, 44, seed=1)
-    vgg = vggs["random"]
+    vgg = by["random"].args[0]
     features = (vgg(Tensor(x[None].astype(np.float32) / 127.5 - 1)).data.astype(float) for x in (a, b))
     whole = np.mean(np.subtract(*features) ** 2)
     assert perceptual_distance(vgg, a, b, "numpy") == pytest.approx(whole, rel=1e-5)
@@ -141,16 +154,16 @@ def test_the_perceptual_distance_is_the_mean_over_tiles(monkeypatch, smooth_phot
 
 
 def test_photos_too_small_to_measure_are_left_out_and_counted(
-    generator_file, photo_folder, tmp_path, smooth_photo, vggs
+    generator_file, photo_folder, tmp_path, smooth_photo, by
 ):
     g, lines = load_generator(generator_file), []
     for side in (1, 12):
         Image.fromarray(smooth_photo(side, side)).save(tmp_path / f"small{side}.png")
     with pytest.raises(ImageError, match="every photo is too small") as caught:
-        evaluate(g, tmp_path, "numpy", vggs, say=lambda line: None)
+        evaluate(g, tmp_path, "numpy", by, say=lambda line: None)
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
     shutil.copy(photo_folder / "b.png", tmp_path)
-    means = evaluate(g, tmp_path, "numpy", vggs, say=lines.append)
+    means = evaluate(g, tmp_path, "numpy", by, say=lines.append)
     assert [line.split()[1:4] for line in lines if line.startswith("small")] == [
         ["left", "out:", "1×1"],
         ["left", "out:", "12×12"],
@@ -203,11 +216,21 @@ def test_the_comparison_takes_photos_of_any_shape(tmp_path, smooth_photo, size):
     assert shades(tmp_path / "p.png").std() > 20
 
 
-def test_the_detail_is_where_the_picture_is_liveliest():
+def test_the_detail_is_where_most_was_lost_and_not_where_an_edge_is():
     image = np.full((96, 128, 3), 90, np.uint8)
-    image[40:60:2, 70:90] = 250
-    top, left = report.liveliest(image, 32)
-    assert top <= 40 and top + 32 >= 60 and left <= 70 and left + 32 >= 90
+    image[10:40, :4] = 255  # an edge, much stronger than
+    image[40:72:2, 64:96] = 130  # the texture
+    top, left = report.richest(image, upsample(downsample(image, 4), 4), 32)
+    assert (top, left) == (40, 64)
+
+
+def test_copies_of_the_photos_are_learned_from_too(tiny_config, smooth_photo):
+    config, pair = tiny_config(copies=2), [("a", smooth_photo(40, 44)), ("b", smooth_photo(22, 30, seed=1))]
+    crops = photos.patches(config, pair)
+    assert crops.names == ["a", "b", "a at 0.8", "b at 0.8", "a at 0.64"] and crops.skipped == ["b at 0.64"]
+    assert photos.patches(tiny_config(), pair).names == ["a", "b"]
+    copy = crops.hr([Crop(2, 0, 0, 0)])[0]
+    np.testing.assert_array_equal(copy, shrink(pair[0][1], 0.8)[:16, :16])
 
 
 def log_row(stage, step, **measured):
@@ -336,8 +359,8 @@ def test_a_share_and_the_features_can_be_varied(tiny_config):
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_sweep_trains_each_setting_from_the_same_start(monkeypatch, tmp_path, tiny_config, photo_folder, vggs):
-    monkeypatch.setattr(sweep, "perceptual_vggs", lambda *args: vggs)
+def test_a_sweep_trains_each_setting_from_the_same_start(monkeypatch, tmp_path, tiny_config, photo_folder, by):
+    monkeypatch.setattr(sweep, "rulers", lambda *args: by)
     config = tiny_config(steps=(2, 9), adversarial_weight=0.5)
     first = Run.create(tmp_path / "first", config, data=str(photo_folder), stages=STAGES, photos=["b.png", "c.png"])
     pictures = photos.training_photos(photo_folder, 16)
@@ -376,8 +399,8 @@ def test_a_sweep_trains_each_setting_from_the_same_start(monkeypatch, tmp_path, 
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_setting_that_diverges_is_told_and_the_others_go_on(monkeypatch, tmp_path, tiny_config, photo_folder, vggs):
-    monkeypatch.setattr(sweep, "perceptual_vggs", lambda *args: vggs)
+def test_a_setting_that_diverges_is_told_and_the_others_go_on(monkeypatch, tmp_path, tiny_config, photo_folder, by):
+    monkeypatch.setattr(sweep, "rulers", lambda *args: by)
     config = tiny_config(steps=(0, 3))
     first = Run.create(tmp_path / "first", config, data=str(photo_folder), stages=STAGES, photos=["b.png", "c.png"])
     save_generator(
@@ -408,3 +431,20 @@ def test_the_picture_of_the_losses_shows_each_side_of_each_game(tmp_path):
 def test_the_command_that_draws_the_losses(tmp_path, capsys):
     assert main(["losses", "--out", str(tmp_path / "l.png")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'l.png'}\n" and (tmp_path / "l.png").stat().st_size > 10_000
+
+
+def test_st_lpips_is_measured_where_it_was_fetched(monkeypatch, tmp_path, smooth_photo):
+    monkeypatch.setenv("MINISRGAN_CACHE", str(tmp_path))
+    lines, image, hr = [], smooth_photo(64, 64), smooth_photo(64, 64, seed=1)
+    without = rulers("numpy")
+    say_rulers(without, lines.append)
+    assert list(without) == ["grid", "vgg-small"] and "vgg fetch --st-lpips" in lines[-1]
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.random(shape, np.float32) / 100 for name, shape in st_lpips.expected_shapes().items()}
+    write_arrays(st_lpips.fetched(), arrays, kind=st_lpips.KIND)
+    measured_by = rulers("numpy")
+    quality = judge(image, hr, 4, measured_by)
+    pair = (Tensor(each[None].astype(np.float32) / 127.5 - 1) for each in (image, hr))
+    assert quality.distances["ST-LPIPS"] == pytest.approx(st_lpips.STLPIPS(arrays, "numpy").distance(*pair), rel=1e-4)
+    assert quality.distances["grid"] == grid(image)
+    assert len(header(measured_by, "x").splitlines()[1]) == len(row("photo", quality))

@@ -278,6 +278,10 @@ void run_block(Worker *w, long long number) {
 
 }  // namespace
 
+extern "C" [[noreturn]] void cuda_refuse(const char *condition, const char *file, int line) {
+    fail(cuda_thread.worker, "the launch is not what %s:%d requires: %s", file, line, condition);
+}
+
 extern "C" int cuda_barrier(int vote, const char *file, int line) {
     Worker *w = cuda_thread.worker;
     int self = w->current;

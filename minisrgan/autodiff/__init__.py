@@ -6,7 +6,7 @@ from .conv import Conv2d, Conv2dBias, InputGrad, WeightGrad, conv_block
 from .elementwise import Clip, LeakyReLU, PReLU, ReLU, Sigmoid, Softplus, WherePositive
 from .linear import Concatenate, MatMul, Pad
 from .pixel_shuffle import PixelShuffle, PixelUnshuffle
-from .pooling import MaxPool
+from .pooling import MaxPool, blur_pool, max_neighbours
 from .spectral_norm import SpectralNorm
 from .tensor import Op, Tensor, grad, no_grad, record, recording
 
@@ -32,8 +32,10 @@ __all__ = [
     "Tensor",
     "WeightGrad",
     "WherePositive",
+    "blur_pool",
     "conv_block",
     "grad",
+    "max_neighbours",
     "no_grad",
     "record",
     "recording",

@@ -13,11 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..arrays import array_module
-from ..kernels import elementwise_grid, launch, resident_blocks
+from ..geometry import macros
+from ..kernels import elementwise_grid, launch, on_gpu, resident_blocks
 from .tiles import sum_parts, threads
 
 GRID, PARTS = 1024, 64  # the most blocks of a launch, and about how many a weight gradient is divided into
-FEW = 8  # output channels, up to which conv_few.cu has less to do
+MOST = 8  # output channels that conv_few.cu is for: for more, conv.cu has less to do
 
 
 class End(NamedTuple):
@@ -65,7 +66,6 @@ def launch_weight_gradient(x, g, kernel, stride, padding):
 # ---- The kernels of winograd.cu -----------------------------------------------------------------------
 
 TILE, POINTS = 4, 36  # a tile has 4×4 outputs, and is known by its values at 6×6 points
-CHUNK = 36  # tiles that a block transforms and multiplies at once: they stay in its second-level cache
 SPANS = 8  # about how many blocks a weight gradient is divided into
 
 
@@ -87,8 +87,10 @@ class Winograd:
         n, height, width, cin = x.shape
         self.x, self.cin, self.cout = x, cin, cout
         self.tiles = n * -(-size[0] // TILE) * -(-size[1] // TILE)
-        self.padded, self.depth = -(-cout // 32) * 32, -(-cin // 16) * 16
-        self.span = 64 if self.padded % 64 == 0 else 32
+        own = macros("winograd.cu", on_gpu(x))
+        self.chunk, unit = own["CHUNK"], own["UNIT_O"]
+        self.padded, self.depth = -(-cout // unit) * unit, -(-cin // own["UNIT_C"]) * own["UNIT_C"]
+        self.span = 2 * unit if self.padded % (2 * unit) == 0 else unit
         self.geometry = n, height, width, cin, cout, *size, *padding, self.padded, self.depth, self.span
 
     def empty(self, *shape):
@@ -97,27 +99,25 @@ class Winograd:
     def launch(self, name, works, *first, more=()):
         """Launch on as many blocks as can run at once, each with a scratch memory of its own."""
         blocks = min(works, resident_blocks(self.x))
-        scratch = self.empty(blocks, POINTS, CHUNK, self.depth + self.span)
-        launch("winograd.cu", name, blocks, threads(self.x, 1, 128), *first, scratch, *self.geometry, blocks, *more,
-               CHUNK=CHUNK)  # fmt: skip
+        scratch = self.empty(blocks, POINTS, self.chunk, self.depth + self.span)
+        launch("winograd.cu", name, blocks, threads(self.x, 1, 128), *first, scratch, *self.geometry, blocks, *more)
 
     def convolve(self, w, out, end=PLAIN, turned=False):
         """Fill `out` with x ⋆ w and `end`. `turned`: with w turned by 180° and its channels exchanged."""
         u = self.empty(POINTS, self.padded, self.cin)
         grid = elementwise_grid(u.size // POINTS, u)
-        launch("winograd.cu", "winograd_weights", *grid, w, u, self.cin, self.cout, self.padded, turned,
-               CHUNK=CHUNK)  # fmt: skip
-        self.launch("winograd_conv2d", -(-self.tiles // CHUNK), self.x, u, *end[:3], out, end.shuffle)
+        launch("winograd.cu", "winograd_weights", *grid, w, u, self.cin, self.cout, self.padded, turned)
+        self.launch("winograd_conv2d", -(-self.tiles // self.chunk), self.x, u, *end[:3], out, end.shuffle)
 
     def weight_gradient(self, g):
         spans = self.padded // self.span
-        part_tiles = max(-(-self.tiles * spans // (SPANS * CHUNK)), 1) * CHUNK
+        part_tiles = max(-(-self.tiles * spans // (SPANS * self.chunk)), 1) * self.chunk
         n_parts = max(-(-self.tiles // part_tiles), 1)
         parts = self.empty(n_parts, POINTS, self.depth, self.padded)
         self.launch("winograd_weight_grad", n_parts * spans, self.x, g, parts, more=(part_tiles, n_parts))
         du, out = sum_parts(parts), self.empty(3, 3, self.cin, self.cout)
         launch("winograd.cu", "winograd_finish", *elementwise_grid(out.size, out), du, out, self.cin, self.cout,
-               self.padded, self.depth, self.span, CHUNK=CHUNK)  # fmt: skip
+               self.padded, self.depth, self.span)  # fmt: skip
         return out
 
 
@@ -129,25 +129,19 @@ def launch_direct(x, w, out, stride, padding, size, end=PLAIN, step=(1, 1), firs
     (n, height, width, cin), (kh, kw, _, cout) = x.shape, w.shape
     if step == (1, 1) and end.only_bias and few_outputs(w.shape, stride):
         blocks = n * -(-size[0] // 32) * -(-size[1] // 32)
-        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), few_threads(x, cout), x, w, end.bias, out, n, height,
+        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), None, x, w, end.bias, out, n, height,
                width, cin, kh, kw, cout, *size, *padding, FEW=cout, KH=kh, KW=kw)  # fmt: skip
         return
     blocks = -(-n * size[0] * size[1] // 64) * -(-cout // 64)
     whole = [length // end.shuffle for length in out.shape[1:3]]
-    launch("conv.cu", "conv2d", min(blocks, GRID), threads(x, 32, 128), x, w, *end[:3], out, end.shuffle, n, height,
+    launch("conv.cu", "conv2d", min(blocks, GRID), None, x, w, *end[:3], out, end.shuffle, n, height,
            width, cin, kh, kw, cout, *size, *stride, *padding, *step, *first, *whole, **wide(cout))  # fmt: skip
 
 
 def few_outputs(w_shape, stride):
     """Whether it is for conv_few.cu: its tile, with a halo as wide as the kernel, must fit into shared memory."""
     kh, kw, cin, cout = w_shape
-    return stride == (1, 1) and cout <= FEW < cin and max(kh, kw) <= 13
-
-
-def few_threads(x, cout):
-    """Threads of a block of conv_few.cu: the fewer channels, the more rows a thread has."""
-    rows = 4 if cout <= 3 else 2 if cout <= 6 else 1
-    return threads(x, 32 // rows, 128 // rows)
+    return stride == (1, 1) and cout <= MOST < cin and max(kh, kw) <= 13
 
 
 def wide(cout):
@@ -187,13 +181,13 @@ def launch_direct_weight_gradient(x, g, kernel, stride, padding):
         n_parts = max(min(PARTS // 4, n * ho), 1)
         part_rows = -(-n * ho // n_parts)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
-        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), few_threads(x, cout), x, g, parts, n, height,
+        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), None, x, g, parts, n, height,
                width, cin, kh, kw, cout, ho, wo, *padding, part_rows, n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
     else:
         tiles = -(-kh * kw * cin // 64) * -(-cout // 64)
         part_pixels = max(-(-n * ho * wo * tiles // PARTS), 512) // 128 * 128
         n_parts = max(-(-n * ho * wo // part_pixels), 1)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
-        launch("conv.cu", "weight_grad", min(tiles * n_parts, GRID), threads(x, 32, 128), x, g, parts, n, height, width,
+        launch("conv.cu", "weight_grad", min(tiles * n_parts, GRID), None, x, g, parts, n, height, width,
                cin, kh, kw, cout, ho, wo, *stride, *padding, part_pixels, n_parts, **wide(cout))  # fmt: skip
     return sum_parts(parts)

@@ -7,7 +7,7 @@ from ..arrays import array_module
 from ..errors import ShapeError
 from ..kernels import contiguous, launch
 from .tensor import Op, Tensor
-from .tiles import sum_parts, threads
+from .tiles import sum_parts
 
 
 class MatMul(Op):
@@ -70,8 +70,7 @@ def tiles(m, n):
 def multiply(a, b, out, m, n, k, *steps):
     """Launch matmul.cu's matmul, whose other arguments `steps` are; the last is how many products there are."""
     shape = {"NARROW": 1} if n <= 16 < m else {"SKINNY": 1} if min(m, k) <= 16 else {}
-    block = threads(out, 32 if "SKINNY" in shape else 4 if "NARROW" in shape else 16, 64)
-    launch("matmul.cu", "matmul", tiles(m, n) * steps[-1], block, a, b, out, m, n, k, *steps, **shape)
+    launch("matmul.cu", "matmul", tiles(m, n) * steps[-1], None, a, b, out, m, n, k, *steps, **shape)
 
 
 def swap_last(x):

@@ -5,26 +5,17 @@ sums that are made part by part have the same bits wherever they are repeated.
 """
 
 from numbers import Number
-from typing import NamedTuple
 
 from ..arrays import array_module
-from ..kernels import contiguous, elementwise_grid, launch
+from ..geometry import macros
+from ..kernels import contiguous, elementwise_grid, launch, on_gpu
 
 MOST_PARTS = 512  # of a sum: their sum is one block's work
 
 
-class Machine(NamedTuple):
-    part: int  # elements that a block takes, about
-    threads: int  # of a block
-    width: int  # columns that a block of channels.cu takes
-    defines: dict = {}
-
-
-CPU, GPU = Machine(16384, 1, 64), Machine(4096, 256, 256)
-
-
-def machine(x):
-    return GPU if array_module(x).__name__ == "cupy" else CPU
+def part(x):
+    """About how many elements a block takes."""
+    return 4096 if on_gpu(x) else 16384
 
 
 def empty_like(x):
@@ -45,8 +36,8 @@ def map_elements(name, *inputs):
 
 
 def threads(array, cpu, gpu):
-    """Threads of a block, as the kernel's file has it: few on a CPU, each with a large tile of its own."""
-    return gpu if array_module(array).__name__ == "cupy" else cpu
+    """Threads of a block of a kernel that is right for any number: few on a CPU, each with much to do."""
+    return gpu if on_gpu(array) else cpu
 
 
 def sum_parts(parts):
@@ -59,10 +50,10 @@ def sum_parts(parts):
 
 
 def cut(rows, channels, x):
-    """(grid, block, rows of a part) for a matrix of rows × channels."""
-    here = machine(x)
-    rows_per_part = max(1, here.part // channels, -(-rows // MOST_PARTS))
-    return (-(-rows // rows_per_part), -(-channels // here.width)), here.threads, rows_per_part
+    """(grid, rows of a part) by which channels.cu goes through a matrix of rows × channels."""
+    across = macros("channels.cu", on_gpu(x))
+    rows_per_part = max(1, part(x) // channels, -(-rows // MOST_PARTS))
+    return (-(-rows // rows_per_part), -(-channels // (across["THREADS"] * across["COLUMNS"]))), rows_per_part
 
 
 def map_channels(name, *inputs):
@@ -71,8 +62,8 @@ def map_channels(name, *inputs):
     out = empty_like(inputs[0])
     channels = out.shape[-1]
     rows = out.size // channels
-    grid, block, rows_per_part = cut(rows, channels, out)
-    launch("channels.cu", name, grid, block, *inputs, out, rows, channels, rows_per_part, **machine(out).defines)
+    grid, rows_per_part = cut(rows, channels, out)
+    launch("channels.cu", name, grid, None, *inputs, out, rows, channels, rows_per_part)
     return out
 
 
@@ -87,9 +78,9 @@ def part_sums(name, *inputs, channels=None, sums=1):
     x, *_ = inputs = ready(inputs)
     channels = channels or x.shape[-1]
     rows = x.size // channels
-    grid, block, rows_per_part = cut(rows, channels, x)
+    grid, rows_per_part = cut(rows, channels, x)
     parts = [array_module(x).empty((grid[0], channels), x.dtype) for _ in range(sums)]
-    launch("channels.cu", name, grid, block, *inputs, *parts, rows, channels, rows_per_part, **machine(x).defines)
+    launch("channels.cu", name, grid, None, *inputs, *parts, rows, channels, rows_per_part)
     return parts, rows_per_part
 
 
@@ -99,9 +90,9 @@ def merged_moments(x):
     (means, squares), rows_per_part = part_sums("column_moments", x, sums=2)
     parts, channels = means.shape
     mean, var = (array_module(x).empty(channels, x.dtype) for _ in range(2))
-    grid, block, _ = cut(1, channels, x)
-    launch("channels.cu", "merge_moments", grid, block, x, means, squares, mean, var, parts, channels,
-           x.size // channels, rows_per_part, **machine(x).defines)  # fmt: skip
+    grid, _ = cut(1, channels, x)
+    launch("channels.cu", "merge_moments", grid, None, x, means, squares, mean, var, parts, channels,
+           x.size // channels, rows_per_part)  # fmt: skip
     return mean, var
 
 
@@ -109,16 +100,16 @@ def total(parts):
     """The sum of the parts, in an order of its own that is always the same."""
     count, channels = parts.shape
     if count > 1:
-        grid, block, _ = cut(1, channels, parts)
+        grid, _ = cut(1, channels, parts)
         out = array_module(parts).empty((1, channels), parts.dtype)
-        launch("channels.cu", "column_sums", grid, block, parts, out, count, channels, count, **machine(out).defines)
+        launch("channels.cu", "column_sums", grid, None, parts, out, count, channels, count)
         parts = out
     return parts.reshape(channels)
 
 
 def cut_runs(runs, length, x):
     """(grid, block, runs of a block) for kernels that handle `runs` runs of neighbours, each of that length."""
-    here = machine(x)
-    across = min(here.threads, -(-length // 32) * 32)
-    per_block = max(1, here.part // length)
-    return -(-runs // per_block), (across, here.threads // across), per_block
+    most = threads(x, 1, 256)
+    across = min(most, -(-length // 32) * 32)
+    per_block = max(1, part(x) // length)
+    return -(-runs // per_block), (across, most // across), per_block

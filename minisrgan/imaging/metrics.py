@@ -4,6 +4,7 @@ Images are (H, W), such as the Y of `pixels.luma`, or (H, W, C), with values in 
 always 255. `border` pixels are cut off each side first; the tables cut as many as the scale.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -101,3 +102,30 @@ def _rounded_y(image, grey):
     """Y in whole values; `grey` stretches the studio swing, 16 ... 235, back over 0 ... 255."""
     y = (luma(image) - 16) * 255 / 219 if grey else luma(image)
     return np.floor(y + 0.5)
+
+
+GRID_WIDTH, GRID_LINES = 64, 16  # pixels along a spectrum; lines whose spectra are averaged
+
+
+def grid(rgb, period=4):
+    """By how many dB the spectrum of a uint8 (H, W, 3) image stands out at `period` pixels, along rows and columns.
+
+    That is where the pattern lies that a generator of that scale may draw. Pieces of GRID_WIDTH pixels of a line, less
+    their mean, in a Hann window, have the power spectra p(f); p is averaged over GRID_LINES lines, and
+
+        10·mean(log₁₀ p(1/period) - mean log₁₀ p(f) of six frequencies f about it)
+
+    over all places, so that flat ones count as much as lively ones. Photos have about 0. NaN for an image too small.
+    """
+    y = (rgb.astype(np.int64) @ (19595, 38470, 7471) + 32768 >> 16).astype(np.float64)  # full-range Y, rounded
+    window, peak = np.hanning(GRID_WIDTH + 1)[:GRID_WIDTH], GRID_WIDTH // period
+    about = [peak + offset for offset in (-5, -4, -3, 3, 4, 5)]
+    found = []
+    for lines in (y, y.T):
+        rows, columns = len(lines) // GRID_LINES, lines.shape[1] // GRID_WIDTH
+        pieces = lines[: rows * GRID_LINES, : columns * GRID_WIDTH].reshape(rows, GRID_LINES, columns, GRID_WIDTH)
+        spectra = np.abs(np.fft.rfft((pieces - pieces.mean(-1, keepdims=True)) * window)) ** 2
+        power = np.log10(spectra.mean(1) + 1e-2)  # 0.01: less than rounding to whole levels makes
+        found.append(power[..., peak] - power[..., about].mean(-1))
+    ratios = np.concatenate([each.ravel() for each in found])
+    return float(10 * ratios.mean()) if ratios.size else math.nan

@@ -14,6 +14,8 @@ At scales that are powers of two the weights are fractions with a small power of
 exact in float64 and no half can be rounded the wrong way.
 """
 
+import math
+
 import numpy as np
 
 from ..errors import ImageError, ShapeError
@@ -80,6 +82,15 @@ def _check(image, scale):
         raise ShapeError(f"a resize takes a uint8 (H, W) or (H, W, C) image, not {image.dtype} {image.shape}")
     if scale < 1 or scale != int(scale):
         raise ShapeError(f"the scale of a resize is a whole number from 1 up, not {scale}")
+
+
+def shrink(image, factor):
+    """A uint8 (H, W[, C]) image at `factor` of its size, 0 < factor <= 1, as MATLAB's `imresize(image, factor)`."""
+    _check(image, 1)
+    if not 0 < factor <= 1:
+        raise ShapeError(f"an image is shrunk by a factor from 0 to 1, not {factor}")
+    height, width = (math.ceil(side * factor) for side in image.shape[:2])
+    return _resize(image, height, width, factor)
 
 
 def crop_to_multiple(image, scale):

@@ -20,12 +20,14 @@ import numpy as np
 from ..arrays import array_module
 from ..autodiff import Tensor
 from ..errors import ConfigError, ShapeError
-from ..nn import Conv, MaxPool, Module, ReLU
+from ..nn import BlurPool, Conv, MaxPool, Module, ReLU
 
-EMBEDDED = Path(__file__).parent.parent / "weights" / "vgg-small.safetensors"  # trained by us, in the package
+EMBEDDED = Path(__file__).parent.parent / "weights" / "vgg-small.safetensors"  # distilled from VGG19, in the package
 PAPER_SCALE = 1 / 12.75  # of the features, so that their MSE is of the size of the pixels': Ledig et al., section 3.2
-FAMILIES = ("torchvision", "caffe")
+FAMILIES = ("torchvision", "caffe")  # of those that a file may not say
+ST_LPIPS = "st-lpips"  # a third, whose files say it: with pooling that tolerates shifts (st_lpips.py)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's photos, RGB in [0, 1]
+ST_MEAN, ST_STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the images in [-1, 1] themselves
 BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet's photos, BGR in 0 … 255
 
 
@@ -39,8 +41,8 @@ class VGGConfig:
     def __post_init__(self):
         if not self.blocks or any(not block or min(block) < 1 for block in self.blocks):
             raise ConfigError("a VGG has a block or more, each of a convolution or more, each of a channel or more")
-        if self.family not in FAMILIES:
-            raise ConfigError(f"a VGG's family is one of {', '.join(FAMILIES)}, not {self.family!r}")
+        if self.family not in (*FAMILIES, ST_LPIPS):
+            raise ConfigError(f"a VGG's family is one of {', '.join((*FAMILIES, ST_LPIPS))}, not {self.family!r}")
 
     def convolutions(self):
         """{(i, j): (torchvision's index, Cin, Cout)} of φ_{i,j}, both counted from 1."""
@@ -72,7 +74,7 @@ class VGGConfig:
 
 VGG16 = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)
 VGG19 = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4)
-SMALL = ((16,) * 2, (32,) * 2, (64,) * 2, (128,) * 2)  # that of the package
+SMALL = ((32,) * 2, (64,) * 2, (64, 64, 64, 256))  # that of the package: VGG19 up to vgg34, but thin
 
 
 class VGG(Module):
@@ -86,7 +88,7 @@ class VGG(Module):
             for cout in block:
                 self.features += [Conv(rng, cin, cout), ReLU()]
                 cin = cout
-            self.features.append(MaxPool())
+            self.features.append(BlurPool() if config.family == ST_LPIPS else MaxPool())
         if last is not None:
             del self.features[last + 1 :]
 
@@ -103,7 +105,7 @@ class VGG(Module):
             yield index, x
 
     def check(self, images):
-        least = 2 ** sum(isinstance(layer, MaxPool) for layer in self.features)  # each pooling halves, rounded down
+        least = 2 ** sum(isinstance(layer, (MaxPool, BlurPool)) for layer in self.features)  # each pooling halves
         if images.ndim != 4 or images.shape[3] != 3 or min(images.shape[1:3]) < least:
             raise ShapeError(f"this VGG takes images (N, H, W, 3), H and W at least {least}, not {images.shape}")
 
@@ -133,6 +135,8 @@ def normalise(images, family):
     """
     if family == "caffe":
         return (images[..., ::-1] + 1) * 127.5 - constant(BGR_MEAN, images)
+    if family == ST_LPIPS:
+        return (images - constant(ST_MEAN, images)) / constant(ST_STD, images)
     return ((images + 1) * 0.5 - constant(MEAN, images)) / constant(STD, images)
 
 

@@ -21,7 +21,7 @@ from safetensors import deserialize
 from ..errors import ConfigError, WeightsError
 from ..kernels import cache_folder
 from .torch_files import ZIP, Lazy, from_bfloat16, read_torch
-from .vgg import EMBEDDED, FAMILIES, PAPER_SCALE, SMALL, VGG16, VGG19, VGGConfig, VGGFeatures
+from .vgg import EMBEDDED, FAMILIES, PAPER_SCALE, SMALL, ST_LPIPS, VGG16, VGG19, VGGConfig, VGGFeatures
 from .weights import beginning, check_finite, metadata_of, opened, write_arrays
 
 VGG_KIND = "minisrgan vgg"
@@ -31,17 +31,22 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 ADVICE = "give a VGG16 or VGG19 as .safetensors, .pth or .h5, or let `minisrgan vgg fetch` get one"
 SPOILT = "the file is spoilt: get it again"
 EMBEDDED_NAME = "vgg-small"
-EMBEDDED_LAYER = "vgg22"  # ranks distortions as well as the deeper ones do, and still tells what a pixel's colour is
+ST = "st-"  # before the name of a layer of the VGG16 of ST-LPIPS
 
 
 def load_content(name, path=None, family=None):
-    """φ by the name of a content loss: "vgg-small", or a layer such as "vgg54" of the VGG in the file `path`.
+    """φ by the name of a content loss: "vgg-small", or a layer such as "vgg54" of the VGG in the file `path`, or a
+    layer such as "st-vgg33" of the VGG16 of ST-LPIPS.
 
-    "vgg-small" is vgg22 of the package's own. Without a path the file is the VGG19 that `minisrgan vgg fetch` keeps.
-    Raises WeightsError where there is none.
+    "vgg-small" is vgg34 of the package's own, its last. Without a path the file is the VGG19 that `minisrgan vgg fetch`
+    keeps. Raises WeightsError where there is none.
     """
     if name == EMBEDDED_NAME:
-        return load_vgg(layer=EMBEDDED_LAYER)
+        return load_vgg()
+    if name.startswith(ST):
+        if not st_fetched().exists():
+            raise WeightsError(f"{name} needs the VGG16 of ST-LPIPS: `minisrgan vgg fetch --st-lpips` gets it (64 MB)")
+        return load_vgg(st_fetched(), name.removeprefix(ST))
     if path is None and not fetched().exists():
         raise WeightsError(
             f"{name} needs VGG19's weights: `minisrgan vgg fetch` gets them (575 MB); or name a file with --vgg, or "
@@ -53,9 +58,15 @@ def load_content(name, path=None, family=None):
 def knows_content(name):
     """Whether `name` is one that `load_content` takes, given the weights."""
     try:
-        return name == EMBEDDED_NAME or VGGConfig(VGG19).index(name) >= 0
+        blocks = VGG16 if name.startswith(ST) else VGG19
+        return name == EMBEDDED_NAME or VGGConfig(blocks).index(name.removeprefix(ST)) >= 0
     except ConfigError:
         return False
+
+
+def st_fetched():
+    """Where `minisrgan vgg fetch --st-lpips` keeps the VGG16 of ST-LPIPS."""
+    return cache_folder() / "st-lpips-vgg16.safetensors"
 
 
 def fetched(blocks=VGG19):
@@ -140,7 +151,7 @@ def read_safetensors(path):
     with opened(path, ADVICE) as file:
         arrays = {name: lazy_slice(path, name, file.get_slice(name)) for name in file.keys()}
         family = metadata_of(file).get("variant") or (file.metadata() or {}).get("variant")
-    return torchvision_names(arrays), family if family in FAMILIES else None
+    return torchvision_names(arrays), family if family in (*FAMILIES, ST_LPIPS) else None
 
 
 def lazy_slice(path, name, stored):

@@ -82,6 +82,20 @@ def save_generator(path, generator, **about):
     write_arrays(path, generator.state(), kind=GENERATOR, config=asdict(generator.config), trained=about)
 
 
+def pack_generator(source, path, note):
+    """Write the generator in a file again, in half precision, with a note on how it was trained: as the package's are.
+
+    Half precision has 11 bits: it moves a weight by at most 1/2048 of itself. Raises WeightsError for a generator with
+    a number that it cannot hold.
+    """
+    generator = load_generator(source)
+    with np.errstate(over="ignore"):
+        halves = {name: array.astype(np.float16) for name, array in generator.state().items()}
+    for name, array in halves.items():
+        check_finite(source, name, array, "half precision ends at 65504: keep this generator as it is")
+    write_arrays(path, halves, kind=GENERATOR, config=asdict(generator.config), trained={"note": note})
+
+
 def packaged(model=None, stage=None):
     """The file of a generator of the package: of a model, "small" or "tiny", after a stage, "stage1" or "gan".
 

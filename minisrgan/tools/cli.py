@@ -10,7 +10,7 @@ from ..errors import ConfigError, MinisrganError
 
 FAMILIES = ("torchvision", "caffe")  # of VGG's weights
 SETTINGS = (  # of TrainConfig, each an option too
-    "batch pretrain_loss content adversarial strength beta1 d_rate d_beta1 family on_nan seed"
+    "batch copies pretrain_loss content adversarial strength beta1 d_rate d_beta1 family on_nan seed"
 ).split()
 
 BY_STAGE = {"steps": "steps", "rates": "rate", "schedules": "schedule", "ema": "ema"}  # option: field of Stage
@@ -29,19 +29,17 @@ def start_device(args):
 
 
 def train_command(args):
-    from ..imaging.patches import PhotoSet
     from ..models.weights import load_generator
     from ..training.checkpoint import Run
     from ..training.trainer import Trainer
-    from .photos import check_same, hashes, training_photos, waiting
+    from .photos import check_same, hashes, patches, training_photos
     from .train import train
 
     device = start_device(args)
     run = Run(args.resume or args.out or "runs/train")
     config, about = resumed_training(run, args) if args.resume else new_training(run, args)
     training, held_out, small = training_photos(about["data"], config.discriminator.crop)
-    reduced = waiting(training, "reducing photos")
-    photos = PhotoSet(reduced, config.generator.scale, config.discriminator.crop)
+    photos = patches(config, training)
     trainer = Trainer(config, photos, device)
     # a VGG that is missing is to be missed now, not after the first stage
     here = hashes(photos, held_out, trainer.vgg if "gan" in about["stages"] else None)
@@ -54,7 +52,7 @@ def train_command(args):
             trainer.start_from(load_generator(args.weights))
         run = Run.create(run.folder, config, trainer, **about, **here)
     small = f"; {len(small)} smaller than {photos.crop} x {photos.crop} left out" if small else ""
-    print(f"{len(photos)} photos to train on, {len(held_out)} held out to measure PSNR{small}")
+    print(f"{len(training)} photos to train on, {len(held_out)} held out to measure PSNR{small}")
     print(f"writing {run.folder}; stop with Ctrl-C, go on with: minisrgan train --resume {run.folder}")
     train(run, trainer, [rgb for _, rgb in held_out], about["stages"])
     print(f"generator: {run.generator}")
@@ -162,6 +160,15 @@ def upscale_command(args):
     print(f"{out}: {rgb.shape[1]}×{rgb.shape[0]} to {sr.shape[1]}×{sr.shape[0]}")
 
 
+def pack_command(args):
+    from ..models.weights import pack_generator
+
+    if Path(args.output).exists():
+        raise ConfigError(f"{args.output} is there already: name another file with -o")
+    pack_generator(args.weights, args.output, args.note)
+    print(f"{args.output}: {Path(args.output).stat().st_size} bytes")
+
+
 def chosen_generator(args, otherwise=()):
     """The generator that --weights names, or --model and --blend; of the package the best, or `otherwise` (a model, a
     stage) where none of them is given."""
@@ -179,12 +186,12 @@ def chosen_generator(args, otherwise=()):
 
 
 def evaluate_command(args):
-    from .evaluate import evaluate, perceptual_vggs
+    from .evaluate import evaluate, rulers
 
     device = start_device(args)
-    vggs = perceptual_vggs(device, args.vgg, args.family)
+    measured_by = rulers(device, args.vgg, args.family)
     generator = chosen_generator(args, otherwise=("tiny", "stage1")).to(device)
-    evaluate(generator, args.folder, device, vggs, ensemble=args.ensemble)
+    evaluate(generator, args.folder, device, measured_by, ensemble=args.ensemble)
 
 
 def gradcheck_command(args):
@@ -251,16 +258,24 @@ def vgg_inspect_command(args):
 
 
 def vgg_fetch_command(args):
+    from .st_lpips_fetch import fetch_st_lpips
     from .vgg_fetch import URL, fetch
 
-    fetch(args.url or URL, args.source, args.family)
+    if args.st_lpips:
+        if args.url or args.family:
+            raise ConfigError("--st-lpips is got by pip: leave out --url and --family")
+        fetch_st_lpips(args.source)
+    else:
+        fetch(args.url or URL, args.source, args.family)
 
 
-def vgg_train_command(args):
+def vgg_distil_command(args):
+    from ..models.weights import packaged
     from .photos import training_photos
-    from .vgg_train import LEAST, train
+    from .vgg_distil import LEAST, distil
 
-    train(training_photos(args.data, LEAST), start_device(args), args.steps, args.seed, args.out)
+    photos, generator = training_photos(args.data, LEAST), args.weights or packaged("tiny", "stage1")
+    distil(photos, args.teacher, generator, start_device(args), args.steps, args.seed, args.out, args.family)
 
 
 def doctor_command(args):
@@ -402,6 +417,12 @@ def build_parser():
     train.add_argument(
         "--ema", nargs="+", type=float, metavar="D", help="decay of the average of G's weights in each stage; 0: none"
     )
+    train.add_argument(
+        "--copies",
+        type=whole_number,
+        metavar="N",
+        help="so many copies of each photo besides, each at 0.8 of the one before: more to learn from few photos (0)",
+    )
     train.add_argument("--batch", type=whole_number, metavar="N", help="crops in a step; by default the preset's")
     train.add_argument("--crop", type=whole_number, metavar="N", help="pixels on a side of a crop of HR")
     train.add_argument("--weights", metavar="FILE", help="a generator.safetensors to start from")
@@ -411,8 +432,8 @@ def build_parser():
     train.add_argument(
         "--content",
         metavar="C",
-        help="content loss of the GAN stage: pixel, l1, charbonnier, vgg-small, or a layer of VGG19 such as vgg54 or "
-        "vgg22; by default the preset's",
+        help="content loss of the GAN stage: pixel, l1, charbonnier, vgg-small, a layer of VGG19 such as vgg54, or of "
+        "ST-LPIPS' VGG16 such as st-vgg33; by default the preset's",
     )
     train.add_argument(
         "--adversarial",
@@ -472,6 +493,17 @@ def build_parser():
     upscale.add_argument("photo", metavar="PHOTO", help="any photo, of any size")
     upscale.add_argument("-o", "--output", metavar="OUT", help="where to; by default PHOTO-x4.png beside it")
     add_generator(upscale, "the best one in the package")
+
+    pack = command(
+        "pack",
+        pack_command,
+        "write a generator in half precision, with a note on how it was trained, as the package's are",
+        'minisrgan pack runs/mine/generator.safetensors -o mine.safetensors --note "200 photos of birds"',
+        device=False,
+    )
+    pack.add_argument("weights", metavar="FILE", help="a generator.safetensors of a run")
+    pack.add_argument("-o", "--output", required=True, metavar="OUT", help="a new file")
+    pack.add_argument("--note", required=True, metavar="TEXT", help="how it was trained, and on what")
 
     evaluate = command(
         "evaluate",
@@ -572,7 +604,7 @@ def build_parser():
     vgg = described(
         commands,
         "vgg",
-        "get, look at or train a VGG, whose feature maps compare images",
+        "get, look at or distil a VGG, whose feature maps compare images",
         "`minisrgan vgg COMMAND --help` shows a command's options and an example.",
     ).add_subparsers(dest="vgg_command", required=True, metavar="COMMAND")
 
@@ -594,7 +626,7 @@ def build_parser():
     fetch = command(
         "fetch",
         vgg_fetch_command,
-        "download torchvision's VGG19 (575 MB), and keep its convolutions (80 MB) for the content loss",
+        "get VGG's weights for the content loss: torchvision's VGG19 (575 MB, of which 80 MB are kept)",
         "minisrgan vgg fetch --from vgg19-dcbb9e9d.pth",
         vgg,
         device=False,
@@ -602,21 +634,33 @@ def build_parser():
     source = fetch.add_mutually_exclusive_group()
     source.add_argument("--from", dest="source", metavar="FILE", help="a file that is here: nothing is downloaded")
     source.add_argument("--url", metavar="URL", help="another address of it")
+    fetch.add_argument(
+        "--st-lpips",
+        action="store_true",
+        help="get the networks of ST-LPIPS instead, by pip (64 MB): one for `evaluate`, one for --content st-vgg33",
+    )
     fetch.add_argument("--family", choices=FAMILIES, help=family)
 
-    vgg_train = command(
-        "train",
-        vgg_train_command,
-        "train the small VGG of the package to rank distortions by their strength",
-        "minisrgan vgg train --out runs/vgg-small.safetensors",
+    vgg_distil = command(
+        "distil",
+        vgg_distil_command,
+        "train the small VGG of the package to see as VGG19 does",
+        "minisrgan vgg distil --teacher vgg19.safetensors --data my-photos --out runs/vgg-small.safetensors",
         vgg,
     )
-    vgg_train.add_argument(
+    vgg_distil.add_argument("--teacher", required=True, metavar="FILE", help="a VGG19: .safetensors, .pth or .h5")
+    vgg_distil.add_argument("--family", choices=FAMILIES, help=family)
+    vgg_distil.add_argument(
         "--data", metavar="FOLDER", help="photos to learn from; by default those of scikit-image and matplotlib"
     )
-    vgg_train.add_argument("--steps", type=whole_number, default=900, metavar="N", help="how long (900)")
-    vgg_train.add_argument("--seed", type=whole_number, default=0, metavar="N", help="the same seed, the same VGG (0)")
-    vgg_train.add_argument(
+    vgg_distil.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="a generator whose outputs it learns from; by default the package's tiny after stage 1",
+    )
+    vgg_distil.add_argument("--steps", type=whole_number, default=1200, metavar="N", help="how long (1200)")
+    vgg_distil.add_argument("--seed", type=whole_number, default=0, metavar="N", help="the same seed, the same VGG (0)")
+    vgg_distil.add_argument(
         "--out", default="runs/vgg-small.safetensors", metavar="FILE", help="a new file (runs/vgg-small.safetensors)"
     )
 

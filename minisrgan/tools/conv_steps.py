@@ -10,9 +10,9 @@ from ..arrays import array_module, to_device, use_device
 from ..autodiff import Conv2d
 from ..autodiff.conv import output_size
 from ..autodiff.conv_kernels import GRID, Winograd, launch_direct
-from ..autodiff.tiles import threads
 from ..errors import DeviceError
-from ..kernels import elementwise_grid, launch
+from ..geometry import macros
+from ..kernels import elementwise_grid, launch, on_gpu
 from .bench import PAPER, PRECISION, QUICK, convolution_shapes, describe_machine, synchronizer, take_turns
 
 
@@ -21,28 +21,31 @@ def output_of(x, w, stride, padding):
     return array_module(x).empty((len(x), *size, w.shape[3]), x.dtype)
 
 
-def launch_step(name, x, w, stride, padding, block):
-    """The convolution by a kernel of conv_steps.cu, on blocks of `block` threads (0: it is element-wise)."""
+def launch_step(name, x, w, stride, padding, side=None):
+    """The convolution by a kernel of conv_steps.cu, on blocks of side × side threads; `side` is the macro's name."""
     y, (kh, kw, _, cout) = output_of(x, w, stride, padding), w.shape
-    grid, block = (min(-(-y.size // 4096), GRID), block) if block else elementwise_grid(y.size, y)
+    block = macros("conv_steps.cu", on_gpu(x))[side] ** 2 if side else None
+    grid = min(-(-y.size // 4096), GRID)
+    if name == "conv_step1_direct":
+        grid, block = elementwise_grid(y.size, y)
     launch("conv_steps.cu", name, grid, block, x, w, y, *x.shape, kh, kw, cout, *y.shape[1:3], *stride, *padding)
     return y
 
 
 def step1(x, w, stride, padding):
-    return launch_step("conv_step1_direct", x, w, stride, padding, 0)
+    return launch_step("conv_step1_direct", x, w, stride, padding)
 
 
 def step2(x, w, stride, padding):
-    return launch_step("conv_step2_tiled", x, w, stride, padding, 256)
+    return launch_step("conv_step2_tiled", x, w, stride, padding, "TILE")
 
 
 def step3(x, w, stride, padding):
-    return launch_step("conv_step3_blocked", x, w, stride, padding, 64)
+    return launch_step("conv_step3_blocked", x, w, stride, padding, "SIDE")
 
 
 def step4(x, w, stride, padding):
-    return launch_step("conv_step4_vectors", x, w, stride, padding, threads(x, 32, 128))
+    return launch_step("conv_step4_vectors", x, w, stride, padding)
 
 
 STEPS = {"1 direct": step1, "2 tiled": step2, "3 blocked": step3, "4 vectors": step4}

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from ..imaging.patches import PhotoSet
 from ..models.weights import load_generator
 from ..training.checkpoint import Run
 from ..training.config import PRESETS
 from ..training.trainer import STAGES, Trainer
-from .evaluate import header, judge, mean_quality, perceptual_vggs, row, try_photo
-from .photos import hashes, training_photos
+from .evaluate import header, judge, mean_quality, row, rulers, say_rulers, try_photo
+from .photos import hashes, patches, training_photos
 from .report import draw_comparison
 from .train import train
 
@@ -27,14 +26,14 @@ def free_folder(folder):
 def demo(out, device, config=PRESETS["tiny"], bar=True):
     """Train, compare, and say where the picture is; returns {name: mean Quality} of what was compared."""
     photos = training_photos(least=config.discriminator.crop)
-    crops = PhotoSet(photos.training, config.generator.scale, config.discriminator.crop)
+    crops = patches(config, photos.training)
     trainer = Trainer(config, crops, device)
     here = hashes(crops, photos.held_out, trainer.vgg)
     run = Run.create(free_folder(out), config, trainer, data=None, stages=STAGES, weights=None, **here)
     train(run, trainer, [rgb for _, rgb in photos.held_out], STAGES, bar)
 
     generators = {"stage 1": load_generator(run.pretrained), "GAN": load_generator(run.generator)}
-    vggs = perceptual_vggs(device)
+    measured_by = rulers(device)
     qualities = {"bicubic": [], **{name: [] for name in generators}}
     names = [Path(name).stem for name, _ in photos.held_out]
     for name, (_, photo) in zip(names, photos.held_out):
@@ -43,13 +42,14 @@ def demo(out, device, config=PRESETS["tiny"], bar=True):
         enlarged = {"bicubic": one.bicubic, **{which: trial.sr for which, trial in trials.items()}}
         draw_comparison(run.folder / f"{name}.png", one.lr, one.hr, enlarged)
         for which, image in enlarged.items():
-            qualities[which].append(judge(image, one.hr, config.generator.scale, vggs, device))
+            qualities[which].append(judge(image, one.hr, config.generator.scale, measured_by))
 
     means = {name: mean_quality(each) for name, each in qualities.items()}
     print(f"\nHeld-out photos ({', '.join(names)}), enlarged {config.generator.scale} times:")
-    print(header(vggs, "").splitlines()[1])
+    print(header(measured_by, "").splitlines()[1])
     for name, mean in means.items():
         print(row(name, mean))
+    say_rulers(measured_by, print)
     print(f"\n{NOTE}\n")
     print(f"picture: {run.folder / names[0]}.png")
     print(f"curves:  {run.folder / 'curves.png'}")

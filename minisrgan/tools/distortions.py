@@ -32,8 +32,7 @@ def blur(image, strength, rng):
 
 def noise(image, strength, rng):
     """Normal, of a standard deviation from 2 to 60 levels of 255."""
-    noisy = image + geometric(2, 60, strength) * rng.standard_normal(image.shape)
-    return (noisy + 0.5).clip(0, 255).astype(np.uint8)
+    return levels(image + geometric(2, 60, strength) * rng.standard_normal(image.shape))
 
 
 def jpeg(image, strength, rng):
@@ -56,8 +55,23 @@ def enlarge(image, strength, rng):
     return np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
 
 
-KINDS = {kind.__name__: kind for kind in (blur, noise, jpeg, shift)}  # what the small VGG is trained on
-UNSEEN = {"enlarge": enlarge}  # and what it is not
+def brightness(image, strength, rng):
+    """Lighter or darker by 2 to 60 levels of 255."""
+    return levels(image + rng.choice([-1, 1]) * geometric(2, 60, strength))
+
+
+def contrast(image, strength, rng):
+    """Each sample's distance from its colour's mean times a factor from 1.05 to 2.5, or divided by it."""
+    mean = image.mean((0, 1))
+    return levels(mean + (image - mean) * geometric(1.05, 2.5, strength) ** rng.choice([-1, 1]))
+
+
+def levels(image):
+    """Rounded and clipped to uint8."""
+    return (image + 0.5).clip(0, 255).astype(np.uint8)
+
+
+KINDS = {kind.__name__: kind for kind in (blur, noise, jpeg, shift, enlarge, brightness, contrast)}
 
 
 def inner(image):
@@ -78,7 +92,7 @@ class Trial:
         self.originals = inner(patches)
         self.distorted = {  # {kind: (strengths, crops, side, side, 3)}
             name: inner(np.array([[kind(patch, s, rng) for patch in patches] for s in STRENGTHS]))
-            for name, kind in (KINDS | UNSEEN).items()
+            for name, kind in KINDS.items()
         }
 
     def scores(self, features):
@@ -109,9 +123,10 @@ def say_ranking(trial, features, say=print):
     """Say a row for each of the `features`, {name: function}; returns {name: scores}."""
     results = {name: trial.scores(each) for name, each in features.items()}
     width = max(map(len, results)) + 2
-    say(" " * width + "".join(f"{kind:>9}" for kind in trial.distorted) + f"{'mean':>9}")
+    say(" " * width + "".join(f"{kind:>12}" for kind in trial.distorted) + f"{'mean':>9}")
     for name, scores in results.items():
-        say(f"{name:{width}}" + "".join(f"{share:9.3f}" for share in [*scores.values(), np.mean([*scores.values()])]))
+        shares = "".join(f"{share:12.3f}" for share in scores.values())
+        say(f"{name:{width}}{shares}{np.mean([*scores.values()]):9.3f}")
     say(f"share of pairs of {len(trial.originals)} crops, each at {len(STRENGTHS)} strengths, of which the stronger is "
         "farther from its original; a guess: 0.5")  # fmt: skip
     return results

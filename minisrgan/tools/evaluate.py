@@ -1,9 +1,11 @@
 """How good is a generator? Shrink photos, enlarge them again, compare.
 
-PSNR and SSIM say how far an image is from the original, pixel by pixel. A perceptual distance compares what a VGG makes
-of the two: the mean (φ(SR) - φ(HR))². The smaller the better.
+PSNR and SSIM say how far an image is from the original, pixel by pixel. A perceptual distance compares what a network
+makes of the two: the mean (φ(SR) - φ(HR))² of a VGG, or ST-LPIPS, which was learned from people's judgements. The
+smaller the better. The grid is a pattern that a generator may draw, whatever the original has.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,15 +14,18 @@ from ..arrays import to_device
 from ..autodiff import Tensor, no_grad
 from ..errors import ImageError
 from ..imaging.files import find_photos, read_photo
-from ..imaging.metrics import Score, score
+from ..imaging.metrics import Score, grid, score
 from ..imaging.pixels import hr_from_uint8
 from ..imaging.resize import crop_to_multiple, downsample, upsample
 from ..losses import feature_mse
+from ..models import st_lpips
 from ..models.vgg_weights import EMBEDDED_NAME, load_content, load_vgg
 from ..upscale import upscale
 
 TILE = 256  # pixels a side, at most, of what a VGG sees at a time: its maps are much larger than the image
 GENUINE = "vgg54"  # the layer of a VGG19 that is compared, the paper's
+ST_LPIPS = "ST-LPIPS"
+PLACES = {"grid": 2, ST_LPIPS: 4}  # behind the point, in tables
 
 
 class Trial(NamedTuple):
@@ -41,7 +46,7 @@ def try_photo(generator, rgb, device):
 
 
 class Quality(NamedTuple):
-    """The score of an image, or the mean of several; {name of a VGG: perceptual distance}."""
+    """The score of an image, or the mean of several; {name of a ruler: what it measured}."""
 
     score: Score
     distances: dict
@@ -50,12 +55,23 @@ class Quality(NamedTuple):
         return [*self.score, *self.distances.values()]
 
 
-def perceptual_vggs(device, path=None, family=None):
-    """{name: φ} to measure distances by: the small VGG of the package, and the one in a file, if a file is named."""
+def rulers(device, vgg=None, family=None):
+    """{name: (image, hr) → number} to measure uint8 (H, W, 3) images by: the grid, and distances by the package's small
+    VGG, by the VGG19 in the file `vgg` if one is named, and by ST-LPIPS where its network was fetched."""
     vggs = {EMBEDDED_NAME: load_content(EMBEDDED_NAME)}
-    if path:
-        vggs[GENUINE] = load_vgg(path, GENUINE, family=family)
-    return {name: vgg.to(device) for name, vgg in vggs.items()}
+    if vgg:
+        vggs[GENUINE] = load_vgg(vgg, GENUINE, family=family)
+    found = {"grid": lambda image, hr: grid(image)}
+    for name, each in vggs.items():
+        found[name] = partial(perceptual_distance, each.to(device), device=device)
+    if st_lpips.fetched().exists():
+        found[ST_LPIPS] = partial(st_lpips_distance, st_lpips.load_st_lpips(device))
+    return found
+
+
+def st_lpips_distance(network, image, hr):
+    """ST-LPIPS of two uint8 (H, W, 3) images, which see each other whole."""
+    return network.distance(*(Tensor(to_device(hr_from_uint8(each[None]), network.device)) for each in (image, hr)))
 
 
 def perceptual_distance(vgg, image, hr, device):
@@ -69,22 +85,22 @@ def perceptual_distance(vgg, image, hr, device):
     return total / (hr.shape[0] * hr.shape[1])
 
 
-def judge(image, hr, border, vggs, device):
+def judge(image, hr, border, rulers):
     """The Quality of a uint8 image beside its original."""
     found = score(image, hr, border)  # which raises ImageError for one that is too small
-    return Quality(found, {name: perceptual_distance(vgg, image, hr, device) for name, vgg in vggs.items()})
+    return Quality(found, {name: ruler(image, hr) for name, ruler in rulers.items()})
 
 
 def mean_quality(qualities):
     """The mean of each figure over the photos."""
     scores, distances = zip(*qualities)
-    means = {name: float(np.mean([each[name] for each in distances])) for name in distances[0]}
+    means = {name: float(np.mean([each[name] for each in distances])) for name in distances[0]}  # NaN: not measured
     return Quality(Score(*np.mean(scores, axis=0)), means)
 
 
-def header(vggs, *columns, width=24):
+def header(rulers, *columns, width=24):
     """The two lines above a table that has these columns, each of a few figures, after names of that width."""
-    figures = f"{'PSNR Y':>10}{'PSNR RGB':>9}{'SSIM':>7}" + "".join(f"{name:>10}" for name in vggs)
+    figures = f"{'PSNR Y':>10}{'PSNR RGB':>9}{'SSIM':>7}" + "".join(f"{name:>10}" for name in rulers)
     names = "".join(f"{name:>{len(figures)}}" for name in columns)
     return f"{'':{width}}{names}\n{'':{width}}{figures * len(columns)}"
 
@@ -93,16 +109,16 @@ def row(name, *qualities, width=24):
     """A line of the table."""
     return f"{name[: width - 1]:{width}}" + "".join(
         f"{q.score.psnr_y:10.2f}{q.score.psnr_rgb:9.2f}{q.score.ssim_y:7.4f}"
-        + "".join(f"{distance:10.5f}" for distance in q.distances.values())
+        + "".join(f"{number:10.{PLACES.get(name, 5)}f}" for name, number in q.distances.items())
         for q in qualities
     )
 
 
-def evaluate(generator, folder, device, vggs, say=print, ensemble=False):
+def evaluate(generator, folder, device, rulers, say=print, ensemble=False):
     """Say a row for each photo of the folder and then the mean; returns the means of bicubic, the model, and, if asked
     for, the model's mean over eight turned inputs."""
     border, paths = generator.config.scale, find_photos(folder)
-    say(header(vggs, "bicubic", "model", *(["ensemble of 8"] if ensemble else [])))
+    say(header(rulers, "bicubic", "model", *(["ensemble of 8"] if ensemble else [])))
     results = []
     for path in paths:
         rgb = read_photo(path)[0]
@@ -111,7 +127,7 @@ def evaluate(generator, folder, device, vggs, say=print, ensemble=False):
             images = [trial.bicubic, trial.sr]
             if ensemble:
                 images.append(upscale(generator, trial.lr, device, ensemble=True))
-            results.append([judge(image, trial.hr, border, vggs, device) for image in images])
+            results.append([judge(image, trial.hr, border, rulers) for image in images])
         except ImageError:
             say(f"{path.name[:23]:24}left out: {rgb.shape[1]}×{rgb.shape[0]} pixels are too few to measure")
         else:
@@ -123,5 +139,16 @@ def evaluate(generator, folder, device, vggs, say=print, ensemble=False):
     if len(results) < len(paths):
         say(f"{len(paths) - len(results)} of {len(paths)} photos left out, being too small")
     say(f"dB, on Y (BT.601 studio swing) and RGB; SSIM on Y; a border of {border} pixels is left out")
-    say(f"{', '.join(vggs)}: perceptual distance, the mean squared difference of its features; less is better")
+    say_rulers(rulers, say)
     return means
+
+
+def say_rulers(rulers, say):
+    """What the columns of a table are, beside those of a Score."""
+    say("grid: by how many dB the pattern of period 4 stands out; photos have about 0")
+    vggs = [name for name in rulers if name not in ("grid", ST_LPIPS)]
+    say(f"{', '.join(vggs)}: perceptual distance, the mean squared difference of its features; less is better")
+    if ST_LPIPS in rulers:
+        say("ST-LPIPS: perceptual distance learned from people's judgements; less is better, and 0 is the same image")
+    else:
+        say("`minisrgan vgg fetch --st-lpips` gets a network learned from people's judgements, to measure by too")

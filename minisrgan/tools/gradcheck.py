@@ -149,6 +149,8 @@ def op_cases(rng):
         case(losses.WassersteinDiscriminatorLoss, normal(6), normal(5)),
         case(losses.WassersteinLoss, normal(6)),
         case(losses.RelativisticLoss, normal(6), normal(5)),
+        Case("blur_pool", ad.blur_pool, [normal(2, 5, 6, 3)], linear=True),
+        Case("max_neighbours", lambda x: ad.max_neighbours(x, 3), [normal(2, 5, 6, 3)]),
         spectral_norm_case(normal(3, 3, 2, 4), *power_iteration(normal(3, 3, 2, 4), normal(4))),
     ]
     return cases

@@ -1,12 +1,14 @@
 """Photos to learn from: a folder of the user's, or those that scikit-image and matplotlib bring along."""
 
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ConfigError, ImageError
 from ..imaging.files import find_photos, read_photo
-from ..imaging.patches import fingerprint
+from ..imaging.patches import PhotoSet, fingerprint
+from ..imaging.resize import shrink
 from .progress import progress_bar
 
 # In the packages' wheels, so nothing is downloaded. motorcycle_right shows what motorcycle_left does, and the
@@ -16,6 +18,7 @@ TRAINING = {
     "matplotlib": "grace_hopper.jpg",
 }
 HELD_OUT = {"skimage": "chelsea.png coffee.png"}
+COPY = 0.8  # of the size of the one before: a copy of a photo
 FOLDERS = {"skimage": "data", "matplotlib": "mpl-data/sample_data"}
 
 
@@ -58,6 +61,14 @@ def training_photos(folder=None, least=1):
         )
     small = [name for name, rgb in photos if min(rgb.shape[:2]) < least]
     return Photos([photo for i, photo in enumerate(large) if i % 10], large[::10], small)
+
+
+def patches(config, photos):
+    """The PhotoSet that a training learns from: the photos, and so many copies of each as `config.copies` says."""
+    copies = [(f"{name} at {COPY**k:.3g}", rgb, COPY**k) for k in range(1, config.copies + 1) for name, rgb in photos]
+    shrunk = ((name, shrink(rgb, factor)) for name, rgb, factor in waiting(copies, "making copies"))
+    whole = waiting(photos, "reducing photos")
+    return PhotoSet(chain(whole, shrunk), config.generator.scale, config.discriminator.crop)
 
 
 def named(path):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import DeviceError, KernelError
+from ..geometry import macros
 from ..kernels import cuda_options, cuda_source, first_errors, kernel_files
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)  # Turing, Ampere, its smaller GPUs, Ada, Hopper, Blackwell, its smaller
@@ -49,14 +50,15 @@ def print_resources(real="float", say=print):
 
 
 def variants(file):
-    """The macros that a file is launched with, as its `// Variants:` line has them: ((name, value), ...) each."""
+    """What a file is launched with of geometry.py's choices, by its `// Variants:` line: ((name, value), ...) each."""
     found = re.search(r"^// Variants: (.*)$", cuda_source(file), re.M)
     words = [variant.split() for variant in found[1].split(";")] if found else [[]]
     return [tuple((name, int(value)) for name, _, value in (word.partition("=") for word in each)) for each in words]
 
 
-def kernel_uses(nvrtc, file, architecture, real, defines=()):
+def kernel_uses(nvrtc, file, architecture, real, choice=()):
     """A Use for each kernel of a file, by name."""
+    defines = macros(file, True, **dict(choice)).items()
     source, options = cuda_source(file), [*cuda_options(real, defines), "-ftz=true", f"-arch=sm_{architecture}"]
     try:
         log = compile_cuda(nvrtc, file, source, [*options, "--ptxas-options=-v"])

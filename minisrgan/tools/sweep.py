@@ -15,13 +15,12 @@ from matplotlib.figure import Figure
 
 from ..errors import ConfigError, DivergedError
 from ..imaging.files import write_whole
-from ..imaging.patches import PhotoSet
 from ..models.weights import load_generator, packaged
 from ..training.checkpoint import Run
 from ..training.config import PRESETS, TERMS
 from ..training.trainer import Trainer
-from .evaluate import header, judge, mean_quality, perceptual_vggs, row, try_photo
-from .photos import check_same, hashes, training_photos
+from .evaluate import header, judge, mean_quality, row, rulers, try_photo
+from .photos import check_same, hashes, patches, training_photos
 from .report import save_figure
 from .train import train
 
@@ -83,16 +82,16 @@ def sweep(vary, folder, steps, out, vgg, family, device, say=print):
         raise ConfigError(f"{out} is there already: choose another --out")
     photos = training_photos(data, config.discriminator.crop)
     held_out = [rgb for _, rgb in photos.held_out]
-    crops = PhotoSet(photos.training, config.generator.scale, config.discriminator.crop)
+    crops = patches(config, photos.training)
     if folder:
         check_same(Run(folder), Run(folder).config()[1], hashes(crops, photos.held_out))
-    vggs = perceptual_vggs(device, vgg, family)
+    measured_by = rulers(device, vgg, family)
 
     def measure(generator):
         """(bicubic's, the generator's) mean Quality on the held-out photos."""
         trials = [try_photo(generator, photo, device) for photo in held_out]
         pairs = [
-            [judge(each, t.hr, config.generator.scale, vggs, device) for each in (t.bicubic, t.sr)] for t in trials
+            [judge(each, t.hr, config.generator.scale, measured_by) for each in (t.bicubic, t.sr)] for t in trials
         ]
         return [mean_quality(each) for each in zip(*pairs)]
 
@@ -112,11 +111,11 @@ def sweep(vary, folder, steps, out, vgg, family, device, say=print):
             results[name] = measure(trainer.best)[1]
 
     width = max(map(len, results)) + 1
-    say(header(vggs, "", width=width).splitlines()[1])
+    say(header(measured_by, "", width=width).splitlines()[1])
     for name, quality in results.items():
         say(row(name, quality, width=width))
     write_whole(out / "sweep.csv", table(results).encode())
-    draw_plane(out / "sweep.png", results, [*vggs][-1])
+    draw_plane(out / "sweep.png", results, [*measured_by][-1])
     say(f"table:   {out / 'sweep.csv'}\npicture: {out / 'sweep.png'}")
     return results
 

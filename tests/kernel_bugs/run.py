@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minisrgan.errors import KernelError
+from minisrgan.geometry import macros
 from minisrgan.kernels import first_errors
 from minisrgan.tools.checked_builds import MODES, compile_program, compile_runtimes, run
 
@@ -115,11 +116,17 @@ def reals():
 
 
 def real(stem, build):
-    """kernels/<stem>.cu with its main(), in the build that some words say: `double gpu FEW=3`."""
+    """kernels/<stem>.cu with its main(), in the build that some words say: `double gpu WIDE=4`.
+
+    It is cut up as the product's launches are, by minisrgan/geometry.py.
+    """
     common, kernel, main = with_text(KERNELS / "common.cuh", KERNELS / f"{stem}.cu", HERE / f"real/{stem}.cu")
-    meaning = {"float": ["-Dreal=float"], "double": ["-Dreal=double"], "native": NATIVE, "gpu": []}
-    flags = tuple(flag for word in build.split() for flag in meaning.get(word, [f"-D{word}"]))
-    if "gpu" in build.split():
+    words = build.split()
+    choice = {name: int(value) for name, equals, value in (word.partition("=") for word in words) if equals}
+    meaning = {"float": ["-Dreal=float"], "double": ["-Dreal=double"], "native": NATIVE}
+    flags = [flag for word in words for flag in meaning.get(word, [])]
+    flags = (*flags, *(f"-D{name}={value}" for name, value in macros(f"{stem}.cu", "gpu" in words, **choice).items()))
+    if "gpu" in words:
         common = common[0], common[1] + AS_ON_A_GPU
     return Program(f"{stem}.cu, {build}", (common, kernel, main), flags, tuple(MODES))
 
@@ -151,29 +158,29 @@ class Bug(NamedTuple):
 
 BARRIER, FEW = "__syncthreads();", "float native FEW=3 KH=3 KW=3"
 BUGS = [
-    Bug("conv", "float gpu", "conv2d multiplies before all is loaded",
+    Bug("conv", "float gpu WIDE=2", "conv2d multiplies before all is loaded",
         "load_rows(*b, w, k0, depth, n0, cout, thread);", BARRIER, "", ("races", "reversed")),
-    Bug("conv", "float native", "conv2d loads a slab over one in use",
+    Bug("conv", "float native WIDE=2", "conv2d loads a slab over one in use",
         "sums.add_outer(&a[row][k], SLAB, ", BARRIER, "", ("races",)),
-    Bug("conv", "float", "conv2d reads a row above the image",
+    Bug("conv", "float WIDE=2", "conv2d reads a row above the image",
         "bool in = ", "unsigned(at.row + i) < unsigned(image.height)", "at.row + i < image.height", ("address",)),
-    Bug("conv", "float native", "a run of a window begins a pixel to the left of the image",
+    Bug("conv", "float native WIDE=2", "a run of a window begins a pixel to the left of the image",
         "int low = ", "max(-at.column, 0)", "max(-at.column - 1, 0)", ("forward",)),
-    Bug("conv", "float gpu", "conv2d reads a row above the image on a GPU",
+    Bug("conv", "float gpu WIDE=2", "conv2d reads a row above the image on a GPU",
         "V gather(", "inside(image, window, columns.i[0], columns.j[0])", "window.row + columns.i[0] < image.height",
         ("address",)),
     Bug("conv", "double native WIDE=1", "conv2d leaves out the last row of a tile",
         "OutputChannels<LANES> channels(out, o);", "m >= pixels", "m >= pixels || r == ROWS_M - 1", ("forward",)),
-    Bug("conv", "float native", "two tiles of conv2d overlap by a row",
+    Bug("conv", "float native WIDE=2", "two tiles of conv2d overlap by a row",
         "int m0 = tile / tiles_n * TILE_M", ", n0", " - (tile >= tiles_n), n0", ("races",)),
-    Bug("conv", "float gpu", "weight_grad gathers before windows are there",
+    Bug("conv", "float gpu WIDE=2", "weight_grad gathers before windows are there",
         "stop, out_h, out_w, stride_y, stride_x, pad_y, pad_x);", BARRIER, "", ("races", "reversed")),
-    Bug("conv", "float native", "weight_grad multiplies before all is loaded",
+    Bug("conv", "float native WIDE=2", "weight_grad multiplies before all is loaded",
         "load_rows(*b, g, m0, stop, n0, cout, thread);", BARRIER, "", ("races", "reversed")),
-    Bug("conv", "float", "the rows beyond the last of a slab are not cleared",
+    Bug("conv", "float WIDE=2", "the rows beyond the last of a slab are not cleared",
         "    else\n        for (int r = thread / CHUNKS", "r < SLAB; r += LOADERS)",
         "r < SLAB && row + r < rows; r += LOADERS)", ("poison",)),
-    Bug("conv", "float native", "turn_weights writes a square before it is read",
+    Bug("conv", "float native WIDE=2", "turn_weights writes a square before it is read",
         "square[c][o] = from", BARRIER, "", ("races", "reversed")),
     Bug("conv_steps", "float native", "step 2 multiplies before all is loaded",
         "conv_step2_tiled(", BARRIER, "", ("races", "reversed")),
@@ -188,21 +195,24 @@ BUGS = [
         ("forward",)),
     Bug("conv_steps", "double gpu", "step 4's last vector is a whole one",
         "int m = m0 + row + r, o = o0 + column + v * LANES;", "cout % LANES == 0", "true", ("address",)),
-    Bug("winograd", "float native CHUNK=36", "tiles are multiplied before they are transformed",
+    Bug("winograd", "float native", "tiles are multiplied before they are transformed",
         "first < tiles.count; first += gridDim.x * CHUNK) {", BARRIER, "", ("races",)),
-    Bug("winograd", "double CHUNK=36", "outputs are transformed back before the products are there",
+    Bug("winograd", "double", "outputs are transformed back before the products are there",
         "sums.store(m + ", BARRIER, "", ("races", "reversed")),
-    Bug("winograd", "float gpu CHUNK=36", "products overwrite others that are not transformed back yet",
+    Bug("winograd", "float gpu", "products overwrite others that are not transformed back yet",
         "transform_outputs(tiles, m, out, ", BARRIER, "", ("races",)),
-    Bug("winograd", "float native CHUNK=36", "the next chunk is transformed over one in use",
+    Bug("winograd", "float native", "the next chunk is transformed over one in use",
         "w + (long long)point * CHUNK * span + panel * PANEL, span, count);", BARRIER, "", ("races",)),
-    Bug("winograd", "float CHUNK=36", "outputs below the image are written",
+    Bug("winograd", "float", "outputs below the image are written",
         "transform_output, d, 6, 4);", "row + i < tiles.out_h", "row + i <= tiles.out_h", ("address", "forward")),
-    Bug("winograd", "float native CHUNK=36", "tiles read a column to the right of the image",
+    Bug("winograd", "float native", "tiles read a column to the right of the image",
         "unsigned(row + i) < unsigned(tiles.height)", "unsigned(tiles.width)", "unsigned(tiles.width + 1)",
         ("forward",)),
-    Bug("winograd", "double native CHUNK=36", "parts of a weight gradient begin with what was in memory",
+    Bug("winograd", "double native", "parts of a weight gradient begin with what was in memory",
         "Sums<ROWS_C> sums;", "if (first == start) sums.clear();\n                else", "", ("forward",)),
+    Bug("winograd", "double", "a chunk has more tiles than whole groups of rows",
+        "ROWS = 6, ROWS_C = 8;", "static_assert(CHUNK % ROWS == 0", "#define ROWS 8\nstatic_assert(true",
+        ("forward", "poison")),
     Bug("conv_few", "float gpu FEW=3 KH=9 KW=9", "conv2d_few loads a slab over one in use",
         "for (int c0 = 0; c0 < cin; c0 += SLAB) {", BARRIER, "", ("races",)),
     Bug("conv_few", FEW, "conv2d_few multiplies before all is loaded",
@@ -244,9 +254,11 @@ def quick():
     where blocks have most to share, and a few planted bugs."""
     first = [real(path.stem, builds(path.stem)[0]) for path in sorted(KERNELS.glob("*.cu"))]
     chosen = [program._replace(modes=FAST) for program in first]
-    chosen += [real(stem, "float gpu")._replace(modes=("races",)) for stem in ("conv", "channels")]
+    shared = ("conv", "float gpu WIDE=2"), ("channels", "float gpu")
+    chosen += [real(*each)._replace(modes=("races",)) for each in shared]
     chosen += [program._replace(modes=("address",)) for program in first if program.name.startswith("conv")]
     few = {"conv2d loads a slab over one in use": "races", "conv2d_few's halo is a row short": "poison"}
+    few |= {"a chunk has more tiles than whole groups of rows": "forward"}
     few |= {"a mean is read before it is complete": "races", "the last part runs over the end": "address"}
     return chosen + [bug.program()._replace(modes=(few[bug.what],)) for bug in BUGS if bug.what in few]
 

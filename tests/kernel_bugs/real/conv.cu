@@ -1,5 +1,5 @@
 // The kernels of conv.cu against loops: more than one tile, slab and part, off their boundaries and on them.
-// Builds: float native; double native WIDE=1; float native WIDE=4; float; double; float gpu; double gpu WIDE=1; float gpu WIDE=4
+// Builds: float native WIDE=2; double native WIDE=1; float native WIDE=4; float WIDE=2; double WIDE=2; float gpu WIDE=2; double gpu WIDE=1; float gpu WIDE=4
 #include "host.h"
 
 struct Shape {

@@ -38,6 +38,6 @@ int main() {
         check<conv_step1_direct>(s, 3, "conv_step1_direct");
         check<conv_step2_tiled>(s, TILE * TILE, "conv_step2_tiled");
         check<conv_step3_blocked>(s, SIDE * SIDE, "conv_step3_blocked");
-        check<conv_step4_vectors>(s, THREADS_M * THREADS_O, "conv_step4_vectors");
+        check<conv_step4_vectors>(s, THREADS, "conv_step4_vectors");
     }
 }

@@ -1,7 +1,7 @@
 // The kernels of matmul.cu against loops: more than one tile and slab, each factor and the product transposed or
 // not, a batch of products, and a depth cut into parts.
-// Builds: float native; double native; float native SKINNY; double SKINNY; float native NARROW; double NARROW
-// Builds: float; float gpu; double gpu SKINNY; float gpu NARROW
+// Builds: float native; double native; float native SKINNY=1; double SKINNY=1; float native NARROW=1; double NARROW=1
+// Builds: float; float gpu; double gpu SKINNY=1; float gpu NARROW=1
 #include "host.h"
 
 struct Strides {

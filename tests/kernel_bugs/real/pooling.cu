@@ -1,5 +1,5 @@
 // The kernels of pooling.cu against loops: rows and columns to spare, equal numbers, a NaN.
-// Builds: float native; double SIZE=3; float gpu
+// Builds: float native SIZE=2; double SIZE=3; float gpu SIZE=2
 #include "host.h"
 
 void check(int n, int height, int width, int channels, uint3 block) {

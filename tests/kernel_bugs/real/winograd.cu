@@ -1,5 +1,5 @@
 // The kernels of winograd.cu against loops: more than one chunk, span and part, off their boundaries and on them.
-// Builds: float native CHUNK=36; double native CHUNK=36; float CHUNK=36; double CHUNK=36; float gpu CHUNK=36; double gpu CHUNK=36
+// Builds: float native; double native; float; double; float gpu; double gpu
 #include "host.h"
 
 constexpr double TOLERANCE = sizeof(real) == 4 ? 0.02 : 1e-9;  // the sums are whole numbers up to some thousands
@@ -10,8 +10,8 @@ struct Shape {
     int out_w() const { return width + 2 * pad_x - 2; }
     int outputs() const { return n * out_h() * out_w() * cout; }
     int tiles() const { return n * ((out_h() + 3) / 4) * ((out_w() + 3) / 4); }
-    int padded() const { return round_up(cout, 32); }
-    int depth() const { return round_up(cin, 16); }
+    int padded() const { return round_up(cout, UNIT_O); }
+    int depth() const { return round_up(cin, UNIT_C); }
 };
 
 // f(element of x, of w, of y) for each product of the trilinear form.
@@ -38,11 +38,11 @@ void check_conv2d(const Shape &s, bool with_bias, bool turned, int blocks, int t
         int o = weight % s.cout, c = weight / s.cout % s.cin, tap = weight / s.cout / s.cin;
         want[out] += x[in] * w[turned ? ((8 - tap) * s.cout + o) * s.cin + c : weight];
     });
-    auto u = nothing(POINTS * s.cin * s.padded()), scratch = scratch_for(s, blocks, 32);
+    auto u = nothing(POINTS * s.cin * s.padded()), scratch = scratch_for(s, blocks, UNIT_O);
     launch<winograd_weights>({2, 1, 1}, {3, 1, 1}, w.data(), u.data(), s.cin, s.cout, s.padded(), int(turned));
     launch<winograd_conv2d>({unsigned(blocks), 1, 1}, {unsigned(threads), 1, 1}, x.data(), u.data(),
                             with_bias ? bias.data() : nullptr, (real *)nullptr, (real *)nullptr, y.data(), 1, scratch.data(), s.n, s.height, s.width, s.cin,
-                            s.cout, s.out_h(), s.out_w(), s.pad_y, s.pad_x, s.padded(), s.depth(), 32, blocks);
+                            s.cout, s.out_h(), s.out_w(), s.pad_y, s.pad_x, s.padded(), s.depth(), UNIT_O, blocks);
     expect_close(y, want, TOLERANCE, "winograd_conv2d");
 }
 
@@ -51,13 +51,13 @@ void check_weight_grad(const Shape &s, int part_tiles, int blocks, int threads) 
     std::vector<real> dw = nothing(9 * s.cin * s.cout), want(9 * s.cin * s.cout);
     for_each_product(s, [&](int in, int weight, int out) { want[weight] += x[in] * g[out]; });
     int n_parts = (s.tiles() - 1) / part_tiles + 1;
-    auto parts = nothing(n_parts * POINTS * s.depth() * s.padded()), scratch = scratch_for(s, blocks, 32);
+    auto parts = nothing(n_parts * POINTS * s.depth() * s.padded()), scratch = scratch_for(s, blocks, UNIT_O);
     launch<winograd_weight_grad>({unsigned(blocks), 1, 1}, {unsigned(threads), 1, 1}, x.data(), g.data(), parts.data(),
                                  scratch.data(), s.n, s.height, s.width, s.cin, s.cout, s.out_h(), s.out_w(), s.pad_y,
-                                 s.pad_x, s.padded(), s.depth(), 32, blocks, part_tiles, n_parts);
+                                 s.pad_x, s.padded(), s.depth(), UNIT_O, blocks, part_tiles, n_parts);
     std::vector<real> du(parts.size() / n_parts);
     for (size_t e = 0; e < parts.size(); ++e) du[e % du.size()] += parts[e];
-    launch<winograd_finish>({2, 1, 1}, {3, 1, 1}, du.data(), dw.data(), s.cin, s.cout, s.padded(), s.depth(), 32);
+    launch<winograd_finish>({2, 1, 1}, {3, 1, 1}, du.data(), dw.data(), s.cin, s.cout, s.padded(), s.depth(), UNIT_O);
     expect_close(dw, want, TOLERANCE, "winograd_weight_grad");
 }
 

@@ -1,0 +1,103 @@
+"""ST-LPIPS: how different two images look to people. Ghildyal and Liu 2022, after LPIPS (Zhang et al. 2018).
+
+A network's feature maps f₁ … f₅ of the two images are brought to length 1 at each pixel, and compared channel by
+channel with weights w ≥ 0 that were learned from people's judgements:
+
+    d(SR, HR) = Σ_k mean over pixels of Σ_c w_kc·(f̂_k(SR) - f̂_k(HR))²_c        f̂ = f/(‖f‖ + 10⁻¹⁰)
+
+The network is an AlexNet that hardly notices a shift by a pixel: its first convolution has stride 1, and it is reduced
+by blur pooling alone. The figure is not comparable with the LPIPS of published tables. It is here to measure; a
+generator that was trained on it cannot be judged by it.
+
+The weights are in the wheel `stlpips-pytorch` on PyPI (BSD-2), which `minisrgan vgg fetch --st-lpips` gets.
+"""
+
+import numpy as np
+
+from ..arrays import to_device
+from ..autodiff import Conv2dBias, ReLU, Tensor, no_grad
+from ..errors import ShapeError, WeightsError
+from ..kernels import cache_folder
+from ..nn import BlurPool
+from .vgg import ST_LPIPS, normalise
+from .weights import check_finite, read_arrays, write_arrays
+
+KIND = "minisrgan st-lpips"
+ALEX = (  # name of the convolution, its side and padding, its channels in and out
+    ("slice1.0", 11, 2, 3, 64),
+    ("slice2.5", 5, 2, 64, 192),
+    ("slice3.9", 3, 1, 192, 384),
+    ("slice4.11", 3, 1, 384, 256),
+    ("slice5.13", 3, 1, 256, 256),
+)
+LEAST = 24  # pixels a side: every map has something in it
+EPS = 1e-10
+ADVICE = "`minisrgan vgg fetch --st-lpips` gets it anew"
+
+
+def fetched():
+    """Where `minisrgan vgg fetch --st-lpips` keeps the AlexNet."""
+    return cache_folder() / "st-lpips-alex.safetensors"
+
+
+class STLPIPS:
+    """arrays   {"slice1.0.weight": (11, 11, 3, 64), "slice1.0.bias": (64,), …, "lin0": (64,), …}"""
+
+    def __init__(self, arrays, device):
+        self.arrays, self.device = {name: Tensor(to_device(a, device)) for name, a in arrays.items()}, device
+
+    def maps(self, images):
+        """The five feature maps of images (N, H, W, 3) in [-1, 1], each pixel's of length 1."""
+        x, found = normalise(images, ST_LPIPS), []
+        for k, (name, _, padding, _, _) in enumerate(ALEX):
+            if k in (1, 2):
+                x = BlurPool(3)(x)
+            x = Conv2dBias(x, self.arrays[f"{name}.weight"], self.arrays[f"{name}.bias"], padding=padding)
+            if k == 0:
+                x = BlurPool(1)(x)
+            x = ReLU(x)
+            found.append(x / ((x * x).sum(-1, keepdims=True) ** 0.5 + EPS))
+        return found
+
+    def distance(self, sr, hr):
+        """d of two Tensors (N, H, W, 3) in [-1, 1], the mean over the N. Raises ShapeError for images too small."""
+        if sr.shape != hr.shape or min(sr.shape[1:3]) < LEAST:
+            raise ShapeError(f"ST-LPIPS compares two images of one shape, of {LEAST} x {LEAST} pixels at least")
+        with no_grad():
+            pairs = zip(self.maps(sr), self.maps(hr))
+            return sum(((a - b) ** 2 * self.arrays[f"lin{k}"]).sum(-1).mean().item() for k, (a, b) in enumerate(pairs))
+
+
+def load_st_lpips(device, path=None):
+    """The STLPIPS in a file, by default the fetched one. Raises WeightsError where there is none."""
+    arrays, about = read_arrays(path or fetched(), ADVICE)
+    shapes = expected_shapes()
+    if about.get("kind") != KIND or {name: array.shape for name, array in arrays.items()} != shapes:
+        raise WeightsError(f"{path or fetched()}: is not the AlexNet of ST-LPIPS: {ADVICE}")
+    for name, array in arrays.items():
+        check_finite(path or fetched(), name, array, ADVICE)
+    return STLPIPS(arrays, device)
+
+
+def expected_shapes():
+    shapes = {}
+    for k, (name, side, _, cin, cout) in enumerate(ALEX):
+        shapes |= {f"{name}.weight": (side, side, cin, cout), f"{name}.bias": (cout,), f"lin{k}": (cout,)}
+    return shapes
+
+
+def save_st_lpips(path, lazy):
+    """Keep the AlexNet of the wheel's file, {its name: Lazy}, in our layout. Raises WeightsError for another file."""
+    arrays = {}
+    try:
+        for k, (name, *_) in enumerate(ALEX):
+            weight = lazy[f"net.{name}.weight"].read()
+            arrays[f"{name}.weight"] = weight.transpose(2, 3, 1, 0)
+            arrays[f"{name}.bias"] = lazy[f"net.{name}.bias"].read()
+            arrays[f"lin{k}"] = lazy[f"lin{k}.model.1.weight"].read().reshape(-1)
+    except KeyError as error:
+        raise WeightsError(f"the file is not the AlexNet of ST-LPIPS: it has no {error}") from None
+    arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+    if {name: array.shape for name, array in arrays.items()} != expected_shapes():
+        raise WeightsError("the file is not the AlexNet of ST-LPIPS: its arrays are of other sizes")
+    write_arrays(path, arrays, kind=KIND)
