@@ -24,9 +24,9 @@ kernels-checked: setup ## run kernels, sound ones and bugs, under sanitizers and
 bench: setup ## measure speed and memory, beside PyTorch where it is installed
 	$(BIN)/minisrgan bench
 
-# On a machine with an NVIDIA GPU and CuPy: no set-up, so that it needs no network. Each step has its own time and result.
+# On a machine with an NVIDIA GPU and CuPy, in .venv or not: nothing is set up, so no network is needed.
 gpu: ## what a GPU is to be asked first: tests, gradients, speed, compute-sanitizer; results in $OUT
-	PYTHON=$(PYTHON) tests/gpu.sh
+	PYTHON=$(or $(wildcard $(BIN)/python),$(PYTHON)) tests/gpu.sh
 
 lint: setup ## check the style
 	$(BIN)/python -m ruff check
