@@ -509,7 +509,7 @@ def build_parser():
         "pack",
         pack_command,
         "write a generator in half precision, with a note on how it was trained, as the package's are",
-        'minisrgan pack runs/mine/generator.safetensors -o mine.safetensors --note "200 photos of birds"',
+        "minisrgan pack runs/mine/generator.safetensors -o mine.safetensors --note birds",
         device=False,
     )
     pack.add_argument("weights", metavar="FILE", help="a generator.safetensors of a run")
