@@ -181,6 +181,8 @@ def test_what_cannot_be_measured_is_left_out_named_and_counted(
     Image.new("RGB", (40, 40), (128, 128, 128)).save(tmp_path / "flat.png")
     (tmp_path / "cut.png").write_bytes((photo_folder / "a.png").read_bytes()[:300])
     (tmp_path / "notes.txt").touch()
+    frames = [Image.fromarray(smooth_photo(40, 40, seed=i)) for i in range(2)]
+    frames[0].save(tmp_path / "two.tif", save_all=True, append_images=frames[1:])
     long = "the same long beginning of a name "
     for name in (f"{long}1.png", f"{long}2.png", "deep/er/x.png", "x.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -189,17 +191,19 @@ def test_what_cannot_be_measured_is_left_out_named_and_counted(
     means = evaluate(load_generator(generator_file), tmp_path, "numpy", by, say=lines.append)
     assert all(np.isfinite(mean.figures()).all() for mean in means)
     starts = [line.split("  ")[0] for line in lines[1:]]
-    assert starts[:8] == [
+    assert starts[:9] == [
         "cut.png",
         "deep/er/x.png",
         "flat.png",
         f"{long}1.png",
         f"{long}2.png",
+        "two.tif",
         "x.png",
-        "mean of 4",
-        "2 of 6 photos left out",
+        "mean of 5",
+        "2 of 7 photos left out",
     ]
     assert "cannot be read" in lines[1] and "infinite" in lines[3]
+    assert "of files with several pictures only the first is taken: two.tif" in lines
     assert any("left out 2 others" in line and "(.safetensors, .txt)" in line for line in lines)
 
 
