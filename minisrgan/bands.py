@@ -28,14 +28,15 @@ def cuts(length, wanted):
 class Bands:
     """An image of `size` (height, width) that is made along `axis`, as an iterator of bands, each a Tensor.
 
-    stops    up to which line each band goes
+    step     lines that a band has, about
+    stops    up to which line each goes
 
     It may be used several times, but before its first band is made: each use is a reader of its own, and what all
     of them have read is forgotten.
     """
 
-    def __init__(self, size, axis, stops, bands):
-        self.size, self.axis, self.stops, self.bands, self.queues = size, axis, stops, bands, []
+    def __init__(self, size, axis, step, stops, bands):
+        self.size, self.axis, self.step, self.stops, self.bands, self.queues = size, axis, step, stops, bands, []
 
     @property
     def length(self):
@@ -59,7 +60,7 @@ class Bands:
         """f(this, *others), for an f that makes a line of those lines alone, and Bands of one size."""
         mine, readers, axis = self.reader(), [each.reader() for each in others], self.axis
         bands = (f(band, *(each.take(band.shape[axis]) for each in readers)) for band in mine.bands)
-        return Bands(self.size, axis, self.stops, bands)
+        return Bands(self.size, axis, self.step, self.stops, bands)
 
     def windows(self, f, radius, grain, ends, scale=1, residual=None):
         """The image that f makes of windows of this one: `scale` lines of each line and `radius` lines on either side.
@@ -69,10 +70,14 @@ class Bands:
         residual   Bands of the image that is made, of which f is given the same lines; or None
         """
         mine, other = self.reader(), residual and residual.reader()
-        # Each time as much as can be made of the bands so far: hardly a line waits for the next.
-        stops = cuts(self.length, [(stop - radius) // grain * grain for stop in self.stops[:-1]])
-        bands = windowed(f, mine, other, stops, radius, ends, scale)
-        return Bands([side * scale for side in self.size], self.axis, [stop * scale for stop in stops], bands)
+        # Each time as much as can be made of the bands so far: hardly a line waits for the next. After the last of them
+        # all that the layers before held back is still to be made: in bands too.
+        step = -(-self.step // grain) * grain
+        wanted = [0, *((stop - radius) // grain * grain for stop in self.stops[:-1])]
+        wanted += range(max(wanted) + step, self.length, step)
+        stops = cuts(self.length, wanted)
+        bands, size = windowed(f, mine, other, stops, radius, ends, scale), [side * scale for side in self.size]
+        return Bands(size, self.axis, self.step * scale, [stop * scale for stop in stops], bands)
 
     def __add__(self, other):
         return self.pointwise(lambda x, y: x + y, other)

@@ -151,19 +151,24 @@ def grid_loss(sr, hr, period, window=4):
 
         ∂L/∂SR = Pᵀ ∂L/∂P(SR) = Pᵀ · 2(P(SR) - P(HR))/N
 
-    No texture but the grid is held back: of 256 pixels of a square it sees 15 directions.
-    Raises ShapeError for sides that are no multiple of period·window.
+    No texture but the grid is held back: of 256 pixels of a square it sees 15 directions. Lines that fill no square are
+    left out. Raises ShapeError for an image smaller than a period.
     """
     return PixelMSE(periodic(sr, period, window), periodic(hr, period, window))
 
 
 def periodic(x, period, window):
-    """P above: (N, H, W, C) → (N, H/(period·window), period, W/(period·window), period, C)."""
+    """P above: (N, H, W, C) → (N, ⌊H/(period·window)⌋, period, ⌊W/(period·window)⌋, period, C). The window is no
+    larger than the image."""
     n, height, width, channels = nhwc(x)
+    window = min(window, height // period, width // period)
+    if not window:
+        raise ShapeError(f"a grid of period {period} is looked for in {height} x {width} pixels")
     side = period * window
-    if height % side or width % side:
-        raise ShapeError(f"a grid is looked for in squares of {side} x {side} pixels, and {height} x {width} are none")
-    squares = x.reshape((n, height // side, window, period, width // side, window, period, channels))
+    rows, columns = height // side, width // side
+    if (height, width) != (rows * side, columns * side):
+        x = x[:, : rows * side, : columns * side]
+    squares = x.reshape((n, rows, window, period, columns, window, period, channels))
     phases = squares.mean((2, 5))  # n, row, i, column, j, c
     return phases - phases.mean((2, 4), keepdims=True)
 

@@ -9,6 +9,7 @@ import numpy as np
 from .arrays import to_device, to_numpy, uses_kernels
 from .autodiff import Tensor, no_grad
 from .bands import Bands, cuts
+from .errors import WeightsError
 from .imaging.pixels import lr_from_uint8, uint8_from_sr
 
 BAND = 16384  # pixels of LR in a band, about: what bounds the memory, with the length of a photo's shorter side
@@ -23,6 +24,8 @@ def upscale(generator, photo, device, tile=None, progress=lambda bands: bands, e
     ensemble   enlarge the photo turned and mirrored in all eight ways, and take the mean, before it is rounded: nearer
                to the original, and softer (Lim et al. 2017, section 3.4). It takes eight times as long, and 12 bytes an
                output pixel
+
+    Raises WeightsError where SR is not finite.
     """
     scale, (height, width) = generator.config.scale, photo.shape[:2]
     shape = (height * scale, width * scale, 3)
@@ -61,6 +64,8 @@ def in_bands(generator, photos, device, tile, progress):
     readers = [stream.reader() for stream in streams]
     for number, start, stop in progress([(i, *piece) for i, stream in enumerate(streams) for piece in stream.pieces]):
         band = to_numpy(readers[number].take(stop - start).data[0])
+        if not np.isfinite(band).all():  # as bytes it would be black
+            raise WeightsError("the generator's output is not finite: its weights are damaged or diverged, use others")
         yield number, lines_of(streams[number].axis, start, stop), band
 
 
@@ -76,7 +81,7 @@ def plan(photo, device, tile):
 def lr_bands(photo, device, axis, lines):
     """The Bands of a uint8 photo, as G takes them, of so many lines each."""
     length = photo.shape[axis - 1]
-    made = Bands(photo.shape[:2], axis, cuts(length, range(lines, length, lines)), None)
+    made = Bands(photo.shape[:2], axis, lines, cuts(length, range(lines, length, lines)), None)
     pieces = [lines_of(axis, *piece) for piece in made.pieces]
     made.bands = (Tensor(to_device(lr_from_uint8(np.ascontiguousarray(photo[each])[None]), device)) for each in pieces)
     return made

@@ -17,6 +17,7 @@ from minisrgan.arrays import cuda_problem
 from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.metrics import score
 from minisrgan.imaging.resize import downsample, upsample
+from minisrgan.models import st_lpips
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.models.vgg import SMALL, VGG, VGGConfig
 from minisrgan.models.vgg_weights import save_vgg
@@ -69,7 +70,8 @@ def refused(capfd):
         *bar, line = [each for each in err.splitlines() if not each.startswith("device ")]
         assert line.startswith("minisrgan: ") and err.endswith("\n")
         assert not any("Traceback" in each or "Warning" in each or "minisrgan:" in each for each in bar)
-        assert all("step" in each for each in bar if each)  # the progress of a training, and nothing else
+        # the progress of a training, photos that it leaves out, and nothing else
+        assert all("step" in each or "left out" in each for each in bar if each)
         if words[0] != "train":
             assert bar == []
         return line
@@ -108,7 +110,7 @@ def test_help_of_a_command_shows_an_example(command, capsys):
     assert " ".join(words).startswith(f"minisrgan {command}")
     args = cli.build_parser().parse_args(words[1:])  # an example that the command itself would take
     assert callable(args.run)
-    no_arrays = {"losses", "modes", "resources", "vgg fetch"}  # an option that these ignored would only mislead
+    no_arrays = {"losses", "modes", "resources", "vgg fetch", "pack"}  # an option that these ignored would only mislead
     assert ("--device" in text) == (command not in no_arrays)
 
 
@@ -441,8 +443,30 @@ def test_mistakes_in_the_photos(tiny, refused, photo_folder, smooth_photo, tmp_p
     for name in ("a.png", "b.png"):
         whole = (photo_folder / name).read_bytes()
         (cut / name).write_bytes(whole[: len(whole) // 2])
-    assert "a.png" in training(cut)
+    assert f"{cut}: 0 of 2 photos" in training(cut) and f"2 cannot be read, such as {cut / 'a.png'}: " in training(cut)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_training_leaves_out_what_cannot_be_read_and_looks_into_folders(
+    tiny, photo_folder, smooth_photo, capfd, tmp_path
+):
+    data = tmp_path / "data"
+    for name in ("a/1.png", "b/1.png", "1.jfif"):
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(smooth_photo(40, 40)).save(data / name, "PNG" if name.endswith("png") else "JPEG")
+    for name in ("a/cut.png", "b/cut.png"):
+        (data / name).write_bytes((data / "a/1.png").read_bytes()[:200])
+    (data / "notes.txt").touch()
+    words = ["train", "--data", data, "--out", tmp_path / "run", "--stage", "pretrain", "--steps", 1]
+    assert cli.main([*map(str, words)]) == 0
+    out, err = capfd.readouterr()
+    assert "2 photos to train on, 1 held out" in out
+    for line in ("2 of 5 photos left out", f"left out: {data / 'a/cut.png'}: ", f"left out: {data / 'b/cut.png'}: "):
+        assert line in err
+    assert "left out 1 others, no photos by their names (.txt)" in err
+    _, about = Run(tmp_path / "run").config()
+    assert [*about["photos"], *about["held_out"]] == ["a/1.png", "b/1.png", "1.jfif"]
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -539,6 +563,57 @@ def test_mistakes_in_upscaling(refused, generator_file, smooth_photo, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.png", "file", "p.png", "sub", "weights"]
 
 
+def test_a_file_that_was_not_named_is_never_replaced(minisrgan, generator_file, smooth_photo, tmp_path):
+    for i, name in enumerate(["p.png", "p.jpg", "p.bmp"]):
+        photo = picture(tmp_path / name, smooth_photo(5, 5 + i))
+        made = tmp_path / ("p-x4.png" if i == 0 else f"p-x4-{i + 1}.png")
+        assert f"{made}: " in minisrgan("upscale", photo, "--weights", generator_file)
+        assert read_photo(made)[0].shape == (20, 20 + 4 * i, 3)
+    assert read_photo(tmp_path / "p-x4.png")[0].shape == (20, 20, 3)
+    minisrgan("upscale", photo, "-o", tmp_path / "p-x4.png", "--weights", generator_file)  # this one was named
+    assert read_photo(tmp_path / "p-x4.png")[0].shape == (20, 28, 3)
+
+
+def test_hidden_colours_do_not_reach_the_network(minisrgan, generator_file, tmp_path):
+    """A white sprite stays white, whatever its transparent pixels hide."""
+    alpha = np.zeros((20, 20), np.uint8)
+    alpha[5:15, 5:15] = 255
+    for hidden in (0, 255):
+        rgb = np.where(alpha[..., None] > 0, 255, hidden).astype(np.uint8).repeat(3, axis=2)
+        picture(tmp_path / "s.png", np.dstack([rgb, alpha]))
+        minisrgan("upscale", tmp_path / "s.png", "-o", tmp_path / f"{hidden}.png", "--weights", generator_file)
+    over_black, over_white = (read_photo(tmp_path / f"{hidden}.png") for hidden in (0, 255))
+    np.testing.assert_array_equal(over_black[0], over_white[0])
+    assert over_black[0][over_black[1] > 0].min() >= 250
+
+
+def test_the_first_of_several_pictures_is_said_to_be_that(generator_file, smooth_photo, tmp_path, capfd):
+    frames = [Image.fromarray(smooth_photo(5, 6, seed=i)) for i in range(3)]
+    frames[0].save(tmp_path / "x.tif", save_all=True, append_images=frames[1:])
+    assert cli.main(["upscale", str(tmp_path / "x.tif"), "--weights", str(generator_file)]) == 0
+    assert f"{tmp_path / 'x.tif'}: of its 3 pictures only the first is taken" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["out.jpg", "out.webp"])
+def test_a_size_that_the_format_cannot_hold_is_told_before_the_work(
+    refused, generator_file, tmp_path, monkeypatch, name
+):
+    monkeypatch.setattr("minisrgan.upscale.upscale", lambda *args, **options: pytest.fail("the work has begun"))
+    photo = picture(tmp_path / "p.png", np.zeros((1, 16376, 3), np.uint8))
+    line = refused("upscale", photo, "-o", tmp_path / name, "--weights", generator_file)
+    assert "65504 × 4 pixels are too many" in line and "a side" in line and not (tmp_path / name).exists()
+
+
+def test_an_output_that_is_not_finite_is_no_black_photo(refused, generator_file, smooth_photo, tmp_path):
+    generator = load_generator(generator_file)
+    next(iter(generator.named_parameters().values())).data[:] = 3e38
+    save_generator(tmp_path / "inf.safetensors", generator)
+    photo = picture(tmp_path / "p.png", smooth_photo(5, 5))
+    with np.errstate(all="ignore"):
+        assert "not finite" in refused("upscale", photo, "--weights", tmp_path / "inf.safetensors")
+    assert not (tmp_path / "p-x4.png").exists()
+
+
 def test_a_mistaken_suffix_is_told_before_the_work(refused, generator_file, smooth_photo, tmp_path, monkeypatch):
     monkeypatch.setattr("minisrgan.upscale.upscale", lambda *args, **options: pytest.fail("the work has begun"))
     photo = picture(tmp_path / "p.png", smooth_photo(5, 5))
@@ -608,21 +683,24 @@ def test_evaluating_the_ensemble_has_a_column_of_its_own(minisrgan, models, phot
     plain, both = (minisrgan("evaluate", photo_folder, *more).splitlines() for more in ([], ["--ensemble"]))
     assert "ensemble of 8" in both[0] and "ensemble" not in plain[0]
     rows = [[line for line in lines if line.startswith("a.png")][0].split() for lines in (plain, both)]
-    assert rows[1][:9] == rows[0] and len(rows[1]) == 13 and rows[1][9:] != rows[1][5:9]
+    name, *figures = rows[1]
+    bicubic, model, mean = np.split(np.array(figures), 3)
+    assert rows[0] == [name, *bicubic, *model] and any(mean != model)
     hr = read_photo(photo_folder / "a.png")[0]
     enlarged = upscale(models["tiny-stage1"], downsample(hr, 4), "numpy", ensemble=True)
-    assert float(rows[1][9]) == pytest.approx(score(enlarged, hr, 4).psnr_y, abs=0.006)
+    assert float(mean[0]) == pytest.approx(score(enlarged, hr, 4).psnr_y, abs=0.006)
 
 
-def test_evaluating_prints_a_row_a_photo_and_then_the_mean(minisrgan, generator_file, photo_folder):
+def test_evaluating_prints_a_row_a_photo_and_then_the_mean(minisrgan, generator_file, photo_folder, monkeypatch):
+    monkeypatch.setattr(st_lpips, "fetched", lambda: photo_folder / "not fetched")
     lines = minisrgan("evaluate", photo_folder, "--weights", generator_file).splitlines()
     rows = [line.split() for line in lines if line.split()[0].endswith(".png")]
     mean = next(line.split() for line in lines if line.startswith("mean of 3"))
     assert [words[0] for words in rows] == ["a.png", "b.png", "c.png"]
     figures = np.array([words[1:] for words in rows], float)
-    assert figures.shape == (3, 8)
+    assert figures.shape == (3, 10) and np.isnan(figures[:, [3, 8]]).all()  # the photos are too small for a grid
     np.testing.assert_allclose(np.array(mean[3:], float), figures.mean(axis=0), atol=0.0101)
-    np.testing.assert_allclose(figures[:, 2], figures[:, 6], atol=0.05)  # the model is the bicubic and a whisper
+    np.testing.assert_allclose(figures[:, 2], figures[:, 7], atol=0.05)  # the model is the bicubic and a whisper
 
 
 def test_mistakes_in_evaluating(refused, generator_file, smooth_photo, tmp_path):
@@ -632,7 +710,7 @@ def test_mistakes_in_evaluating(refused, generator_file, smooth_photo, tmp_path)
     assert "no photos" in evaluating(tmp_path)
     assert "no such folder" in evaluating(tmp_path / "none")
     picture(tmp_path / "tiny.png", smooth_photo(12, 12))
-    assert "every photo is too small" in evaluating(tmp_path)
+    assert "none of the 1 photos here can be measured, such as: 12 x 12" in evaluating(tmp_path)
     assert "safetensors" in refused("evaluate", tmp_path, "--weights", tmp_path / "tiny.png")
 
 

@@ -5,6 +5,7 @@ import struct
 import warnings
 import zlib
 from errno import EACCES
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,17 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 
 from minisrgan.errors import ImageError, ShapeError
-from minisrgan.imaging.files import FORMATS, check_writable, find_photos, read_photo, write_photo, write_whole
+from minisrgan.imaging.files import (
+    FORMATS,
+    READ,
+    check_format,
+    check_writable,
+    find_photos,
+    look_for_photos,
+    read_photo,
+    write_photo,
+    write_whole,
+)
 
 EXACT = [suffix for suffix in FORMATS if suffix not in (".jpg", ".jpeg")]
 
@@ -146,7 +157,6 @@ GREY16 = np.array([[0, 128, 129, 257, 385, 386], [32767, 32768, 65278, 65406, 65
         ("I;16", "<u2", "png"),
         ("I;16", "<u2", "tif"),
         ("I;16B", ">u2", "tif"),
-        ("I", "<i4", "tif"),
     ],
 )
 def test_16_bit_grey_is_scaled_and_not_clipped(tmp_path, mode, dtype, suffix):
@@ -319,6 +329,8 @@ def test_files_that_are_no_photos_are_refused(tmp_path):
     (tmp_path / "no_width.png").write_bytes(png(8, 0, [b""]))
     assert "no such file" in refusal(tmp_path / "missing.png")
     assert "folder" in refusal(tmp_path)
+    os.mkfifo(tmp_path / "pipe.png")
+    assert "a pipe" in refusal(tmp_path / "pipe.png")
     assert "empty" in refusal(tmp_path / "empty.png")
     assert "not a picture" in refusal(tmp_path / "text.jpg")
     refusal(tmp_path / "header.png")
@@ -400,8 +412,19 @@ def test_arrays_that_are_no_photo_are_refused(tmp_path, rgb, alpha):
 
 def test_a_size_that_the_format_cannot_hold_is_refused_and_leaves_nothing(tmp_path):
     refusal(tmp_path / "x.webp", of=lambda path: write_photo(path, noise(1, 16384, 3)))
-    refusal(tmp_path / "x.jpg", of=lambda path: write_photo(path, noise(1, 65536, 3)))
+    refusal(tmp_path / "x.jpg", of=lambda path: write_photo(path, noise(1, 65501, 3)))
     assert not list(tmp_path.iterdir())
+    for name, longest in (("x.webp", 16383), ("x.jpg", 65500)):
+        check_format(tmp_path / name, 1, longest, False)
+        write_photo(tmp_path / name, noise(1, longest, 3))
+        assert read_photo(tmp_path / name)[0].shape == (1, longest, 3)
+        assert f"{longest} a side" in refusal(
+            tmp_path / name, of=partial(check_format, height=longest + 1, width=1, transparent=True)
+        )
+    for name in ("x.tif", "x.bmp"):
+        check_format(tmp_path / name, 37000, 37000, False)
+        assert "4 GiB" in refusal(tmp_path / name, of=lambda path: check_format(path, 38000, 38000, False))
+    check_format(tmp_path / "x.png", 10**6, 10**5, True)
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
@@ -483,13 +506,29 @@ def test_asking_whether_a_file_can_be_written_leaves_it_as_it_is(tmp_path):
 # Folders
 
 
-def test_photos_in_a_folder_are_found_by_suffix_and_sorted(tmp_path):
-    for name in ("b.PNG", "a.jpeg", "c.Tif", "d.txt", "e", "._a.jpeg", "f.gif", "g.webp"):
+def test_photos_in_a_folder_and_in_those_in_it_are_found_by_suffix_and_sorted(tmp_path):
+    names = "b.PNG a.jpeg c.Tif d.txt e ._a.jpeg f.gif g.webp h.jfif i.avif j.jp2 k.heic".split()
+    for name in [*names, "sub.png/in.png", "sub.png/a/b/deep.jpg", "sub.png/a/notes", ".hidden/x.png", "LR_x4/a/1.png"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "folder.png" / "inside.png").touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in find_photos(str(tmp_path))]
-    assert found == ["a.jpeg", "b.PNG", "c.Tif", "f.gif", "g.webp"]
+    (tmp_path / "sub.png" / "again").symlink_to(tmp_path)  # round and round
+    photos, others = look_for_photos(str(tmp_path))
+    found, left_out = ([path.relative_to(tmp_path).as_posix() for path in paths] for paths in (photos, others))
+    assert found == [
+        *("a.jpeg b.PNG c.Tif f.gif g.webp h.jfif i.avif j.jp2".split()),
+        "sub.png/a/b/deep.jpg",
+        "sub.png/in.png",
+    ]
+    assert left_out == ["LR_x4/a/1.png", "d.txt", "e", "k.heic", "sub.png/a/notes"]
+    assert find_photos(tmp_path) == photos
+
+
+def test_each_format_that_is_read_is_found_in_folders_and_known_to_pillow():
+    Image.init()
+    known = Image.registered_extensions()
+    for name, suffixes in READ.items():
+        assert name in Image.OPEN or name == "AVIF"  # which Pillow has from 11.3 on
+        assert all(known.get(suffix, name) in (name, "MPO", "BMP", "DIB", "AVIF") for suffix in suffixes.split())
 
 
 def test_folders_without_photos_are_refused(tmp_path):

@@ -78,6 +78,17 @@ def test_a_score_is_of_y_and_of_rgb():
     assert result.ssim_y == pytest.approx(reference_ssim(y_hr, y_sr))
 
 
+def test_y_of_a_grey_file_is_its_values_and_that_of_an_rgb_file_that_looks_grey_is_computed():
+    """Which is 219/255 as far apart: 20 lg (255/219), 1.32 dB."""
+    values = np.tile(np.arange(5, 250, 5, dtype=np.uint8), (20, 1))
+    hr, sr = (np.dstack([grey] * 3) for grey in (values, values + 5))
+    as_grey, as_rgb = score(sr, hr, 2, grey=True), score(sr, hr, 2)
+    assert as_grey.psnr_y == as_grey.psnr_rgb == pytest.approx(20 * math.log10(255 / 5))
+    assert as_rgb.psnr_y == pytest.approx(as_grey.psnr_y + 20 * math.log10(255 / 219), abs=0.1)  # Y is rounded
+    hr[10, 10, 0] += 1
+    assert score(sr, hr, 2).psnr_y == pytest.approx(as_rgb.psnr_y, abs=0.01)
+
+
 def test_images_too_small_to_measure_are_refused_with_their_size():
     a, b = pair(18, 25)
     ssim(a, b, border=3)

@@ -352,7 +352,9 @@ def test_the_slope_of_the_grid_loss_is_the_grid_itself():
     )
 
 
-def test_the_grid_needs_whole_squares():
-    sr = Tensor(np.zeros((1, 24, 32, 3)))
-    with pytest.raises(ShapeError, match="squares of 16 x 16 pixels, and 24 x 32"):
-        grid_loss(sr, sr, period=4)
+def test_lines_that_fill_no_square_are_left_out_and_a_small_image_is_one_square():
+    x = np.random.default_rng(0).standard_normal((1, 24, 39, 3))
+    np.testing.assert_array_equal(periodic(Tensor(x), 4, 4).data, periodic(Tensor(x[:, :16, :32]), 4, 4).data)
+    np.testing.assert_array_equal(periodic(Tensor(x[:, :9]), 4, 4).data, periodic(Tensor(x[:, :8, :32]), 4, 2).data)
+    with pytest.raises(ShapeError, match="period 4 is looked for in 3 x 39"):
+        periodic(Tensor(x[:, :3]), 4, 4)

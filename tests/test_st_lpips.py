@@ -204,3 +204,14 @@ def test_the_figures_of_its_own_package():
 
 
 FIGURES = {"chelsea.png": 0.42304, "coffee.png": 0.26413}
+
+
+def test_the_maps_of_its_vgg():
+    """The means of relu1_2 … relu5_3 of the same package's VGG16, of a piece of a photo."""
+    if not st_fetched().exists():
+        pytest.skip("the networks of ST-LPIPS were not fetched: `minisrgan vgg fetch --st-lpips` gets them")
+    vgg, photos = load_vgg(st_fetched(), scale=1), dict(named(path) for path in packaged(HELD_OUT))
+    piece = photos["chelsea.png"][40:104, 120:191]
+    maps = dict(vgg.maps(Tensor(piece[None].astype(np.float32) / 127.5 - 1)))
+    found = [maps[vgg.config.index(layer)].data.mean() for layer in ("vgg12", "vgg22", "vgg33", "vgg43", "vgg53")]
+    assert found == pytest.approx([0.021636, 0.011211, 0.008165, 0.075569, 5.01255], rel=1e-3)

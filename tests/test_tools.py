@@ -11,10 +11,11 @@ from PIL import Image
 
 from minisrgan.autodiff import Tensor
 from minisrgan.errors import ConfigError, ImageError
-from minisrgan.imaging.files import read_photo
-from minisrgan.imaging.metrics import grid, score
+from minisrgan.imaging.files import free_name, read_photo
+from minisrgan.imaging.metrics import Score, grid, score
 from minisrgan.imaging.patches import Crop, PhotoSet
 from minisrgan.imaging.resize import downsample, shrink, upsample
+from minisrgan.imaging.transparency import over_white
 from minisrgan.losses import ADVERSARIAL
 from minisrgan.models import st_lpips
 from minisrgan.models.discriminator import DiscriminatorConfig
@@ -23,6 +24,7 @@ from minisrgan.models.weights import load_generator, save_generator, write_array
 from minisrgan.tools import demo, photos, report, sweep, train
 from minisrgan.tools.cli import main
 from minisrgan.tools.evaluate import (
+    Quality,
     evaluate,
     header,
     judge,
@@ -134,9 +136,9 @@ def test_the_table_has_a_row_a_photo_and_then_the_mean(generator_file, photo_fol
 
 def test_columns_stand_under_their_names(smooth_photo, by):
     one = judge(smooth_photo(40, 40), smooth_photo(40, 40, seed=1), 4, by)
-    line = row("a name that is much longer than its column", one, mean_quality([one, one]))
-    assert len(line) == 24 + 2 * 36 and line[23] == " "
-    assert {len(each) for each in header(by, "bicubic", "model").splitlines()} == {len(line)}
+    line = row("a name as long as its column allows", one, mean_quality([one, one]), width=36)
+    assert len(line) == 36 + 2 * 36 and line[35] == " "
+    assert {len(each) for each in header(by, "bicubic", "model", width=36).splitlines()} == {len(line)}
 
 
 def test_the_perceptual_distance_is_the_mean_over_tiles(monkeypatch, smooth_photo, by):
@@ -153,25 +155,78 @@ def test_the_perceptual_distance_is_the_mean_over_tiles(monkeypatch, smooth_phot
     assert np.mean(tiles) == pytest.approx(whole, rel=0.2)
 
 
-def test_photos_too_small_to_measure_are_left_out_and_counted(
-    generator_file, photo_folder, tmp_path, smooth_photo, by
-):
+def test_photos_too_small_to_measure_are_left_out_and_counted(generator_file, photo_folder, tmp_path, smooth_photo, by):
     g, lines = load_generator(generator_file), []
     for side in (1, 12):
         Image.fromarray(smooth_photo(side, side)).save(tmp_path / f"small{side}.png")
-    with pytest.raises(ImageError, match="every photo is too small") as caught:
+    with pytest.raises(ImageError, match="none of the 2 photos here can be measured, such as: .* too small") as caught:
         evaluate(g, tmp_path, "numpy", by, say=lambda line: None)
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
     shutil.copy(photo_folder / "b.png", tmp_path)
     means = evaluate(g, tmp_path, "numpy", by, say=lines.append)
     assert [line.split()[1:4] for line in lines if line.startswith("small")] == [
-        ["left", "out:", "1×1"],
-        ["left", "out:", "12×12"],
+        ["left", "out:", "an"],  # image of 1 x 1 pixels
+        ["left", "out:", "12"],  # x 12 pixels
     ]
-    assert "2 of 3 photos left out, being too small" in lines and any(line.startswith("mean of 1") for line in lines)
+    assert "2 of 3 photos left out" in lines and any(line.startswith("mean of 1") for line in lines)
     assert [mean.score for mean in means] == [
         score(*pair, 4) for pair in pairs_of(try_photo(g, read_photo(tmp_path / "b.png")[0], "numpy"))
     ]
+
+
+def test_what_cannot_be_measured_is_left_out_named_and_counted(
+    generator_file, photo_folder, smooth_photo, tmp_path, by
+):
+    """A flat photo is enlarged without error: its infinite PSNR would be the mean's."""
+    Image.new("RGB", (40, 40), (128, 128, 128)).save(tmp_path / "flat.png")
+    (tmp_path / "cut.png").write_bytes((photo_folder / "a.png").read_bytes()[:300])
+    (tmp_path / "notes.txt").touch()
+    frames = [Image.fromarray(smooth_photo(40, 40, seed=i)) for i in range(2)]
+    frames[0].save(tmp_path / "two.tif", save_all=True, append_images=frames[1:])
+    long = "the same long beginning of a name "
+    for name in (f"{long}1.png", f"{long}2.png", "deep/er/x.png", "x.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo_folder / "b.png", tmp_path / name)
+    lines = []
+    means = evaluate(load_generator(generator_file), tmp_path, "numpy", by, say=lines.append)
+    assert all(np.isfinite(mean.figures()).all() for mean in means)
+    starts = [line.split("  ")[0] for line in lines[1:]]
+    assert starts[:9] == [
+        "cut.png",
+        "deep/er/x.png",
+        "flat.png",
+        f"{long}1.png",
+        f"{long}2.png",
+        "two.tif",
+        "x.png",
+        "mean of 5",
+        "2 of 7 photos left out",
+    ]
+    assert "cannot be read" in lines[1] and "infinite" in lines[3]
+    assert "of files with several pictures only the first is taken: two.tif" in lines
+    assert any("left out 2 others" in line and "(.safetensors, .txt)" in line for line in lines)
+
+
+def test_y_of_a_photo_is_what_its_file_says(generator_file, smooth_photo, tmp_path, by):
+    grey = Image.fromarray(smooth_photo(40, 40)).convert("L")
+    found = {}
+    for mode in ("L", "RGB"):
+        (tmp_path / mode).mkdir()
+        grey.convert(mode).save(tmp_path / mode / "x.png")
+        found[mode], _ = evaluate(load_generator(generator_file), tmp_path / mode, "numpy", by)
+    assert found["L"].score.psnr_rgb == found["RGB"].score.psnr_rgb
+    assert found["RGB"].score.psnr_y - found["L"].score.psnr_y == pytest.approx(20 * np.log10(255 / 219), abs=0.05)
+
+
+def test_transparent_photos_are_measured_and_learned_from_on_white(generator_file, smooth_photo, tmp_path, by):
+    rgb, alpha = smooth_photo(40, 40), np.tile(np.linspace(0, 255, 40).astype(np.uint8), (40, 1))
+    means = []
+    for name, image in {"a": np.dstack([rgb, alpha]), "b": over_white(rgb, alpha)}.items():
+        (tmp_path / name).mkdir()
+        Image.fromarray(image).save(tmp_path / name / "x.png")
+        means.append(evaluate(load_generator(generator_file), tmp_path / name, "numpy", by, say=lambda line: None))
+    assert means[0] == means[1]
+    np.testing.assert_array_equal(photos.named(tmp_path / "a" / "x.png")[1], over_white(rgb, alpha))
 
 
 def pairs_of(trial):
@@ -216,12 +271,11 @@ def test_the_comparison_takes_photos_of_any_shape(tmp_path, smooth_photo, size):
     assert shades(tmp_path / "p.png").std() > 20
 
 
-def test_the_detail_is_where_most_was_lost_and_not_where_an_edge_is():
+def test_the_detail_is_where_the_picture_is_liveliest():
     image = np.full((96, 128, 3), 90, np.uint8)
-    image[10:40, :4] = 255  # an edge, much stronger than
-    image[40:72:2, 64:96] = 130  # the texture
-    top, left = report.richest(image, upsample(downsample(image, 4), 4), 32)
-    assert (top, left) == (40, 64)
+    image[40:60:2, 70:90] = 250
+    top, left = report.liveliest(image, 32)
+    assert top <= 40 and top + 32 >= 60 and left <= 70 and left + 32 >= 90
 
 
 def test_copies_of_the_photos_are_learned_from_too(tiny_config, smooth_photo):
@@ -323,10 +377,10 @@ def test_the_demonstration_trains_compares_and_says_where_the_picture_is(
 
 
 def test_a_free_folder_is_found(tmp_path):
-    assert demo.free_folder(tmp_path / "run") == tmp_path / "run"
+    assert free_name(tmp_path / "run") == tmp_path / "run"
     for name in ("run", "run-2"):
         (tmp_path / name).mkdir()
-    assert demo.free_folder(tmp_path / "run") == tmp_path / "run-3"
+    assert free_name(tmp_path / "run") == tmp_path / "run-3"
 
 
 # the sweep
@@ -448,3 +502,9 @@ def test_st_lpips_is_measured_where_it_was_fetched(monkeypatch, tmp_path, smooth
     assert quality.distances["ST-LPIPS"] == pytest.approx(st_lpips.STLPIPS(arrays, "numpy").distance(*pair), rel=1e-4)
     assert quality.distances["grid"] == grid(image)
     assert len(header(measured_by, "x").splitlines()[1]) == len(row("photo", quality))
+
+
+def test_the_mean_is_of_what_was_measured():
+    score = Score(30.0, 29.0, 0.9)
+    mean = mean_quality([Quality(score, {"grid": x, "none": np.nan}) for x in (1.0, np.nan, 2.0)])
+    assert mean.distances["grid"] == 1.5 and np.isnan(mean.distances["none"]) and mean.score == score

@@ -147,6 +147,14 @@ def test_the_generator_is_left_in_its_mode(training):
     assert g.training == training
 
 
+def test_no_band_is_longer_than_the_others():
+    """Not the last either, when all that the layers held back is to be made of the photo's last lines."""
+    for length, lines in product((41, 64, 101), (8, 16)):
+        with use_device("cpu"):  # that kernels have a grain of 4 is all that is asked of it
+            stops = [0, *generator(blocks=6, bicubic_skip=True)(lr_bands(noise(length, 5), "cpu", 1, lines)).stops]
+        assert len(stops) > 3 and np.diff(stops).max() < 4 * (lines + LEAST)
+
+
 def test_progress_sees_every_band():
     seen = []
     with patch.multiple(conv, BLOCK=2000):
@@ -157,7 +165,7 @@ def test_progress_sees_every_band():
 
 def test_a_stride_makes_no_bands():
     with pytest.raises(ShapeError, match="stride 1"):
-        chain(Bands((8, 8), 1, [8], iter([])), Conv(np.random.default_rng(0), 3, 3, stride=2))
+        chain(Bands((8, 8), 1, 8, [8], iter([])), Conv(np.random.default_rng(0), 3, 3, stride=2))
 
 
 def test_the_photo_is_only_read():

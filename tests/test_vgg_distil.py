@@ -8,7 +8,7 @@ from PIL import Image
 
 from minisrgan.autodiff import Tensor, grad, no_grad
 from minisrgan.autodiff.check import first_order_error
-from minisrgan.errors import ConfigError
+from minisrgan.errors import ConfigError, ImageError
 from minisrgan.imaging.files import find_photos
 from minisrgan.imaging.patches import PhotoSet
 from minisrgan.imaging.pixels import hr_from_uint8
@@ -374,6 +374,16 @@ def test_rank_says_the_same_as_the_trial(held_out, monkeypatch, capsys):
     trial = Trial(held_out, crops=2, side=32)
     assert results["features.8"] == trial.scores(features_of(load_vgg(layer="vgg22"), "numpy"))
     assert results["random"] != results["features.8"]
+
+
+def test_photos_that_cannot_be_read_are_left_out_of_the_ranking(photo_folder, monkeypatch, tmp_path):
+    monkeypatch.setattr("minisrgan.tools.vgg_inspect.Trial", lambda photos: Trial(photos, crops=2, side=32))
+    (tmp_path / "cut.png").write_bytes((photo_folder / "a.png").read_bytes()[:300])
+    with pytest.raises(ImageError, match="none of the 1 photos here can be read, such as .*cut.png: "):
+        rank(None, None, "vgg22", tmp_path, "numpy")
+    (tmp_path / "deep").mkdir()
+    Image.open(photo_folder / "a.png").resize((200, 200)).save(tmp_path / "deep" / "a.png")
+    assert rank(None, None, "vgg22", tmp_path, "numpy", lambda line: None)
 
 
 def test_the_command_says_what_photos_it_needs(monkeypatch, photo_folder, tmp_path, capsys):

@@ -210,6 +210,9 @@ inline double rsqrt(double x) { return 1 / sqrt(x); }
 
 extern "C" [[noreturn]] void cuda_refuse(const char *condition, const char *file, int line);
 
+// What REQUIRE does on a GPU, where a kernel's text for that runs here.
+[[noreturn]] inline void __trap(CUDA_SITE) { cuda_refuse("not to come here", file, line); }
+
 // ---- Launching ---------------------------------------------------------------------------------------
 
 extern "C" int cuda_launch(const char *name, void (*run_thread)(void **), void *(*find_shared)(),

@@ -1,6 +1,7 @@
 """Photos in and out of files. Whatever a photo is stored as, it comes in as uint8 RGB, upright."""
 
 import os
+import re
 import socket
 import time
 import uuid
@@ -9,12 +10,15 @@ from contextlib import contextmanager, suppress
 from errno import EISDIR, ENOTDIR, EWOULDBLOCK
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ..errors import ImageError, ShapeError
+from . import odd_files
 from .png import encode_png
+from .transparency import over_white
 
 JPEG = ("JPEG", {"quality": 95, "subsampling": 0})  # 0 keeps the colours at full resolution
 TIFF = ("TIFF", {})
@@ -28,107 +32,293 @@ FORMATS = {  # suffix: Pillow's name of the format, and how to save it
     ".bmp": ("BMP", {}),
 }
 OPAQUE = ("JPEG", "BMP")  # formats written without transparency
-PHOTO_SUFFIXES = (*FORMATS, ".gif")
+LONGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels that a side may have
+LARGEST = {"TIFF": 2**32 - 2**16, "BMP": 2**32 - 2**16}  # bytes: places in the file are counted in 32 bits
+
+# What is read: Pillow's name of a format, and the suffixes that it goes by. Others of Pillow's stay closed: EPS is a
+# program that Ghostscript would run. TGA comes last, since any bytes may look like it.
+READ = {
+    "PNG": ".png .apng",
+    "JPEG": ".jpg .jpeg .jpe .jfif .jif .mpo",
+    "WEBP": ".webp",
+    "TIFF": ".tif .tiff",
+    "BMP": ".bmp",
+    "DIB": ".dib",
+    "GIF": ".gif",
+    "AVIF": ".avif .avifs",
+    "JPEG2000": ".jp2 .j2k .j2c .jpc .jpf .jpx",
+    "PPM": ".ppm .pgm .pbm .pnm",
+    "QOI": ".qoi",
+    "PSD": ".psd",
+    "DDS": ".dds",
+    "SGI": ".sgi .rgb .rgba .bw",
+    "ICO": ".ico",
+    "ICNS": ".icns",
+    "PCX": ".pcx",
+    "TGA": ".tga",
+}
+PHOTO_SUFFIXES = tuple(" ".join(READ.values()).split())
+REDUCED = re.compile(r"(^|_)LR(_|$)")  # the name of a folder of low-resolution copies of photos beside it
 PART = ".minisrgan-"  # how the name of a temporary file begins
 FORSAKEN = 3600  # seconds: nobody writes that long at one
 PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # a profile's colour space: Pillow's mode of it
 
+MEMORY = 2**30  # bytes that reading a photo may take
+HELD = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # bytes of a pixel in Pillow's memory; 4 in other modes
+SCRATCH = {"WEBP": 12, "AVIF": 6, "JPEG2000": 16}  # bytes of a pixel that a decoder takes beside, as measured
+BAND = 2**18  # pixels converted at a time
+RANGE_KNOWN = ("PNG", "PPM", "JPEG2000", "TIFF")  # formats whose wide whole numbers Pillow gives as 0 ... 65535
+
+UPRIGHT = {  # what turns a photo upright, by the EXIF tag
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: np.rot90,
+}
+ORIENTATION = 0x0112
+
+
+class Photo(NamedTuple):
+    """What a file holds, upright.
+
+    rgb      uint8 (H, W, 3)
+    alpha    uint8 (H, W), or None without any
+    grey     whether the file has one value a pixel; an RGB file whose channels agree is not grey
+    frames   how many pictures there are; this is the first
+    """
+
+    rgb: np.ndarray
+    alpha: np.ndarray | None
+    grey: bool
+    frames: int
+
 
 def read_photo(path):
-    """The photo in a file as (rgb, alpha): uint8 (H, W, 3), and uint8 (H, W) or None without any alpha.
+    """(rgb, alpha) of `load_photo`."""
+    photo = load_photo(path)
+    return photo.rgb, photo.alpha
 
-    Any format and kind of pixels that Pillow reads: grey, palette, CMYK, ... are converted to RGB; 16-bit
-    grey (and 32-bit integers, taken as 16-bit) to round(v / 257); of 16-bit colour Pillow itself keeps the
-    high bytes. A photo with an ICC profile is converted to sRGB. One turned by its EXIF tag is turned
-    upright. Of an animation it is the first frame.
 
-    Raises ImageError, in one line, for a file that is missing, empty, cut short of pixels, damaged, no
-    picture, one of floating-point numbers (which have no agreed range), or of more pixels than Pillow
-    thinks safe to unpack (twice `Image.MAX_IMAGE_PIXELS`, about 179 million).
+def load_photo(path):
+    """The Photo in a file of one of the formats in READ.
+
+    Grey, palette, CMYK, ... become RGB; 16-bit grey round(v / 257); of 16-bit colour Pillow itself keeps the high
+    bytes. A photo with an ICC profile is converted to sRGB. One turned by its EXIF tag is turned upright; what else
+    the notes say, or how they are damaged, is passed over. Of several pictures it is the first, but in a TIFF not one
+    marked as a thumbnail.
+
+    Raises ImageError, in one line, for a file that is missing, empty, no regular file, cut short of pixels, damaged
+    or no picture; for floating-point, signed and 32-bit pixels, which have no agreed range; for a TIFF of a kind
+    that Pillow reads wrongly; and for one that takes more than MEMORY bytes to unpack, or has more pixels than Pillow
+    thinks safe (twice `Image.MAX_IMAGE_PIXELS`, about 179 million).
     """
-    path = Path(path)
+    path, start = Path(path), b""
     try:
         if path.is_dir():
-            raise ImageError(f"{path}: this is a folder, not a photo: name a file")
+            raise ImageError("this is a folder, not a photo: name a file")
+        if path.exists() and not path.is_file():
+            raise ImageError("this is a pipe or a device: save the photo in a file")
         if path.stat().st_size == 0:
-            raise ImageError(f"{path}: the file is empty: copy or download it again")
-        with warnings.catch_warnings():
+            raise ImageError("the file is empty: copy or download it again")
+        with warnings.catch_warnings(), open(path, "rb") as file:
             # Pillow warns of odd metadata, which no pixel depends on, and of large photos within the limit.
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                return _rgb_and_alpha(ImageOps.exif_transpose(image), path)
-    except ImageError:
-        raise
+            start = file.read(8)
+            file.seek(0)
+            png = odd_files.plain_png(file) if start == odd_files.PNG else None
+            Image.init()
+            with Image.open(png.file if png else file, formats=[name for name in READ if name in Image.OPEN]) as image:
+                return _photo(image, png)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
     except (FileNotFoundError, NotADirectoryError):
         raise ImageError(f"{path}: there is no such file: check the name") from None
     except PermissionError:
         raise ImageError(f"{path}: you may not read this file: change its permissions") from None
     except UnidentifiedImageError:
-        raise ImageError(f"{path}: not a picture of a known format: convert it to PNG or JPEG") from None
-    except Image.DecompressionBombError:
-        raise ImageError(f"{path}: too many pixels to unpack safely: shrink it or cut it in parts") from None
+        if odd_files.is_tiff(start):
+            what = "a TIFF of a kind that is not read: save it anew with 8 or 16 bits, or as PNG"
+        else:
+            what = "not a picture of a known format: convert it to PNG or JPEG"
+        raise ImageError(f"{path}: {what}") from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{path}: too many pixels to unpack safely ({_reason(error)}): shrink it or cut it in parts"
+        ) from None
     except Exception as error:  # a damaged file can make Pillow's decoders raise nearly anything
         raise ImageError(
             f"{path}: the photo cannot be read ({_reason(error)}): copy or download it again, or save it anew as PNG"
         ) from None
 
 
-def _rgb_and_alpha(image, path):
-    profile = image.info.get("icc_profile")
+def _photo(image, png):
+    """The Photo of an opened file; `png` is its PlainPNG or None. An ImageError raised here does not name the file."""
+    profile, top, negative, scratch = image.info.get("icc_profile"), 65535, False, 0
+    if png:
+        profile = png.profile
+    elif image.format == "TIFF":
+        odd_files.find_full_picture(image)
+        odd_files.check_tiff(image)
+        profile, scratch = image.tag_v2.get(odd_files.PROFILE), odd_files.tiff_scratch(image)
+        if image.mode.startswith("I"):
+            top = 2 ** image.tag_v2.get(odd_files.BITS, (16,))[0] - 1
+            negative = image.tag_v2.get(odd_files.PHOTOMETRIC) == odd_files.WHITE_IS_ZERO
     if image.mode == "F":
-        raise ImageError(f"{path}: floating-point pixels have no agreed range: save it with 8 or 16 bits")
+        raise ImageError("floating-point pixels have no agreed range: save it with 8 or 16 bits")
+    wide = image.mode.startswith("I")
+    if wide and image.format not in RANGE_KNOWN:
+        raise ImageError("pixels of more than 8 bits in this format have no known range: save it as PNG or TIFF")
+    _check_memory(image, scratch)
+    if image.format == "TIFF":
+        _forget_all_but_orientation(image)
+    image.load()
+    turn = UPRIGHT.get(_orientation(image), np.asarray)
+    grey = Image.getmodebase(image.mode) == "L" or wide
+    clear = image.info.get("transparency")
+    if png and image.mode in ("1", "L") and isinstance(clear, int) and clear < 2**png.bits:
+        image.info["transparency"] = clear * 255 // (2**png.bits - 1)  # Pillow scales the pixels, but not this
+    elif png and png.bits == 16 and isinstance(clear, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in clear)  # of the pixels Pillow keeps the high bytes
+    rgb, alpha = _rgb_and_alpha(image, profile, top, negative)
+    frames = png.frames if png else _frames(image)
+    image.close()
+    rgb, alpha = (None if each is None else np.ascontiguousarray(turn(each)) for each in (rgb, alpha))
+    return Photo(rgb, alpha, grey, frames)
+
+
+def _check_memory(image, scratch):
+    """Raise ImageError if the photo would take more than MEMORY bytes to unpack: Pillow's pixels, a decoder's, ours."""
+    pixels, decoder = image.width * image.height, SCRATCH.get(image.format, 0)
+    if image.info.get("progressive"):
+        decoder = 2 * len(image.getbands())  # the coefficients of the whole photo
+    ours = 3 + image.has_transparency_data  # which come when the decoder is done
+    needed = pixels * HELD.get(image.mode, 4) + max(pixels * decoder, scratch, pixels * ours)
+    if needed > MEMORY:
+        raise ImageError(
+            f"{image.width} × {image.height} pixels of this kind take {needed / 2**30:.1f} GiB to unpack, and the "
+            f"limit is {MEMORY / 2**30:g} GiB: shrink it or cut it in parts"
+        )
+
+
+def _forget_all_but_orientation(image):
+    """Drop the other tags of a TIFF: Pillow writes them anew when it turns the photo, and stumbles over odd ones."""
+    try:
+        exif = image.getexif()
+        for tag in set(exif) - {ORIENTATION}:
+            del exif[tag]
+    except Exception:  # as with any damaged file; then there is no orientation either
+        pass
+
+
+def _orientation(image):
+    """The EXIF tag as a whole number, or None. Pillow itself turns a TIFF, and takes the tag away."""
+    try:
+        value = image.getexif().get(ORIENTATION)
+    except Exception:
+        return None
+    return value if isinstance(value, int) else None
+
+
+def _frames(image):
+    try:
+        return getattr(image, "n_frames", 1)
+    except Exception:  # what comes after the first picture is damaged
+        return 1
+
+
+def _rgb_and_alpha(image, profile, top, negative):
+    """A loaded image's colours in sRGB and its alpha or None, band by band, so that no second copy is ever whole.
+
+    Wide grey has values 0 ... `top`, where `negative` from white to black.
+    """
+    rgb = np.empty((image.height, image.width, 3), np.uint8)
+    alpha = np.empty((image.height, image.width), np.uint8) if image.has_transparency_data else None
+    to_srgb, differs = _to_srgb(image, profile), 0
+    bands = [slice(y, y + max(BAND // image.width, 1)) for y in range(0, image.height, max(BAND // image.width, 1))]
+    for rows in bands:
+        colours, opacity = _part(image, rows, top, negative)
+        if alpha is not None:
+            alpha[rows] = opacity
+        plain = np.asarray(colours.convert("RGB"))
+        rgb[rows] = to_srgb(colours) if to_srgb else plain
+        if to_srgb:
+            differs = max(differs, np.abs(rgb[rows].astype(np.int16) - plain).max())
+    if to_srgb and differs <= 1:  # the profile is that of sRGB: what differs is rounding
+        for rows in bands:
+            rgb[rows] = np.asarray(_part(image, rows, top, negative)[0].convert("RGB"))
+    return rgb, alpha
+
+
+def _part(image, rows, top, negative):
+    """Some rows of a loaded image, as an image without transparency, of at most 8 bits; and their alpha or None."""
+    part = image.crop((0, rows.start, image.width, min(rows.stop, image.height)))
+    clear = image.info.get("transparency")
     if image.mode.startswith("I"):  # Pillow would clip 16-bit grey at 255, not scale it
-        values = np.asarray(image)
-        grey = Image.fromarray(np.floor(values / 257 + 0.5).clip(0, 255).astype(np.uint8))
-        alpha = None
-        if image.has_transparency_data:
-            alpha = np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)
-        return _srgb(grey, profile), alpha
-    alpha = None
-    if image.has_transparency_data:
-        mode = "L" if Image.getmodebase(image.mode) == "L" else "RGB"
-        image = image.convert(mode + "A")
-        alpha = np.array(image.getchannel("A"))
-        image = image.convert(mode)
-    return _srgb(image, profile), alpha
+        values = np.asarray(part).astype(np.int32).clip(0, top)
+        alpha = None if clear is None else np.where(values == clear, 0, 255)
+        if negative:
+            values = top - values
+        return Image.fromarray(((values * 510 + top) // (2 * top)).astype(np.uint8)), alpha
+    if not image.has_transparency_data:
+        return part, None
+    if clear is not None:
+        part.info["transparency"] = clear
+    mode = "L" if Image.getmodebase(image.mode) == "L" else "RGB"
+    part = part.convert(mode + "A")
+    return part.convert(mode), np.asarray(part.getchannel("A"))
 
 
-def _srgb(image, profile):
-    """The image's colours in sRGB by its ICC profile; where there is none to use, as they are.
+def _to_srgb(image, profile):
+    """What converts a part of the image to an array of sRGB colours by an ICC profile; None if there is none to use.
 
     By relative colorimetry: what sRGB can show stays exact, where a perceptual rendering would dull it to make
     room for what it cannot. Black goes to black, or that of CMYK would come out grey.
     """
-    plain = np.array(image.convert("RGB"))
     if not profile:
-        return plain
-    grey = Image.getmodebase(image.mode) == "L"
+        return None
+    grey = Image.getmodebase(image.mode) == "L" or image.mode.startswith("I")
     kind = "CMYK" if image.mode == "CMYK" else "L" if grey else "RGB"
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         mode = PROFILED[source.profile.xcolor_space.strip()]
         if kind != mode and (kind, mode) != ("L", "RGB"):
-            return plain  # the profile is of another kind of pixels
-        converted = np.array(
-            ImageCms.profileToProfile(
-                image.convert(mode),
-                source,
-                ImageCms.createProfile("sRGB"),
-                ImageCms.Intent.RELATIVE_COLORIMETRIC,
-                "RGB",
-                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-            )
+            return None  # the profile is of another kind of pixels
+        transform = ImageCms.buildTransform(
+            source,
+            ImageCms.createProfile("sRGB"),
+            mode,
+            "RGB",
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
     except (ImageCms.PyCMSError, ImportError, OSError, KeyError, ValueError, TypeError):
-        return plain
-    rounding = np.abs(converted.astype(np.int16) - plain).max() <= 1  # the profile is that of sRGB
-    return plain if rounding else converted
+        return None
+    return lambda part: np.asarray(ImageCms.applyTransform(part.convert(mode), transform))
 
 
 def _reason(error):
     """What an exception says, on one line, without the temporary names that an OSError would add."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())
+
+
+def check_format(path, height, width, transparent):
+    """Raise ImageError if no format ends in the path's suffix, or the one that does cannot hold this size."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise ImageError(f"{path}: no photo format ends in {Path(path).suffix!r}: use one of {', '.join(FORMATS)}")
+    name, _ = FORMATS[suffix]
+    if name in LONGEST and max(height, width) > LONGEST[name]:
+        raise ImageError(
+            f"{path}: {width} × {height} pixels are too many for {name}, which holds {LONGEST[name]} a side: "
+            "use .png or .tif"
+        )
+    size = height * width * (4 if transparent and name not in OPAQUE else 3)
+    if name in LARGEST and size > LARGEST[name]:
+        raise ImageError(f"{path}: {width} × {height} pixels are too many for {name}, which holds 4 GiB: use .png")
 
 
 def write_photo(path, rgb, alpha=None):
@@ -146,14 +336,12 @@ def write_photo(path, rgb, alpha=None):
         raise ShapeError(f"{path}: a photo is uint8 (H, W, 3), not {rgb.dtype} {rgb.shape}")
     if alpha is not None and (alpha.dtype != np.uint8 or alpha.shape != rgb.shape[:2]):
         raise ShapeError(f"{path}: its alpha is uint8 {rgb.shape[:2]}, not {alpha.dtype} {alpha.shape}")
-    if path.suffix.lower() not in FORMATS:
-        raise ImageError(f"{path}: no photo format ends in {path.suffix!r}: use one of {', '.join(FORMATS)}")
+    check_format(path, rgb.shape[0], rgb.shape[1], alpha is not None)
     name, options = FORMATS[path.suffix.lower()]
     if alpha is None or name == "PNG":
         pixels = rgb
     elif name in OPAQUE:
-        opacity = alpha[..., None].astype(np.uint16)
-        pixels = ((opacity * rgb + (255 - opacity) * 255 + 127) // 255).astype(np.uint8)
+        pixels = over_white(rgb, alpha)
     else:
         pixels = np.dstack([rgb, alpha])
     try:
@@ -168,6 +356,14 @@ def write_photo(path, rgb, alpha=None):
             f"{path}: the photo cannot be written ({_reason(error)}): "
             "check the folder, the space left, and that the format can hold this size"
         ) from None
+
+
+def free_name(path):
+    """`path`, or the first of name-2, name-3, ... that is not there yet: a file that nobody named is never replaced."""
+    path, n = Path(path), 1
+    while os.path.lexists(candidate := path if n == 1 else path.with_name(f"{path.stem}-{n}{path.suffix}")):
+        n += 1
+    return candidate
 
 
 def write_whole(path, data):
@@ -264,21 +460,42 @@ def lock_file(path):
 
 
 def find_photos(folder):
-    """The photos directly in a folder, by suffix, as Paths sorted by name; hidden files are left out.
+    """The photos in a folder and the folders in it, as Paths sorted by name. Raises ImageError as `look_for_photos`."""
+    return look_for_photos(folder)[0]
 
+
+def look_for_photos(folder):
+    """(photos, others): the files in a folder and the folders in it, photos by their suffix and the rest.
+
+    Both are Paths sorted by name. A folder that is named as published sets name reduced copies, such as LR_x4, has none
+    but others. Hidden files and folders are passed over, and a link to a folder seen before.
     Raises ImageError for a folder that is missing, is no folder, cannot be listed or has no photo in it.
     """
     folder = Path(folder)
-    try:
-        files = [path for path in folder.iterdir() if path.is_file()]
-    except FileNotFoundError:
-        raise ImageError(f"{folder}: there is no such folder: check the name") from None
-    except NotADirectoryError:
-        raise ImageError(f"{folder}: this is a file: name the folder that it is in") from None
-    except OSError as error:
-        raise ImageError(f"{folder}: the folder cannot be listed ({_reason(error)})") from None
-    visible = (path for path in files if not path.name.startswith("."))  # ._x.jpg is macOS's notes on x.jpg
-    photos = sorted(path for path in visible if path.suffix.lower() in PHOTO_SUFFIXES)
+    if folder.is_file():
+        raise ImageError(f"{folder}: this is a file: name the folder that it is in")
+    photos, others, seen, waiting = [], [], set(), [folder]
+    while waiting:
+        inside = waiting.pop()
+        try:
+            about = inside.stat()
+            entries = sorted(inside.iterdir())
+        except FileNotFoundError:
+            raise ImageError(f"{inside}: there is no such folder: check the name") from None
+        except OSError as error:
+            raise ImageError(f"{inside}: the folder cannot be listed ({_reason(error)})") from None
+        if (about.st_dev, about.st_ino) in seen:
+            continue
+        seen.add((about.st_dev, about.st_ino))
+        for path in entries:
+            if path.name.startswith("."):  # ._x.jpg is macOS's notes on x.jpg
+                continue
+            if path.is_dir():
+                waiting.append(path)
+            else:
+                reduced = any(REDUCED.search(name) for name in path.relative_to(folder).parts[:-1])
+                photo = path.suffix.lower() in PHOTO_SUFFIXES and not reduced
+                (photos if photo else others).append(path)
     if not photos:
         raise ImageError(f"{folder}: no photos in this folder: it needs {', '.join(PHOTO_SUFFIXES)} files")
-    return photos
+    return sorted(photos), sorted(others)

@@ -80,12 +80,13 @@ def _blur(x):
     return sum(weight * x[:, i : i + width] for i, weight in enumerate(gauss))
 
 
-def score(sr_rgb_uint8, hr_rgb_uint8, border):
+def score(sr_rgb_uint8, hr_rgb_uint8, border, grey=False):
     """The `Score` of a uint8 (H, W, 3) super-resolved image against its original, `border` pixels cut off.
 
     Y is rounded to whole values first, as it is in the published tables: MATLAB's `rgb2ycbcr` gives uint8
     for uint8. Bicubic at x4 then scores 28.42 dB on Set5, as printed; Y not rounded would give 28.43 dB.
-    Where the original is grey, Y is its values as they are, 0 ... 255, again as in the tables.
+    grey   whether the original's file is grey: then Y is its values as they are, 0 ... 255, as MATLAB has it. An RGB
+           file is not grey, even where its channels agree, such as Set14's "man": of it Y is computed.
 
     Raises ShapeError for anything else than two uint8 RGB images of one shape (floats in [-1, 1] would give a
     figure that means nothing), and ImageError if they are too small.
@@ -93,7 +94,6 @@ def score(sr_rgb_uint8, hr_rgb_uint8, border):
     for image in (sr_rgb_uint8, hr_rgb_uint8):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ShapeError(f"a score is of uint8 (H, W, 3) images, not {image.dtype} {image.shape}")
-    grey = bool((hr_rgb_uint8 == hr_rgb_uint8[..., :1]).all())
     sr_y, hr_y = (_rounded_y(image, grey) for image in (sr_rgb_uint8, hr_rgb_uint8))
     return Score(psnr(sr_y, hr_y, border), psnr(sr_rgb_uint8, hr_rgb_uint8, border), ssim(sr_y, hr_y, border))
 

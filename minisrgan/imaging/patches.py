@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import ConfigError, ImageError
 from .files import read_photo
 from .resize import crop_to_multiple, downsample
+from .transparency import over_white
 
 
 class Crop(NamedTuple):
@@ -75,8 +76,8 @@ class PhotoSet:
 
     @classmethod
     def from_files(cls, paths, scale=4, crop=96):
-        """The photos in `paths`, transparency ignored. Raises ImageError for one that cannot be read."""
-        return cls(((Path(path).name, read_photo(path)[0]) for path in paths), scale, crop)
+        """The photos in `paths`, on white where they are transparent. Raises ImageError for one that cannot be read."""
+        return cls(((Path(path).name, over_white(*read_photo(path))) for path in paths), scale, crop)
 
     def __len__(self):
         return len(self.names)

@@ -133,31 +133,37 @@ def resumed_training(run, args):
 
 
 def upscale_command(args):
-    from ..imaging.files import FORMATS, check_writable, read_photo, write_photo
+    from ..imaging.files import check_format, check_writable, free_name, load_photo, write_photo
     from ..imaging.resize import upsample
+    from ..imaging.transparency import fill_hidden
     from ..upscale import upscale
     from .progress import progress_bar
 
     device = start_device(args)
     generator = chosen_generator(args).to(device)
     scale = generator.config.scale
-    photo = Path(args.photo)
-    rgb, alpha = read_photo(photo)
-    out = Path(args.output or photo.with_name(f"{photo.stem}-x{scale}.png"))
+    path = Path(args.photo)
+    photo = load_photo(path)
+    height, width = photo.rgb.shape[:2]
+    default = path.with_name(f"{path.stem}-x{scale}.png")
+    out = Path(args.output) if args.output else free_name(default)
     if out.is_dir():
-        raise ConfigError(f"{out} is a folder: name a file in it, such as {out / f'{photo.stem}-x{scale}.png'}")
-    if out.suffix.lower() not in FORMATS:
-        raise ConfigError(f"{out}: no photo format ends in {out.suffix!r}: use one of {', '.join(FORMATS)}")
-    if out.exists() and out.samefile(photo):
+        raise ConfigError(f"{out} is a folder: name a file in it, such as {out / default.name}")
+    check_format(out, height * scale, width * scale, photo.alpha is not None)
+    if out.exists() and out.samefile(path):
         raise ConfigError(f"{out} is the photo itself: name another file with -o")
     check_writable(out)
+    if photo.frames > 1:
+        print(f"{path}: of its {photo.frames} pictures only the first is taken", file=sys.stderr)
 
     def bar(bands):
         return progress_bar(bands, unit="band", disable=len(bands) < 2)
 
-    sr = upscale(generator, rgb, device, progress=bar, ensemble=args.ensemble)
-    write_photo(out, sr, None if alpha is None else upsample(alpha, scale))
-    print(f"{out}: {rgb.shape[1]}×{rgb.shape[0]} to {sr.shape[1]}×{sr.shape[0]}")
+    sr = upscale(generator, fill_hidden(photo.rgb, photo.alpha), device, progress=bar, ensemble=args.ensemble)
+    if not args.output:
+        out = free_name(default)  # another may have taken the name in the meantime
+    write_photo(out, sr, None if photo.alpha is None else upsample(photo.alpha, scale))
+    print(f"{out}: {width}×{height} to {sr.shape[1]}×{sr.shape[0]}")
 
 
 def pack_command(args):
@@ -491,14 +497,19 @@ def build_parser():
         "minisrgan upscale photo.jpg -o large.png --weights runs/mine/generator.safetensors",
     )
     upscale.add_argument("photo", metavar="PHOTO", help="any photo, of any size")
-    upscale.add_argument("-o", "--output", metavar="OUT", help="where to; by default PHOTO-x4.png beside it")
+    upscale.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="where to; by default PHOTO-x4.png beside it, or PHOTO-x4-2.png where that is there already",
+    )
     add_generator(upscale, "the best one in the package")
 
     pack = command(
         "pack",
         pack_command,
         "write a generator in half precision, with a note on how it was trained, as the package's are",
-        'minisrgan pack runs/mine/generator.safetensors -o mine.safetensors --note "200 photos of birds"',
+        "minisrgan pack runs/mine/generator.safetensors -o mine.safetensors --note birds",
         device=False,
     )
     pack.add_argument("weights", metavar="FILE", help="a generator.safetensors of a run")
@@ -512,7 +523,9 @@ def build_parser():
         "minisrgan evaluate Set5 --weights runs/mine/generator.safetensors",
     )
     evaluate.add_argument(
-        "folder", metavar="FOLDER", help="photos in high resolution; they are shrunk and enlarged again"
+        "folder",
+        metavar="FOLDER",
+        help="photos in high resolution, in folders of it too; they are shrunk and enlarged again",
     )
     add_generator(evaluate, "the package's tiny after stage 1")
     evaluate.add_argument("--vgg", metavar="FILE", help="a VGG19, to measure the perceptual distance by it too")

@@ -21,19 +21,17 @@ def output_of(x, w, stride, padding):
     return array_module(x).empty((len(x), *size, w.shape[3]), x.dtype)
 
 
-def launch_step(name, x, w, stride, padding, side=None):
-    """The convolution by a kernel of conv_steps.cu, on blocks of side × side threads; `side` is the macro's name."""
+def launch_step(name, x, w, stride, padding, side=None, element_wise=False):
+    """The convolution by a kernel of conv_steps.cu, on blocks of THREADS, or of side × side: the name of that macro."""
     y, (kh, kw, _, cout) = output_of(x, w, stride, padding), w.shape
     block = macros("conv_steps.cu", on_gpu(x))[side] ** 2 if side else None
-    grid = min(-(-y.size // 4096), GRID)
-    if name == "conv_step1_direct":
-        grid, block = elementwise_grid(y.size, y)
+    grid, block = elementwise_grid(y.size, y) if element_wise else (min(-(-y.size // 4096), GRID), block)
     launch("conv_steps.cu", name, grid, block, x, w, y, *x.shape, kh, kw, cout, *y.shape[1:3], *stride, *padding)
     return y
 
 
 def step1(x, w, stride, padding):
-    return launch_step("conv_step1_direct", x, w, stride, padding)
+    return launch_step("conv_step1_direct", x, w, stride, padding, element_wise=True)
 
 
 def step2(x, w, stride, padding):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..imaging.files import free_name
 from ..models.weights import load_generator
 from ..training.checkpoint import Run
 from ..training.config import PRESETS
@@ -15,21 +16,13 @@ NOTE = """The GAN stage gives up PSNR for sharpness, on purpose. PSNR rewards th
 is blurred; D rejects blur. This is the trade-off of distortion and perception (Blau and Michaeli 2018)."""
 
 
-def free_folder(folder):
-    """`folder`, or the first of folder-2, folder-3, ... that is not there yet."""
-    folder, n = Path(folder), 1
-    while (candidate := folder if n == 1 else folder.with_name(f"{folder.name}-{n}")).exists():
-        n += 1
-    return candidate
-
-
 def demo(out, device, config=PRESETS["tiny"], bar=True):
     """Train, compare, and say where the picture is; returns {name: mean Quality} of what was compared."""
     photos = training_photos(least=config.discriminator.crop)
     crops = patches(config, photos.training)
     trainer = Trainer(config, crops, device)
     here = hashes(crops, photos.held_out, trainer.vgg)
-    run = Run.create(free_folder(out), config, trainer, data=None, stages=STAGES, weights=None, **here)
+    run = Run.create(free_name(out), config, trainer, data=None, stages=STAGES, weights=None, **here)
     train(run, trainer, [rgb for _, rgb in photos.held_out], STAGES, bar)
 
     generators = {"stage 1": load_generator(run.pretrained), "GAN": load_generator(run.generator)}

@@ -13,14 +13,16 @@ import numpy as np
 from ..arrays import to_device
 from ..autodiff import Tensor, no_grad
 from ..errors import ImageError
-from ..imaging.files import find_photos, read_photo
+from ..imaging.files import load_photo, look_for_photos
 from ..imaging.metrics import Score, grid, score
 from ..imaging.pixels import hr_from_uint8
 from ..imaging.resize import crop_to_multiple, downsample, upsample
+from ..imaging.transparency import over_white
 from ..losses import feature_mse
 from ..models import st_lpips
 from ..models.vgg_weights import EMBEDDED_NAME, load_content, load_vgg
 from ..upscale import upscale
+from .photos import firsts_of, name_in, others_in
 
 TILE = 256  # pixels a side, at most, of what a VGG sees at a time: its maps are much larger than the image
 GENUINE = "vgg54"  # the layer of a VGG19 that is compared, the paper's
@@ -85,16 +87,19 @@ def perceptual_distance(vgg, image, hr, device):
     return total / (hr.shape[0] * hr.shape[1])
 
 
-def judge(image, hr, border, rulers):
-    """The Quality of a uint8 image beside its original."""
-    found = score(image, hr, border)  # which raises ImageError for one that is too small
+def judge(image, hr, border, rulers, grey=False):
+    """The Quality of a uint8 image beside its original; `grey`: whether the original's file is, see `score`."""
+    found = score(image, hr, border, grey)  # which raises ImageError for one that is too small
     return Quality(found, {name: ruler(image, hr) for name, ruler in rulers.items()})
 
 
 def mean_quality(qualities):
     """The mean of each figure over the photos."""
     scores, distances = zip(*qualities)
-    means = {name: float(np.mean([each[name] for each in distances])) for name in distances[0]}  # NaN: not measured
+    means = {}
+    for name in distances[0]:
+        measured = [each[name] for each in distances if not np.isnan(each[name])]  # a small photo has no grid
+        means[name] = float(np.mean(measured)) if measured else np.nan
     return Quality(Score(*np.mean(scores, axis=0)), means)
 
 
@@ -107,7 +112,7 @@ def header(rulers, *columns, width=24):
 
 def row(name, *qualities, width=24):
     """A line of the table."""
-    return f"{name[: width - 1]:{width}}" + "".join(
+    return f"{name:{width - 1}} " + "".join(
         f"{q.score.psnr_y:10.2f}{q.score.psnr_rgb:9.2f}{q.score.ssim_y:7.4f}"
         + "".join(f"{number:10.{PLACES.get(name, 5)}f}" for name, number in q.distances.items())
         for q in qualities
@@ -115,30 +120,47 @@ def row(name, *qualities, width=24):
 
 
 def evaluate(generator, folder, device, rulers, say=print, ensemble=False):
-    """Say a row for each photo of the folder and then the mean; returns the means of bicubic, the model, and, if asked
-    for, the model's mean over eight turned inputs."""
-    border, paths = generator.config.scale, find_photos(folder)
-    say(header(rulers, "bicubic", "model", *(["ensemble of 8"] if ensemble else [])))
-    results = []
-    for path in paths:
-        rgb = read_photo(path)[0]
+    """Say a row for each photo of a folder and the folders in it, and then the mean; returns the means of bicubic, the
+    model, and, if asked for, the model's mean over eight turned inputs.
+
+    A photo that cannot be read or measured is left out, named and counted. So is one that either enlarges without any
+    error, such as a flat one: its PSNR is infinite, and no mean could have it. Where a photo is transparent it is laid
+    on white. Raises ImageError if none is left.
+    """
+    border, (paths, others) = generator.config.scale, look_for_photos(folder)
+    names = [name_in(folder, path) for path in paths]
+    width = max(24, *(len(name) + 1 for name in names))  # whole names: cut, two could look the same
+    say(header(rulers, "bicubic", "model", *(["ensemble of 8"] if ensemble else []), width=width))
+    results, left_out, several = [], [], []
+    for name, path in zip(names, paths):
         try:
-            trial = try_photo(generator, rgb, device)
+            photo = load_photo(path)
+            several += [name] * (photo.frames > 1)
+            trial = try_photo(generator, over_white(photo.rgb, photo.alpha), device)
             images = [trial.bicubic, trial.sr]
             if ensemble:
                 images.append(upscale(generator, trial.lr, device, ensemble=True))
-            results.append([judge(image, trial.hr, border, rulers) for image in images])
-        except ImageError:
-            say(f"{path.name[:23]:24}left out: {rgb.shape[1]}×{rgb.shape[0]} pixels are too few to measure")
+            qualities = [judge(image, trial.hr, border, rulers, photo.grey) for image in images]
+            if not all(np.isfinite(each.score).all() for each in qualities):
+                raise ImageError("enlarged without any error, so its PSNR is infinite")
+        except ImageError as error:
+            left_out.append(str(error).removeprefix(f"{path}: "))
+            say(f"{name:{width - 1}} left out: {left_out[-1]}")
         else:
-            say(row(path.name, *results[-1]))
+            results.append(qualities)
+            say(row(name, *qualities, width=width))
     if not results:
-        raise ImageError(f"{folder}: every photo is too small to measure: add some of at least 32 x 32 pixels")
+        raise ImageError(f"{folder}: none of the {len(paths)} photos here can be measured, such as: {left_out[0]}")
     means = [mean_quality(qualities) for qualities in zip(*results)]
-    say(row(f"mean of {len(results)}", *means))
-    if len(results) < len(paths):
-        say(f"{len(paths) - len(results)} of {len(paths)} photos left out, being too small")
+    say(row(f"mean of {len(results)}", *means, width=width))
+    if left_out:
+        say(f"{len(left_out)} of {len(paths)} photos left out")
+    if several:
+        say(firsts_of(several))
+    if others:
+        say(others_in(folder, others))
     say(f"dB, on Y (BT.601 studio swing) and RGB; SSIM on Y; a border of {border} pixels is left out")
+    say("Y of a greyscale file is its values; of any other, even of one that looks grey, it is computed")
     say_rulers(rulers, say)
     return means
 

@@ -60,7 +60,7 @@ def op_cases(rng):
         return rng.uniform(0.5, 2, shape)
 
     def case(op, *arrays, **params):
-        values = " ".join(f"{k}={v}".replace(" ", "") for k, v in params.items() if k not in ("key", "chosen"))
+        values = " ".join(f"{k}={v}".replace(" ", "") for k, v in params.items() if k != "key")
         return Case(f"{op.__name__} {values}".strip(), lambda *xs: op(*xs, **params), list(arrays), op.linear)
 
     x, image = normal(3, 4), normal(2, 5, 7, 3)
@@ -108,8 +108,8 @@ def op_cases(rng):
         case(ad.PixelShuffle, normal(2, 3, 2, 12), r=2),
         case(ad.PixelUnshuffle, normal(1, 6, 9, 2), r=3),
         case(ad.MaxPool, image, size=2),
-        case(Pick, image, chosen=chosen, size=2),
-        case(Place, normal(2, 2, 3, 3), chosen=chosen, size=2, shape=image.shape),
+        chosen_case(Pick, image, chosen, size=2),
+        chosen_case(Place, normal(2, 2, 3, 3), chosen, size=2, shape=image.shape),
         Case(
             "BatchNorm",
             lambda x, *affine: ad.BatchNorm(x, *affine, statistics=batch_statistics(x.data), eps=1e-5),
@@ -154,6 +154,16 @@ def op_cases(rng):
         spectral_norm_case(normal(3, 3, 2, 4), *power_iteration(normal(3, 3, 2, 4), normal(4))),
     ]
     return cases
+
+
+def chosen_case(op, x, chosen, **params):
+    """Of an op that is given which pixel of each square counts."""
+
+    def function(x):
+        return op(x, chosen=array_module(x.data).asarray(chosen), **params)
+
+    values = " ".join(f"{k}={v}".replace(" ", "") for k, v in params.items())
+    return Case(f"{op.__name__} {values}", function, [x], op.linear)
 
 
 def spectral_norm_case(w, u, v):
@@ -252,7 +262,12 @@ def vgg_case(family, rng):
     """A small frozen VGG as a function of the image alone."""
     config = VGGConfig(((3, 4), (5, 4)), family)
     vgg = VGGFeatures(config, VGG(config, rng).state()).to(dtype=np.float64)
-    return Case(f"VGG features, {family}", vgg, [rng.uniform(-1, 1, (2, 6, 7, 3))])
+
+    def function(image):
+        vgg.to(device_of(image))
+        return vgg(image)
+
+    return Case(f"VGG features, {family}", function, [rng.uniform(-1, 1, (2, 6, 7, 3))])
 
 
 def module_case(name, module, x, rng):

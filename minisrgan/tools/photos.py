@@ -1,14 +1,16 @@
 """Photos to learn from: a folder of the user's, or those that scikit-image and matplotlib bring along."""
 
+import sys
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ConfigError, ImageError
-from ..imaging.files import find_photos, read_photo
+from ..imaging.files import PHOTO_SUFFIXES, load_photo, look_for_photos
 from ..imaging.patches import PhotoSet, fingerprint
 from ..imaging.resize import shrink
+from ..imaging.transparency import over_white
 from .progress import progress_bar
 
 # In the packages' wheels, so nothing is downloaded. motorcycle_right shows what motorcycle_left does, and the
@@ -45,22 +47,55 @@ def packaged(names):
     return paths
 
 
-def training_photos(folder=None, least=1):
-    """Photos of at least `least` pixels a side: of a folder, or by default the packaged ones.
+def whisper(line):
+    print(line, file=sys.stderr)
 
-    Of a folder every tenth of them is held out, and at least one. Raises ImageError if none is left to train on.
+
+def training_photos(folder=None, least=1, say=whisper):
+    """Photos of at least `least` pixels a side: of a folder and those in it, or by default the packaged ones.
+
+    Of a folder every tenth of them is held out, and at least one. Files that cannot be read or are no photos are left
+    out, and said. Where a photo is transparent it is laid on white. Raises ImageError if none is left to train on.
     """
     if folder is None:
         return Photos(list(map(named, packaged(TRAINING))), list(map(named, packaged(HELD_OUT))), [])
-    photos = list(map(named, waiting(find_photos(folder), "reading photos")))
+    photos, bad = read_all(folder, say)
     large = [photo for photo in photos if min(photo[1].shape[:2]) >= least]
     if len(large) < 2:
+        why = f"; {len(bad)} cannot be read, such as {bad[0]}" if bad else ""
         raise ImageError(
-            f"{folder}: {len(large)} of {len(photos)} photos here with at least {least} x {least} pixels: "
-            "a training needs two, one of them to measure with"
+            f"{folder}: {len(large)} of {len(photos) + len(bad)} photos here with at least {least} x {least} pixels: "
+            f"a training needs two, one of them to measure with{why}"
         )
     small = [name for name, rgb in photos if min(rgb.shape[:2]) < least]
     return Photos([photo for i, photo in enumerate(large) if i % 10], large[::10], small)
+
+
+def read_all(folder, say=whisper):
+    """((name, rgb) pairs, what is wrong with each of the others) of the photos in a folder and those in it.
+
+    What is left out is said, and of which files only the first of several pictures is taken.
+    """
+    found, others = look_for_photos(folder)
+    photos, bad, several = [], [], []
+    for path in waiting(found, "reading photos"):
+        try:
+            photo = load_photo(path)
+        except ImageError as error:
+            bad.append(str(error))
+            continue
+        photos.append((name_in(folder, path), over_white(photo.rgb, photo.alpha)))
+        if photo.frames > 1:
+            several.append(photos[-1][0])
+    if several:
+        say(firsts_of(several))
+    for line in bad:
+        say(f"left out: {line}")
+    if bad:
+        say(f"{len(bad)} of {len(found)} photos left out, which cannot be read")
+    if others:
+        say(others_in(folder, others))
+    return photos, bad
 
 
 def patches(config, photos):
@@ -71,9 +106,29 @@ def patches(config, photos):
     return PhotoSet(chain(whole, shrunk), config.generator.scale, config.discriminator.crop)
 
 
+def others_in(folder, others):
+    """A line that says which files of a folder are left out by their names."""
+    kinds = {path.suffix.lower() or "without a suffix" for path in others if path.suffix.lower() not in PHOTO_SUFFIXES}
+    reduced = {path.relative_to(folder).parent.as_posix() for path in others if path.suffix.lower() in PHOTO_SUFFIXES}
+    why = [f"no photos by their names ({', '.join(sorted(kinds))})"] * bool(kinds)
+    why += [f"in folders of low-resolution copies ({', '.join(sorted(reduced))})"] * bool(reduced)
+    return f"{folder}: left out {len(others)} others, {' or '.join(why)}"
+
+
+def firsts_of(names):
+    """A line that says which files have more pictures than the one read."""
+    return f"of files with several pictures only the first is taken: {', '.join(names)}"
+
+
+def name_in(folder, path):
+    """A photo's name in tables and logs: its place in the folder, so that no two are alike."""
+    return path.relative_to(folder).as_posix()
+
+
 def named(path):
-    """(name, rgb) of the photo in a file, its transparency ignored."""
-    return path.name, read_photo(path)[0]
+    """(name, rgb) of the photo in a file, on white where it is transparent."""
+    photo = load_photo(path)
+    return path.name, over_white(photo.rgb, photo.alpha)
 
 
 def hashes(crops, held_out, vgg=None):

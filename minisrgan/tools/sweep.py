@@ -90,9 +90,7 @@ def sweep(vary, folder, steps, out, vgg, family, device, say=print):
     def measure(generator):
         """(bicubic's, the generator's) mean Quality on the held-out photos."""
         trials = [try_photo(generator, photo, device) for photo in held_out]
-        pairs = [
-            [judge(each, t.hr, config.generator.scale, measured_by) for each in (t.bicubic, t.sr)] for t in trials
-        ]
+        pairs = [[judge(each, t.hr, config.generator.scale, measured_by) for each in (t.bicubic, t.sr)] for t in trials]
         return [mean_quality(each) for each in zip(*pairs)]
 
     generator = load_generator(start).to(device)

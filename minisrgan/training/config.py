@@ -194,8 +194,9 @@ PRESETS = {
         GeneratorConfig(channels=64, blocks=12, edge_kernel=3, batch_norm=False, bicubic_skip=True, direct=True),
         DiscriminatorConfig(channels=32, dense=512),
         batch=8,
-        pretrain=Stage(30_000, 5e-4, "cosine", ema=0.999),
+        pretrain=Stage(40_000, 5e-4, "cosine", ema=0.999),
         gan=Stage(2_000, 2e-4, "cosine", ema=0.99),
+        copies=3,
         **SHOWS,
     ),
     # Ledig et al. 2017, section 3.2

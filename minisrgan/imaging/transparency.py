@@ -1,0 +1,39 @@
+"""What to do with the colours that transparency hides: nobody sees them, and they are often black."""
+
+import numpy as np
+
+
+def over_white(rgb, alpha):
+    """The photo as it looks on white paper: round((alpha rgb + (255 - alpha) 255) / 255), uint8 (H, W, 3)."""
+    if alpha is None:
+        return rgb
+    out = np.empty_like(rgb)
+    for row, (colours, opacity) in enumerate(zip(rgb, alpha)):  # row by row: wide numbers for a row only
+        opacity = opacity[:, None].astype(np.uint16)
+        out[row] = (opacity * colours + (255 - opacity) * 255 + 127) // 255
+    return out
+
+
+def fill_hidden(rgb, alpha):
+    """A copy of the photo in which each wholly transparent pixel has the colour of the nearest visible one.
+
+    A network sees many pixels around each one, and would mix hidden colours into visible edges. Near is counted in
+    steps up, down, left and right. Where nothing is visible, nothing changes. rgb is uint8 (H, W, 3), alpha uint8
+    (H, W) or None.
+    """
+    if alpha is None or alpha.all() or not alpha.any():
+        return rgb
+    hidden = np.pad(alpha == 0, 1)  # a margin that counts as visible: a step never leaves the array
+    beside = hidden[:-2, 1:-1] | hidden[2:, 1:-1] | hidden[1:-1, :-2] | hidden[1:-1, 2:]
+    edge = np.flatnonzero(np.pad(beside & (alpha > 0), 1))  # the visible pixels beside hidden ones
+    shape, steps = hidden.shape, (-1, 1, -hidden.shape[1], hidden.shape[1])
+    hidden, rgb = hidden.ravel(), np.pad(rgb, ((1, 1), (1, 1), (0, 0))).reshape(-1, 3)
+    while edge.size:
+        reached = []
+        for step in steps:
+            new = edge[hidden[edge + step]]
+            rgb[new + step] = rgb[new]
+            hidden[new + step] = False
+            reached.append(new + step)
+        edge = np.concatenate(reached)
+    return np.ascontiguousarray(rgb.reshape(*shape, 3)[1:-1, 1:-1])

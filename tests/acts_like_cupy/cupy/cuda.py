@@ -1,0 +1,165 @@
+"""The stand-in's runtime, and RawModule: CUDA text, compiled for a CPU as a GPU would see it."""
+
+import ctypes
+import functools
+import platform
+import re
+from types import SimpleNamespace
+
+import numpy as np
+
+from ._array import COUNT, MEMORY
+
+STATIC_LIMIT, DYNAMIC_LIMIT = 48 * 1024, 227 * 1024  # bytes of shared memory: without asking, and at most (sm_90)
+MOST_THREADS, MOST_BLOCKS, MOST_BLOCKS_ACROSS = 1024, 2**31 - 1, 65535
+
+KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+[^;{]*?\bvoid\s+[^;{]*?(\w+)\s*\(([^()]*)\)\s*{', re.DOTALL)
+COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+SCALARS = {
+    "float": np.float32,
+    "double": np.float64,
+    "int": np.int32,
+    "unsigned": np.uint32,
+    "long long": np.int64,
+}
+
+# With AVX-512, GCC 12 makes matmul.cu's GPU side read beyond its tiles; without, nothing does
+AVX2 = ["-march=x86-64-v3"] if platform.machine() in ("x86_64", "AMD64") else []
+
+# CuPy compiles with -ftz=true: in float32 what is smaller than the smallest normal number is 0
+FLUSHING = r"""
+#ifdef __SSE__
+#include <xmmintrin.h>
+template <class Entry> static void run_flushing(void **args) {
+    _mm_setcsr(_mm_getcsr() | 0x8040);
+    Entry::run_thread(args);
+}
+#define EXPORT_FLUSHING(name) \
+    extern "C" __attribute__((visibility("default"))) int launch_##name( \
+        const unsigned grid[3], const unsigned block[3], unsigned shared_bytes, void **args) { \
+        unsigned before = _mm_getcsr(); \
+        int failed = cuda_launch(#name, run_flushing<CudaEntry<name>>, cuda_find_shared, grid, block, \
+                                 shared_bytes, args); \
+        _mm_setcsr(before); \
+        return failed; \
+    }
+#else
+#define EXPORT_FLUSHING EXPORT_KERNEL
+#endif
+"""
+
+
+class CompileException(Exception):
+    pass
+
+
+class CUDADriverError(RuntimeError):
+    pass
+
+
+class CUDARuntimeError(RuntimeError):
+    pass
+
+
+def synchronize():
+    COUNT["synchronisations"] += 1
+
+
+runtime = SimpleNamespace(
+    CUDARuntimeError=CUDARuntimeError,
+    getDeviceCount=lambda: 1,
+    getDeviceProperties=lambda device: {"name": b"none, a stand-in", "major": 9, "minor": 0},
+    memGetInfo=lambda: (80 << 30, 80 << 30),
+    driverGetVersion=lambda: 13000,
+    deviceSynchronize=synchronize,
+)
+compiler = SimpleNamespace(CompileException=CompileException)
+driver = SimpleNamespace(CUDADriverError=CUDADriverError)
+
+
+class MemoryPool:
+    def free_all_blocks(self, stream=None):
+        pass
+
+    def total_bytes(self):
+        return 0
+
+    def used_bytes(self):
+        return 0
+
+
+def get_default_memory_pool():
+    return MemoryPool()
+
+
+def set_allocator(allocator=None):
+    """Here every array has memory of its own anyway."""
+
+
+class RawModule:
+    def __init__(
+        self, *, code=None, path=None, options=(), backend="nvrtc", translate_cucomplex=False,
+        enable_cooperative_groups=False, name_expressions=None, jitify=False,
+    ):  # fmt: skip
+        if not isinstance(code, str) or not isinstance(options, tuple):
+            raise TypeError("code is a text, and options are a tuple of texts")
+        self.code, self.options = code, options
+        self.real = next((option[7:] for option in options if option.startswith("-Dreal=")), "float")
+        self.parameters = {name: listed.split(",") for name, listed in KERNEL.findall(COMMENT.sub("", code))}
+
+    @functools.cached_property
+    def library(self):
+        from minisrgan import kernels
+
+        kernels.runtime()
+        export, flushing = ("EXPORT_FLUSHING", FLUSHING) if self.real == "float" else ("EXPORT_KERNEL", "")
+        exports = "".join(f"{export}({name})\n" for name in self.parameters)
+        header = ["-include", str(kernels.FOLDER / "cpu" / "cuda.h")]
+        options = [*self.options, "-fvisibility=hidden", "-fno-strict-aliasing", "-Wno-unknown-pragmas", *header, *AVX2]
+        try:
+            return kernels.load(f"as-on-a-gpu-{self.real}", f"#undef CPU\n{self.code}{flushing}{exports}", options)
+        except kernels.KernelError as error:
+            raise CompileException(str(error)) from error
+
+    def get_function(self, name):
+        if name not in self.parameters:
+            raise CUDADriverError("CUDA_ERROR_NOT_FOUND: named symbol not found")
+        return RawKernel(self, name, getattr(self.library, f"launch_{name}"))
+
+
+class RawKernel:
+    """CuPy checks nothing of what a kernel is given; the stand-in checks what would go wrong on a GPU."""
+
+    def __init__(self, module, name, function):
+        self.name, self.function = name, function
+        self.max_dynamic_shared_size_bytes = STATIC_LIMIT
+        self.types = [
+            np.uint64 if "*" in each else SCALARS[type_of(each).replace("real", module.real)]
+            for each in module.parameters[name]
+        ]
+
+    def __call__(self, grid, block, args, *, shared_mem=0):
+        from minisrgan.kernels import runtime as cpu_runtime
+
+        if [type(each) for each in args] != self.types:
+            raise TypeError(f"{self.name} takes {self.types}, not {[type(each) for each in args]}")
+        grid, block = ((*size, 1, 1)[:3] for size in (grid, block))
+        across = max(grid[1:]) > MOST_BLOCKS_ACROSS or block[2] > 64 or min(*grid, *block) < 1
+        if grid[0] > MOST_BLOCKS or np.prod(block) > MOST_THREADS or across:
+            raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
+        if shared_mem > min(self.max_dynamic_shared_size_bytes, DYNAMIC_LIMIT):
+            raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
+        COUNT["launches"] += 1
+        slots = (ctypes.c_char * 8 * len(args))(*((ctypes.c_char * 8)(*each.tobytes()) for each in args))
+        pointers = (ctypes.c_void_p * len(args))(*(ctypes.addressof(slot) for slot in slots))
+        dims = [(ctypes.c_uint * 3)(*size) for size in (grid, block)]
+        if self.function(*dims, ctypes.c_uint(shared_mem), pointers):
+            raise CUDADriverError(cpu_runtime().kernel_error().decode())
+        for address in (int(each) for each, kind in zip(args, self.types) if kind is np.uint64):
+            if (memory := MEMORY.get(address)) and not memory.untouched():
+                raise MemoryError(f"{self.name} wrote beyond an array that it was given")
+
+
+def type_of(parameter):
+    """`int` of a parameter `const int count`."""
+    return " ".join(word for word in parameter.split()[:-1] if word != "const")
