@@ -17,6 +17,7 @@ from minisrgan.arrays import cuda_problem
 from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.metrics import score
 from minisrgan.imaging.resize import downsample, upsample
+from minisrgan.models import st_lpips
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.models.vgg import SMALL, VGG, VGGConfig
 from minisrgan.models.vgg_weights import save_vgg
@@ -109,7 +110,7 @@ def test_help_of_a_command_shows_an_example(command, capsys):
     assert " ".join(words).startswith(f"minisrgan {command}")
     args = cli.build_parser().parse_args(words[1:])  # an example that the command itself would take
     assert callable(args.run)
-    no_arrays = {"losses", "modes", "resources", "vgg fetch"}  # an option that these ignored would only mislead
+    no_arrays = {"losses", "modes", "resources", "vgg fetch", "pack"}  # an option that these ignored would only mislead
     assert ("--device" in text) == (command not in no_arrays)
 
 
@@ -690,15 +691,16 @@ def test_evaluating_the_ensemble_has_a_column_of_its_own(minisrgan, models, phot
     assert float(mean[0]) == pytest.approx(score(enlarged, hr, 4).psnr_y, abs=0.006)
 
 
-def test_evaluating_prints_a_row_a_photo_and_then_the_mean(minisrgan, generator_file, photo_folder):
+def test_evaluating_prints_a_row_a_photo_and_then_the_mean(minisrgan, generator_file, photo_folder, monkeypatch):
+    monkeypatch.setattr(st_lpips, "fetched", lambda: photo_folder / "not fetched")
     lines = minisrgan("evaluate", photo_folder, "--weights", generator_file).splitlines()
     rows = [line.split() for line in lines if line.split()[0].endswith(".png")]
     mean = next(line.split() for line in lines if line.startswith("mean of 3"))
     assert [words[0] for words in rows] == ["a.png", "b.png", "c.png"]
     figures = np.array([words[1:] for words in rows], float)
-    assert figures.shape == (3, 8)
+    assert figures.shape == (3, 10) and np.isnan(figures[:, [3, 8]]).all()  # the photos are too small for a grid
     np.testing.assert_allclose(np.array(mean[3:], float), figures.mean(axis=0), atol=0.0101)
-    np.testing.assert_allclose(figures[:, 2], figures[:, 6], atol=0.05)  # the model is the bicubic and a whisper
+    np.testing.assert_allclose(figures[:, 2], figures[:, 7], atol=0.05)  # the model is the bicubic and a whisper
 
 
 def test_mistakes_in_evaluating(refused, generator_file, smooth_photo, tmp_path):

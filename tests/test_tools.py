@@ -12,7 +12,7 @@ from PIL import Image
 from minisrgan.autodiff import Tensor
 from minisrgan.errors import ConfigError, ImageError
 from minisrgan.imaging.files import free_name, read_photo
-from minisrgan.imaging.metrics import grid, score
+from minisrgan.imaging.metrics import Score, grid, score
 from minisrgan.imaging.patches import Crop, PhotoSet
 from minisrgan.imaging.resize import downsample, shrink, upsample
 from minisrgan.imaging.transparency import over_white
@@ -24,6 +24,7 @@ from minisrgan.models.weights import load_generator, save_generator, write_array
 from minisrgan.tools import demo, photos, report, sweep, train
 from minisrgan.tools.cli import main
 from minisrgan.tools.evaluate import (
+    Quality,
     evaluate,
     header,
     judge,
@@ -180,6 +181,8 @@ def test_what_cannot_be_measured_is_left_out_named_and_counted(
     Image.new("RGB", (40, 40), (128, 128, 128)).save(tmp_path / "flat.png")
     (tmp_path / "cut.png").write_bytes((photo_folder / "a.png").read_bytes()[:300])
     (tmp_path / "notes.txt").touch()
+    frames = [Image.fromarray(smooth_photo(40, 40, seed=i)) for i in range(2)]
+    frames[0].save(tmp_path / "two.tif", save_all=True, append_images=frames[1:])
     long = "the same long beginning of a name "
     for name in (f"{long}1.png", f"{long}2.png", "deep/er/x.png", "x.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -188,17 +191,19 @@ def test_what_cannot_be_measured_is_left_out_named_and_counted(
     means = evaluate(load_generator(generator_file), tmp_path, "numpy", by, say=lines.append)
     assert all(np.isfinite(mean.figures()).all() for mean in means)
     starts = [line.split("  ")[0] for line in lines[1:]]
-    assert starts[:8] == [
+    assert starts[:9] == [
         "cut.png",
         "deep/er/x.png",
         "flat.png",
         f"{long}1.png",
         f"{long}2.png",
+        "two.tif",
         "x.png",
-        "mean of 4",
-        "2 of 6 photos left out",
+        "mean of 5",
+        "2 of 7 photos left out",
     ]
     assert "cannot be read" in lines[1] and "infinite" in lines[3]
+    assert "of files with several pictures only the first is taken: two.tif" in lines
     assert any("left out 2 others" in line and "(.safetensors, .txt)" in line for line in lines)
 
 
@@ -497,3 +502,9 @@ def test_st_lpips_is_measured_where_it_was_fetched(monkeypatch, tmp_path, smooth
     assert quality.distances["ST-LPIPS"] == pytest.approx(st_lpips.STLPIPS(arrays, "numpy").distance(*pair), rel=1e-4)
     assert quality.distances["grid"] == grid(image)
     assert len(header(measured_by, "x").splitlines()[1]) == len(row("photo", quality))
+
+
+def test_the_mean_is_of_what_was_measured():
+    score = Score(30.0, 29.0, 0.9)
+    mean = mean_quality([Quality(score, {"grid": x, "none": np.nan}) for x in (1.0, np.nan, 2.0)])
+    assert mean.distances["grid"] == 1.5 and np.isnan(mean.distances["none"]) and mean.score == score

@@ -137,7 +137,6 @@ def upscale_command(args):
     from ..imaging.resize import upsample
     from ..imaging.transparency import fill_hidden
     from ..upscale import upscale
-    from .photos import first_of
     from .progress import progress_bar
 
     device = start_device(args)
@@ -155,7 +154,7 @@ def upscale_command(args):
         raise ConfigError(f"{out} is the photo itself: name another file with -o")
     check_writable(out)
     if photo.frames > 1:
-        print(first_of(path, photo), file=sys.stderr)
+        print(f"{path}: of its {photo.frames} pictures only the first is taken", file=sys.stderr)
 
     def bar(bands):
         return progress_bar(bands, unit="band", disable=len(bands) < 2)

@@ -22,7 +22,7 @@ from ..losses import feature_mse
 from ..models import st_lpips
 from ..models.vgg_weights import EMBEDDED_NAME, load_content, load_vgg
 from ..upscale import upscale
-from .photos import first_of, name_in, others_in
+from .photos import firsts_of, name_in, others_in
 
 TILE = 256  # pixels a side, at most, of what a VGG sees at a time: its maps are much larger than the image
 GENUINE = "vgg54"  # the layer of a VGG19 that is compared, the paper's
@@ -96,7 +96,10 @@ def judge(image, hr, border, rulers, grey=False):
 def mean_quality(qualities):
     """The mean of each figure over the photos."""
     scores, distances = zip(*qualities)
-    means = {name: float(np.mean([each[name] for each in distances])) for name in distances[0]}  # NaN: not measured
+    means = {}
+    for name in distances[0]:
+        measured = [each[name] for each in distances if not np.isnan(each[name])]  # a small photo has no grid
+        means[name] = float(np.mean(measured)) if measured else np.nan
     return Quality(Score(*np.mean(scores, axis=0)), means)
 
 
@@ -128,12 +131,11 @@ def evaluate(generator, folder, device, rulers, say=print, ensemble=False):
     names = [name_in(folder, path) for path in paths]
     width = max(24, *(len(name) + 1 for name in names))  # whole names: cut, two could look the same
     say(header(rulers, "bicubic", "model", *(["ensemble of 8"] if ensemble else []), width=width))
-    results, left_out = [], []
+    results, left_out, several = [], [], []
     for name, path in zip(names, paths):
         try:
             photo = load_photo(path)
-            if photo.frames > 1:
-                say(first_of(path, photo))
+            several += [name] * (photo.frames > 1)
             trial = try_photo(generator, over_white(photo.rgb, photo.alpha), device)
             images = [trial.bicubic, trial.sr]
             if ensemble:
@@ -153,6 +155,8 @@ def evaluate(generator, folder, device, rulers, say=print, ensemble=False):
     say(row(f"mean of {len(results)}", *means, width=width))
     if left_out:
         say(f"{len(left_out)} of {len(paths)} photos left out")
+    if several:
+        say(firsts_of(several))
     if others:
         say(others_in(folder, others))
     say(f"dB, on Y (BT.601 studio swing) and RGB; SSIM on Y; a border of {border} pixels is left out")

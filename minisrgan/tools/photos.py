@@ -59,8 +59,25 @@ def training_photos(folder=None, least=1, say=whisper):
     """
     if folder is None:
         return Photos(list(map(named, packaged(TRAINING))), list(map(named, packaged(HELD_OUT))), [])
+    photos, bad = read_all(folder, say)
+    large = [photo for photo in photos if min(photo[1].shape[:2]) >= least]
+    if len(large) < 2:
+        why = f"; {len(bad)} cannot be read, such as {bad[0]}" if bad else ""
+        raise ImageError(
+            f"{folder}: {len(large)} of {len(photos) + len(bad)} photos here with at least {least} x {least} pixels: "
+            f"a training needs two, one of them to measure with{why}"
+        )
+    small = [name for name, rgb in photos if min(rgb.shape[:2]) < least]
+    return Photos([photo for i, photo in enumerate(large) if i % 10], large[::10], small)
+
+
+def read_all(folder, say=whisper):
+    """((name, rgb) pairs, what is wrong with each of the others) of the photos in a folder and those in it.
+
+    What is left out is said, and of which files only the first of several pictures is taken.
+    """
     found, others = look_for_photos(folder)
-    photos, bad = [], []
+    photos, bad, several = [], [], []
     for path in waiting(found, "reading photos"):
         try:
             photo = load_photo(path)
@@ -69,22 +86,16 @@ def training_photos(folder=None, least=1, say=whisper):
             continue
         photos.append((name_in(folder, path), over_white(photo.rgb, photo.alpha)))
         if photo.frames > 1:
-            say(first_of(path, photo))
+            several.append(photos[-1][0])
+    if several:
+        say(firsts_of(several))
     for line in bad:
         say(f"left out: {line}")
     if bad:
         say(f"{len(bad)} of {len(found)} photos left out, which cannot be read")
     if others:
         say(others_in(folder, others))
-    large = [photo for photo in photos if min(photo[1].shape[:2]) >= least]
-    if len(large) < 2:
-        why = f"; {len(bad)} cannot be read, such as {bad[0]}" if bad else ""
-        raise ImageError(
-            f"{folder}: {len(large)} of {len(found)} photos here with at least {least} x {least} pixels: "
-            f"a training needs two, one of them to measure with{why}"
-        )
-    small = [name for name, rgb in photos if min(rgb.shape[:2]) < least]
-    return Photos([photo for i, photo in enumerate(large) if i % 10], large[::10], small)
+    return photos, bad
 
 
 def patches(config, photos):
@@ -104,9 +115,9 @@ def others_in(folder, others):
     return f"{folder}: left out {len(others)} others, {' or '.join(why)}"
 
 
-def first_of(path, photo):
-    """A line that says that a file has more pictures than the one read."""
-    return f"{path}: of its {photo.frames} pictures only the first is taken"
+def firsts_of(names):
+    """A line that says which files have more pictures than the one read."""
+    return f"of files with several pictures only the first is taken: {', '.join(names)}"
 
 
 def name_in(folder, path):

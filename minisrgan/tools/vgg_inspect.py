@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..imaging.files import find_photos
+from ..errors import ImageError
 from ..models.vgg import EMBEDDED, VGG, VGGConfig
 from ..models.vgg_weights import NAMES, identify, load_vgg, read, sha256
 from .distortions import Trial, features_of, say_ranking
-from .photos import HELD_OUT, named, packaged
+from .photos import HELD_OUT, named, packaged, read_all
 
 INPUT = {
     "torchvision": "RGB in 0..1, less a mean, over a standard deviation",
@@ -39,7 +39,9 @@ def rank(path, family, layer, folder, device, say=print):
 
     folder   of photos; None: those that are held out of trainings
     """
-    photos = [named(photo) for photo in (find_photos(folder) if folder else packaged(HELD_OUT))]
+    photos, bad = read_all(folder) if folder else (list(map(named, packaged(HELD_OUT))), [])
+    if not photos:
+        raise ImageError(f"{folder}: none of the {len(bad)} photos here can be read, such as {bad[0]}")
     vgg = load_vgg(path, layer, family=family).to(device)
     last = vgg.config.index(layer)
     random = VGG(vgg.config, np.random.default_rng([0, 0]), last).to(device)
