@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from minisrgan.imaging.patches import PhotoSet
+from minisrgan.models.array_files import read_arrays
 from minisrgan.models.discriminator import DiscriminatorConfig
 from minisrgan.models.generator import GeneratorConfig
-from minisrgan.models.weights import read_arrays
 from minisrgan.tools import train as training
 from minisrgan.training.checkpoint import Run, place, place_of
 from minisrgan.training.config import Stage, TrainConfig

@@ -407,6 +407,20 @@ def test_a_zip_directory_that_lies(tmp_path, change, victim):
     assert "\n" not in str(caught.value)
 
 
+def test_keys_that_take_for_ever_to_look_up_are_refused(tmp_path):
+    """The hash of a tuple is computed anew each time: of one nested n deep, twice in each, 2ⁿ times."""
+    path, nested = stream_file(tmp_path / "t.pth", dict_of(w=tensor())), ()
+    for _ in range(60):
+        nested = nested, nested
+    path.write_bytes(path.read_bytes().replace(pickle.dumps(["0"], 2), pickle.dumps([nested], 2)))
+    with pytest.raises(WeightsError, match="keys that are no names"):
+        read_torch(path)
+
+
+def test_a_tensor_has_few_axes(refused):
+    assert "too many axes" in refused(dict_of(w=tensor(shape=[2**31 - 1] * 20_000, strides=[0] * 20_000)))
+
+
 def test_two_pickles_in_one_zip_file_are_refused(tmp_path):
     zip_file(tmp_path / "t.pth", dict_of(w=tensor()), {"data/0": NUMBERS.tobytes(), "x/data.pkl": START + HERE + STOP})
     with pytest.raises(WeightsError, match="one data.pkl"):

@@ -13,10 +13,11 @@ from minisrgan.imaging.files import find_photos
 from minisrgan.imaging.patches import PhotoSet
 from minisrgan.imaging.pixels import hr_from_uint8
 from minisrgan.losses import PixelMSE, feature_mse
+from minisrgan.models.array_files import read_arrays
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.models.vgg import EMBEDDED, PAPER_SCALE, SMALL, VGG, VGGConfig, VGGFeatures
 from minisrgan.models.vgg_weights import load_vgg, open_vgg, save_vgg
-from minisrgan.models.weights import load_generator, metadata_of, opened
+from minisrgan.models.weights import load_generator
 from minisrgan.nn import Conv, ReLU
 from minisrgan.tools import cli, distortions, vgg_distil
 from minisrgan.tools.distortions import KINDS, MARGIN, Trial, enlarge, features_of, inner, rightly_ordered
@@ -299,8 +300,7 @@ def test_the_command_distils_a_file_and_goes_on_when_stopped(little, photos, gen
     run()
     assert lines[-1] == f"{out}: 324,064 parameters, 0.65 MB" and not Path(f"{out}.part").exists()
     assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
-    with opened(out, "") as file:
-        about = metadata_of(file)["trained"]
+    about = read_arrays(out)[1]["trained"]
     assert (about["seed"], about["steps"], about["photos"]) == (0, 3, ["0", "1", "2"])
     assert "Visual Geometry Group" in about["origin"] and "Creative Commons Attribution" in about["origin"]
     with pytest.raises(ConfigError, match="is there already"):
@@ -311,8 +311,7 @@ def test_the_command_distils_a_file_and_goes_on_when_stopped(little, photos, gen
 
 
 def test_the_package_ships_what_the_command_makes():
-    with opened(EMBEDDED, "") as file:
-        about = metadata_of(file)["trained"]
+    about = read_arrays(EMBEDDED)[1]["trained"]
     args = cli.build_parser().parse_args(["vgg", "distil", "--teacher", "vgg19.safetensors"])
     assert (about["seed"], about["steps"]) == (args.seed, args.steps)
     assert about["origin"] == vgg_distil.ORIGIN and len(about["photos"]) == 259

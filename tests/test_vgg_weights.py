@@ -200,6 +200,69 @@ def test_a_cut_file_of_keras(keras_file):
     assert "damaged or cut HDF5 file" in refused(path)
 
 
+def elsewhere(file, group, h5py, tmp_path):
+    """Other files' numbers are not read, by whatever of HDF5's means they are asked for."""
+    with h5py.File(tmp_path / "private.h5", "w") as private:
+        private["kernel"], private["bias"] = file[f"{group}/kernel"][()], np.ones(2, np.float32)
+    (tmp_path / "private.raw").write_bytes(bytes(8))
+
+
+def linked(file, group, h5py, tmp_path):
+    elsewhere(file, group, h5py, tmp_path)
+    del file[group]
+    file[group] = h5py.ExternalLink("private.h5", "/")
+    return "it lacks 'features.2.bias'"
+
+
+def raw(file, group, h5py, tmp_path):
+    elsewhere(file, group, h5py, tmp_path)
+    del file[f"{group}/bias"]
+    file[group].create_dataset("bias", (2,), "f4", external=[(str(tmp_path / "private.raw"), 0, 8)])
+    return "in another file"
+
+
+def virtual(file, group, h5py, tmp_path):
+    elsewhere(file, group, h5py, tmp_path)
+    del file[f"{group}/bias"]
+    layout = h5py.VirtualLayout((2,), "f4")
+    layout[:] = h5py.VirtualSource("private.h5", "bias", (2,))
+    file[group].create_virtual_dataset("bias", layout)
+    return "in another file"
+
+
+def of_text(file, group, h5py, tmp_path):
+    del file[f"{group}/bias"]
+    file[group].create_dataset("bias", (2,), "S30000000", chunks=(1,), compression="gzip")
+    return "holds 'S' numbers"
+
+
+def of_integers(file, group, h5py, tmp_path):
+    del file[f"{group}/bias"]
+    file[f"{group}/bias"] = np.ones(2, np.int32)
+    return "holds 'i' numbers"
+
+
+def in_large_chunks(file, group, h5py, tmp_path):
+    del file[f"{group}/bias"]
+    file[group].create_dataset("bias", (2,), "f4", chunks=(1 << 28,), maxshape=(None,), compression="gzip")
+    return "too large to unpack safely"
+
+
+def of_many_items(file, group, h5py, tmp_path):
+    for i in range(100):
+        file[group].create_group(str(i))
+    return "holds more than a layer's weights"
+
+
+@pytest.mark.parametrize("change", [linked, raw, virtual, of_text, of_integers, in_large_chunks, of_many_items])
+def test_of_an_hdf5_file_only_its_own_weights_are_read(keras_file, tmp_path, change):
+    h5py = pytest.importorskip("h5py")
+    path = keras_file(names="kernel bias")
+    with h5py.File(path, "a") as file:
+        said = change(file, "block1_conv2", h5py, tmp_path)
+    assert said in refused(path)
+
+
 def test_without_h5py_its_name_is_given(tmp_path, monkeypatch):
     (tmp_path / "v.h5").write_bytes(vgg_weights.HDF5 + bytes(100))
     monkeypatch.setitem(sys.modules, "h5py", None)

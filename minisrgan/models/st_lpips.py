@@ -19,8 +19,8 @@ from ..autodiff import Conv2dBias, ReLU, Tensor, no_grad
 from ..errors import ShapeError, WeightsError
 from ..kernels import cache_folder
 from ..nn import BlurPool
+from .array_files import check_finite, read_arrays, say_if_unchecked, write_arrays
 from .vgg import ST_LPIPS, normalise
-from .weights import check_finite, read_arrays, write_arrays
 
 KIND = "minisrgan st-lpips"
 ALEX = (  # name of the convolution, its side and padding, its channels in and out
@@ -74,8 +74,7 @@ def load_st_lpips(device, path=None):
     shapes = expected_shapes()
     if about.get("kind") != KIND or {name: array.shape for name, array in arrays.items()} != shapes:
         raise WeightsError(f"{path or fetched()}: is not the AlexNet of ST-LPIPS: {ADVICE}")
-    for name, array in arrays.items():
-        check_finite(path or fetched(), name, array, ADVICE)
+    say_if_unchecked(path or fetched(), about)
     return STLPIPS(arrays, device)
 
 
@@ -98,6 +97,8 @@ def save_st_lpips(path, lazy):
     except KeyError as error:
         raise WeightsError(f"the file is not the AlexNet of ST-LPIPS: it has no {error}") from None
     arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+    for name, array in arrays.items():
+        check_finite("the file", name, array, "get it again")
     if {name: array.shape for name, array in arrays.items()} != expected_shapes():
         raise WeightsError("the file is not the AlexNet of ST-LPIPS: its arrays are of other sizes")
     write_arrays(path, arrays, kind=KIND)

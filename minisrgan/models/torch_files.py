@@ -23,12 +23,13 @@ import numpy as np
 
 from ..arrays import as_strided
 from ..errors import WeightsError
-from .weights import beginning
+from .array_files import Lazy, beginning, check_regular, from_bfloat16
 
 ZIP = b"PK\x03\x04"
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # that a stream begins with
 MOST_INSTRUCTIONS = 200_000  # of a pickle; a state_dict has about 30 for each tensor
 MOST_PICKLE = 1 << 24  # bytes of a data.pkl
+MOST_AXES = 8  # of a tensor
 STORAGES = {  # torch's storage types: NumPy's type of their elements
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
@@ -60,13 +61,6 @@ class Storage(NamedTuple):
     @property
     def bytes(self):
         return self.size * np.dtype(STORAGES[self.kind]).itemsize
-
-
-class Lazy(NamedTuple):
-    """An array that is still in its file: its shape, and a function that reads it as float32."""
-
-    shape: tuple
-    read: object
 
 
 class StoredTensor(NamedTuple):
@@ -236,9 +230,9 @@ def built(thing, state):
 
 
 def tensor(place, offset, shape, strides):
+    if not isinstance(place, Storage) or len(shape) != len(strides) or len(shape) > MOST_AXES:
+        raise Refused("its pickle has a tensor without a storage, or of too many axes")
     sizes = (offset, *shape, *strides)
-    if not isinstance(place, Storage) or len(shape) != len(strides):
-        raise Refused("its pickle has a tensor without a storage")
     if not all(type(each) is int and 0 <= each < 1 << 48 for each in sizes):
         raise Refused("its pickle has a tensor of impossible size or place")
     return StoredTensor(place, offset, tuple(shape), tuple(strides))
@@ -257,16 +251,13 @@ def view(stored, data):
     if kind == "BFloat16Storage":
         numbers = from_bfloat16(numbers)
     strides = [stride * numbers.itemsize for stride in stored.strides]
-    return as_strided(numbers[stored.offset :], stored.shape, strides).astype(np.float32)
-
-
-def from_bfloat16(bits):
-    """float32 numbers from bfloat16 ones, whose bits are the upper half of theirs."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found
+        return as_strided(numbers[stored.offset :], stored.shape, strides).astype(np.float32)
 
 
 def read_torch(path):
     """{name: Lazy} of a state_dict in a file of torch.save. Raises WeightsError for any other."""
+    check_regular(path, "name the file of a state_dict")
     try:
         state, read_storage = (open_zip if beginning(path).startswith(ZIP) else open_stream)(path)
         if not isinstance(state, dict):
@@ -281,9 +272,11 @@ def read_torch(path):
             try:
                 return view(stored, read_storage(stored.storage))
             except Refused as error:
-                raise WeightsError(f"{path}: {name!r} {error}; convert the weights to float32") from None
+                raise WeightsError(f"{path}: {name[:80]!r} {error}; convert the weights to float32") from None
             except DAMAGE as error:
-                raise WeightsError(f"{path}: damaged or cut at {name!r} ({reason(error)}); download it again") from None
+                raise WeightsError(
+                    f"{path}: damaged or cut at {name[:80]!r} ({reason(error)}); download it again"
+                ) from None
 
         return Lazy(stored.shape, read)
 
@@ -344,6 +337,8 @@ def open_stream(path):
             raise Refused("it is a pickle, but not of torch.save")
         if machine["little_endian"] is not True:
             raise Refused("its numbers are big-endian, and only little-endian ones are read")
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            raise Refused("its storages have keys that are no names")  # of nested tuples a hash takes for ever
         for key in keys:
             (size,) = struct.unpack("<q", data.read(8))
             places[key] = data.tell()

@@ -12,17 +12,26 @@ are all caffe's, and torchvision's own files are known by their SHA-256. For any
 """
 
 import hashlib
+import math
 import re
-from pathlib import Path
 
 import numpy as np
-from safetensors import deserialize
 
 from ..errors import ConfigError, WeightsError
 from ..kernels import cache_folder
-from .torch_files import ZIP, Lazy, from_bfloat16, read_torch
+from .array_files import (
+    CHECKSUM,
+    Lazy,
+    beginning,
+    check_finite,
+    check_regular,
+    lazy_array,
+    opened,
+    say_unchecked,
+    write_arrays,
+)
+from .torch_files import ZIP, read_torch
 from .vgg import EMBEDDED, FAMILIES, PAPER_SCALE, SMALL, ST_LPIPS, VGG16, VGG19, VGGConfig, VGGFeatures
-from .weights import beginning, check_finite, metadata_of, opened, write_arrays
 
 VGG_KIND = "minisrgan vgg"
 NAMES = {VGG16: "VGG16", VGG19: "VGG19", SMALL: "VGG small"}
@@ -122,56 +131,40 @@ def open_vgg(path, family=None):
 
 def identify(path):
     """(the blocks of the VGG in a file, its family or None where the file does not say, {name: Lazy})."""
-    arrays, family = read_file(path)
+    arrays, family, checked = read_file(path)
     blocks = architecture(path, arrays)
-    if family is None and sha256(path)[:8] in TORCHVISION:
-        family = "torchvision"
+    if not (family and checked) and sha256(path)[:8] in TORCHVISION:
+        family, checked = "torchvision", True
+    if not checked:
+        say_unchecked(path)
     return blocks, family, arrays
 
 
 def read_file(path):
-    """({name as torchvision has it: Lazy}, the family that the file says or None)."""
+    """({name as torchvision has it: Lazy}, the family that the file says or None, whether it has a checksum)."""
+    check_regular(path, ADVICE)
     start = beginning(path)
     if start[8:9] == b"{":  # after the 8 bytes of its header's length
         return read_safetensors(path)
     if start.startswith((ZIP, b"\x80")):
-        return torchvision_names(read_torch(path)), None
+        return torchvision_names(read_torch(path)), None, start.startswith(ZIP)  # which has one for each member
     if start.startswith(HDF5):
-        return read_keras(path), "caffe"
+        return read_keras(path), "caffe", False
     return read_safetensors(path)  # which says what is wrong
 
 
 def torchvision_names(arrays):
     """Those that belong to the convolutional part, without what data-parallel training puts before their names."""
     stripped = {name.removeprefix("module."): lazy for name, lazy in arrays.items()}
-    return {name: lazy for name, lazy in stripped.items() if re.match(r"features\.\d+\.", name)}
+    return {name: lazy for name, lazy in stripped.items() if re.match(r"features\.[0-9]{1,4}\.", name)}
 
 
 def read_safetensors(path):
     with opened(path, ADVICE) as file:
-        arrays = {name: lazy_slice(path, name, file.get_slice(name)) for name in file.keys()}
-        family = metadata_of(file).get("variant") or (file.metadata() or {}).get("variant")
-    return torchvision_names(arrays), family if family in (*FAMILIES, ST_LPIPS) else None
-
-
-def lazy_slice(path, name, stored):
-    kind = stored.get_dtype()
-
-    def read():
-        if kind not in ("F64", "F32", "F16", "BF16"):
-            raise WeightsError(f"{path}: {name!r} holds {kind} numbers, where weights should be; {ADVICE}")
-        if kind == "BF16":
-            return bfloat16_array(path, name)
-        with opened(path, ADVICE) as file:
-            return file.get_tensor(name).astype(np.float32)
-
-    return Lazy(tuple(stored.get_shape()), read)
-
-
-def bfloat16_array(path, name):
-    """An array of a type that NumPy lacks, and that safetensors therefore gives as bytes alone."""
-    stored = dict(deserialize(Path(path).read_bytes()))[name]
-    return from_bfloat16(np.frombuffer(stored["data"], "<u2")).reshape(stored["shape"])
+        arrays = {name: lazy_array(path, name, each.shape, ADVICE) for name, each in file.arrays.items()}
+        about = file.about()
+        family = about.get("variant") or file.metadata.get("variant")
+    return torchvision_names(arrays), family if family in (*FAMILIES, ST_LPIPS) else None, CHECKSUM in about
 
 
 def read_keras(path):
@@ -185,19 +178,47 @@ def read_keras(path):
         with h5py.File(path, "r") as file:
             blocks = VGG19 if "block3_conv4" in file else VGG16
             for (i, j), (index, _, _) in VGGConfig(blocks).convolutions().items():
-                stored = []
-                if f"block{i}_conv{j}" in file:
-                    file[f"block{i}_conv{j}"].visititems(lambda _, each, to=stored: to.append(each))
-                for each in stored:
-                    if isinstance(each, h5py.Dataset):
-                        kind = "weight" if each.ndim == 4 else "bias"
-                        arrays[f"features.{index}.{kind}"] = lazy_dataset(path, each)
+                for each in datasets(path, file, f"block{i}_conv{j}"):
+                    kind = "weight" if each.ndim == 4 else "bias"
+                    arrays[f"features.{index}.{kind}"] = lazy_dataset(path, each)
     except HDF5_DAMAGE as error:
-        raise WeightsError(f"{path}: a damaged or cut HDF5 file ({error}); {SPOILT}") from None
+        raise WeightsError(f"{path}: a damaged or cut HDF5 file ({one_line(error)}); {SPOILT}") from None
     return arrays
 
 
-HDF5_DAMAGE = (OSError, KeyError, ValueError, RuntimeError, AttributeError)  # what h5py raises of it
+HDF5_DAMAGE = (OSError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError)  # by h5py
+MOST_ITEMS = 16  # of a layer's group; Keras' have four
+MOST_CHUNK = 1 << 26  # bytes, which have to be in memory at once; VGG's largest array has 9 million
+
+
+def datasets(path, file, group):
+    """The datasets in a group of an HDF5 file that are of floating-point numbers in this very file.
+
+    A link to another file is not followed. Raises WeightsError where the numbers are elsewhere or no weights.
+    """
+    import h5py
+
+    if not isinstance(file.get(group, getlink=True), h5py.HardLink):
+        return []
+    items = []
+
+    def visit(_, item):
+        items.append(item)
+        return True if len(items) > MOST_ITEMS else None
+
+    file[group].visititems(visit)  # follows no links to other files
+    if len(items) > MOST_ITEMS:
+        raise WeightsError(f"{path}: {group!r} holds more than a layer's weights; {ADVICE}")
+    found = [item for item in items if isinstance(item, h5py.Dataset)]
+    for item in found:
+        name = item.name[:80]
+        if item.is_virtual or item.external:
+            raise WeightsError(f"{path}: the numbers of {name!r} are in another file, which is not read; {ADVICE}")
+        if item.dtype.kind != "f" or item.dtype.itemsize > 8:
+            raise WeightsError(f"{path}: {name!r} holds {item.dtype.kind!r} numbers, where weights should be; {ADVICE}")
+        if item.chunks and math.prod(item.chunks) * item.dtype.itemsize > MOST_CHUNK:
+            raise WeightsError(f"{path}: {name!r} is in chunks that are too large to unpack safely; {ADVICE}")
+    return found
 
 
 def lazy_dataset(path, dataset):
@@ -208,12 +229,16 @@ def lazy_dataset(path, dataset):
 
     def read():
         try:
-            with h5py.File(path, "r") as file:
+            with h5py.File(path, "r") as file, np.errstate(over="ignore"):
                 return file[name][()].astype(np.float32).transpose(axes)
         except HDF5_DAMAGE as error:
-            raise WeightsError(f"{path}: damaged or cut at {name!r} ({error}); {SPOILT}") from None
+            raise WeightsError(f"{path}: damaged or cut at {name[:80]!r} ({one_line(error)}); {SPOILT}") from None
 
     return Lazy(tuple(dataset.shape[axis] for axis in axes) if dataset.ndim in (1, 4) else dataset.shape, read)
+
+
+def one_line(error):
+    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def architecture(path, arrays):
@@ -226,7 +251,9 @@ def architecture(path, arrays):
     nearest = min(NAMES, key=lambda blocks: len(expected[blocks].keys() ^ arrays.keys()))
     if differing := sorted(expected[nearest].keys() ^ arrays.keys(), key=lambda name: (index_of(name), name)):
         where = "lacks" if differing[0] in expected[nearest] else "has besides"
-        raise WeightsError(f"{path}: is no VGG16 or VGG19: of {NAMES[nearest]} it {where} {differing[0]!r}; {ADVICE}")
+        raise WeightsError(
+            f"{path}: is no VGG16 or VGG19: of {NAMES[nearest]} it {where} {differing[0][:80]!r}; {ADVICE}"
+        )
     for name, shape in expected[nearest].items():
         if arrays[name].shape != shape:
             raise WeightsError(

@@ -1,80 +1,19 @@
-"""Weights in files: safetensors, which hold arrays and text and can run nothing."""
+"""Generators in files: those of a run, and those of the package."""
 
-import json
-from contextlib import contextmanager
-from dataclasses import asdict
+import reprlib
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from ..errors import ConfigError, WeightsError
-from ..imaging.files import write_whole
+from ..nn import check_fit
+from .array_files import Lazy, check_finite, read_arrays, say_if_unchecked, write_arrays
 from .generator import Generator, GeneratorConfig
 
 FOLDER = Path(__file__).parent.parent / "weights"  # of the package: what we trained
 MODELS, STAGES = ("small", "tiny"), ("gan", "stage1")  # of the generators in it, the best first
-KEY = "minisrgan"  # of our metadata in a file
 GENERATOR = "minisrgan generator"
-
-
-def write_arrays(path, arrays, **metadata):
-    """Write {name: NumPy array} with JSON-able metadata, whole or not at all."""
-    text = {KEY: json.dumps(metadata)}  # under one key: of several, safetensors would mix up the order
-    write_whole(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, text))
-
-
-def read_arrays(path, advice="give a generator.safetensors of a run"):
-    """({name: array}, metadata) of a file that `write_arrays` wrote. Raises WeightsError for any other."""
-    with opened(path, advice) as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, metadata_of(file)
-
-
-@contextmanager
-def opened(path, advice):
-    """A safetensors file to read from. WeightsError, if there is none, or whatever goes wrong while it is read."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            yield file
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: there is no such file; {advice}") from None
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:  # the last two: bfloat16
-        raise WeightsError(
-            f"{path}: not a safetensors file, or a damaged one ({error}); {what_to_do(path, advice)}"
-        ) from None
-
-
-def metadata_of(file):
-    """What `write_arrays` was told of the arrays; {} in a file from elsewhere."""
-    return json.loads((file.metadata() or {}).get(KEY, "{}"))
-
-
-def what_to_do(path, advice):
-    start = beginning(path)
-    if Path(path).is_dir():
-        return "it is a folder: name the file in it"
-    if not start:
-        return "it is empty: download or copy it again"
-    if start.startswith(b"version https://git-lfs"):
-        return "it is a Git LFS pointer: run `git lfs pull` to get the file itself"
-    if start.lstrip().startswith(b"<"):
-        return "it is a web page, such as a server sends instead of a file: get the file itself"
-    return advice
-
-
-def beginning(path):
-    """The first 64 bytes of a file; none of what cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(64)
-    except OSError:
-        return b""
-
-
-def check_finite(path, name, array, advice):
-    if not np.isfinite(array).all():
-        raise WeightsError(f"{path}: {name!r} holds NaN or infinity; {advice}")
 
 
 def save_generator(path, generator, **about):
@@ -127,17 +66,56 @@ def blend(a, b, alpha):
 
 def load_generator(path):
     """The generator in a file of `save_generator`, in evaluation mode. Raises WeightsError for another file."""
-    arrays, metadata = read_arrays(path)
+    arrays, metadata = read_arrays(path, damaged="the training that wrote it went wrong")
     if metadata.get("kind") != GENERATOR:
         raise WeightsError(f"{path}: holds no minisrgan generator; give a generator.safetensors of a run")
     try:
-        generator = Generator(GeneratorConfig(**metadata["config"]), np.random.default_rng(0))
+        config = typed(GeneratorConfig, metadata["config"])
     except (KeyError, TypeError, ConfigError) as error:
         raise WeightsError(f"{path}: its configuration makes no generator ({error})") from None
-    for name, array in arrays.items():
-        check_finite(path, name, array, "the training that wrote it went wrong")
     try:
-        generator.load_state(arrays)
+        check_fit(expected_arrays(config, len(arrays)), arrays)  # a few bytes may ask for a network of any size
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
+    generator = Generator(config, np.random.default_rng(0))
+    generator.load_state(arrays)
+    say_if_unchecked(path, metadata)
     return generator.eval()
+
+
+def expected_arrays(config, most):
+    """{name: something of its shape} of the state of a Generator, without making one: of more than `most` arrays, the
+    first.
+
+    Each side of an array grows evenly with the channels and with the edge kernel: three small generators show how.
+    """
+    blocks = min(config.blocks, most // 5 + 1)  # a block has five arrays or more
+    small, wider, longer = (
+        Generator(
+            replace(config, channels=channels, blocks=blocks, edge_kernel=edge), np.random.default_rng(0)
+        ).arrays()
+        for channels, edge in [(1, 1), (2, 1), (1, 3)]
+    )
+    return {
+        name: Lazy(
+            tuple(
+                a + (config.channels - 1) * (b - a) + (config.edge_kernel - 1) // 2 * (c - a)
+                for a, b, c in zip(array.shape, wider[name].shape, longer[name].shape)
+            ),
+            None,
+        )
+        for name, array in small.items()
+    }
+
+
+def typed(cls, values):
+    """A `cls` of these values. Raises TypeError for one that is not of its field's type; 1 will do for 1.0."""
+    if not isinstance(values, dict):
+        raise TypeError(f"{reprlib.repr(values)} has no settings")
+    for field in fields(cls):
+        kinds = field.type | int if field.type in (float, float | None) else field.type
+        if field.name in values:
+            value = values[field.name]
+            if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):  # True is an int too
+                raise TypeError(f"{field.name} cannot be {reprlib.repr(value)}")
+    return cls(**values)

@@ -30,9 +30,10 @@ from ..errors import ConfigError, DivergedError
 from ..imaging.files import check_writable
 from ..imaging.patches import PhotoSet
 from ..imaging.pixels import hr_from_uint8, lr_from_uint8
+from ..models.array_files import read_arrays, write_arrays
 from ..models.vgg import PAPER_SCALE, SMALL, VGG, VGGConfig, normalise
 from ..models.vgg_weights import load_vgg, save_vgg, sha256
-from ..models.weights import load_generator, read_arrays, write_arrays
+from ..models.weights import load_generator
 from ..nn import Conv
 from ..optim import SCHEDULES, Adam
 from .distortions import KINDS, MARGIN, enlarge, inner
@@ -122,7 +123,7 @@ class Distiller:
     def restore(self, path, about):
         """Go on from what `save` wrote. Raises ConfigError if it is of another training."""
         arrays, metadata = read_arrays(path, "delete it to begin anew")
-        if metadata.get("kind") != KIND or metadata["about"] != about:
+        if metadata.get("kind") != KIND or metadata.get("about") != about:
             raise ConfigError(f"{path}: of another training: name another file with --out, or delete it to begin anew")
         for name, part in self.parts().items():
             part.load_state({key.partition("/")[2]: a for key, a in arrays.items() if key.startswith(f"{name}/")})

@@ -15,8 +15,8 @@ from urllib.request import Request, urlopen
 
 from ..errors import ConfigError, WeightsError
 from ..kernels import cache_folder
+from ..models.array_files import what_to_do
 from ..models.vgg_weights import NAMES, fetched, open_vgg, read, save_vgg, sha256
-from ..models.weights import what_to_do
 from .progress import progress_bar
 
 URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"

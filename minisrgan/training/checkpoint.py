@@ -14,6 +14,7 @@ config.json makes a folder a run. It is written last, so that each run has a sta
 
 import csv
 import json
+import math
 import os
 import re
 from collections import deque
@@ -24,7 +25,8 @@ import numpy as np
 
 from ..errors import ConfigError, DivergedError, WeightsError
 from ..imaging.files import PART, lock_file, make_folder, remove_leftovers, write_whole
-from ..models.weights import check_finite, read_arrays, save_generator, write_arrays
+from ..models.array_files import read_arrays, say_if_unchecked, write_arrays
+from ..models.weights import save_generator
 from .config import TrainConfig
 from .trainer import STAGES
 
@@ -62,6 +64,37 @@ SINCE = {  # the same of what the first versions did not write
     "held_out": ("names, each with its hash", hashed),
     "vgg_sha256": ("a hash or null", lambda vgg: vgg is None or isinstance(vgg, str)),
     "steps_before": ("a list", lambda before: isinstance(before, list)),  # which --resume lengthened, and when
+}
+
+
+def counted(value):
+    return type(value) is int and 0 <= value < 1 << 53
+
+
+def placed(value):
+    """Whether it is the stage and the step of a state."""
+    return isinstance(value, list) and len(value) == 2 and value[0] in STAGES and counted(value[1])
+
+
+def averaged(value):
+    """Whether it is the means of shares.Shares."""
+    return isinstance(value, dict) and all(
+        isinstance(mean, list) and len(mean) == 3 and all(type(part) in (int, float) for part in mean)
+        and all(0 <= part < math.inf for part in mean)
+        for mean in value.values()
+    )  # fmt: skip
+
+
+STATE = {  # what a checkpoint says beside its arrays, and what it may say
+    "stage": lambda stage: stage in STAGES,
+    "step": counted,
+    "adam": lambda steps: isinstance(steps, dict) and steps.keys() == {"g", "d"} and all(map(counted, steps.values())),
+    "crops": lambda state: isinstance(state, dict),  # NumPy looks into these two
+    "noise": lambda state: isinstance(state, dict),
+    "shares": averaged,
+    "rollbacks": counted,
+    "kept": lambda kept: kept is None or isinstance(kept, bool),  # the first versions wrote neither this
+    "back": lambda back: back is None or placed(back),  # nor this
 }
 
 
@@ -340,13 +373,9 @@ class Run:
             else "without it the run cannot go on: begin one anew"
         )
         arrays, about = read_arrays(path, advice)
-        for name, array in arrays.items():
-            check_finite(path, name, array, advice)
-        try:
-            if about["kind"] == CHECKPOINT and place(about["stage"], about["step"]):
-                return arrays, about
-        except (KeyError, TypeError, ValueError):
-            pass
+        if about.get("kind") == CHECKPOINT and all(fits(about.get(name)) for name, fits in STATE.items()):
+            say_if_unchecked(path, about)
+            return arrays, about
         raise WeightsError(f"{path} is not a checkpoint of minisrgan: {advice}")
 
     def _load(self, trainer, path):
@@ -364,7 +393,7 @@ class Run:
                     {name[len(part) + 1 :]: a for name, a in arrays.items() if name.startswith(part + ".")}
                 )
             trainer.adam_g.t, trainer.adam_d.t = about["adam"]["g"], about["adam"]["d"]
-        except (KeyError, ValueError, TypeError, WeightsError) as error:
+        except (LookupError, ArithmeticError, ValueError, TypeError, WeightsError) as error:
             raise WeightsError(f"{path} does not fit its config.json ({error})") from None
         return about
 

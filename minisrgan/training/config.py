@@ -1,13 +1,14 @@
 """What a training is: the models, the batch, the two stages. Three of them have names."""
 
 import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 
 from ..errors import ConfigError
 from ..losses import ADVERSARIAL, PixelCharbonnier, PixelL1, PixelMSE
 from ..models.discriminator import DiscriminatorConfig
 from ..models.generator import GeneratorConfig
 from ..models.vgg_weights import knows_content
+from ..models.weights import typed
 from ..optim import SCHEDULES
 from ..regularisers import REGULARISERS
 
@@ -168,17 +169,6 @@ class TrainConfig:
             return typed(cls, values | {name: typed(part, values[name]) for name, part in parts.items()})
         except (KeyError, TypeError) as error:
             raise ConfigError(f"not a training configuration ({error})") from None
-
-
-def typed(cls, values):
-    """A `cls` of these values. Raises TypeError for one that is not of its field's type; 1 will do for 1.0."""
-    for field in fields(cls):
-        kinds = field.type | int if field.type in (float, float | None) else field.type
-        if field.name in values:
-            value = values[field.name]
-            if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):  # True is an int too
-                raise TypeError(f"{field.name} cannot be {value!r}")
-    return cls(**values)
 
 
 SHOWS = dict(  # a GAN stage that one sees: found by trials, which the README has
