@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from ..errors import ConfigError, WeightsError
-from ..kernels import cache_folder
+from ..kernels import make_cache_folder
 from ..models.array_files import what_to_do
 from ..models.vgg_weights import NAMES, fetched, open_vgg, read, save_vgg, sha256
 from .progress import progress_bar
@@ -75,8 +75,7 @@ def file_name(url):
 
 def download(url, bar):
     """The file in the cache of all that `url` has. Raises WeightsError; what has arrived until then stays."""
-    part = cache_folder() / f"{file_name(url)}.part"
-    part.parent.mkdir(parents=True, exist_ok=True)
+    part = make_cache_folder() / f"{file_name(url)}.part"
     most, failures = 0, 0
     with (
         open(part, "ab") as file,
