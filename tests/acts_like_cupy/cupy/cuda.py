@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import platform
 import re
 from types import SimpleNamespace
 
@@ -23,8 +22,7 @@ SCALARS = {
     "long long": np.int64,
 }
 
-# With AVX-512, GCC 12 makes matmul.cu's GPU side read beyond its tiles; without, nothing does
-AVX2 = ["-march=x86-64-v3"] if platform.machine() in ("x86_64", "AMD64") else []
+NO_HOST = "#undef CPU\n#undef __AVX512F__\n#undef __AVX__\n"  # a GPU's compiler knows nothing of the CPU's instructions
 
 # CuPy compiles with -ftz=true: in float32 what is smaller than the smallest normal number is 0
 FLUSHING = r"""
@@ -115,9 +113,9 @@ class RawModule:
         export, flushing = ("EXPORT_FLUSHING", FLUSHING) if self.real == "float" else ("EXPORT_KERNEL", "")
         exports = "".join(f"{export}({name})\n" for name in self.parameters)
         header = ["-include", str(kernels.FOLDER / "cpu" / "cuda.h")]
-        options = [*self.options, "-fvisibility=hidden", "-fno-strict-aliasing", "-Wno-unknown-pragmas", *header, *AVX2]
+        options = [*self.options, "-fvisibility=hidden", "-fno-strict-aliasing", "-Wno-unknown-pragmas", *header]
         try:
-            return kernels.load(f"as-on-a-gpu-{self.real}", f"#undef CPU\n{self.code}{flushing}{exports}", options)
+            return kernels.load(f"as-on-a-gpu-{self.real}", f"{NO_HOST}{self.code}{flushing}{exports}", options)
         except kernels.KernelError as error:
             raise CompileException(str(error)) from error
 
