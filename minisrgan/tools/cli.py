@@ -698,5 +698,6 @@ def main(argv=None):
     except KeyboardInterrupt as stopped:
         print("\ninterrupted", file=sys.stderr)
         return 128 + (stopped.args or (2,))[0]  # of which signal; 2 is Ctrl-C's
-    print(f"minisrgan: {' '.join(problem.split())}", file=sys.stderr)
+    line = "".join(each if each.isprintable() else "?" for each in " ".join(problem.split()))  # no terminal's escapes
+    print(f"minisrgan: {line}", file=sys.stderr)
     return 2
