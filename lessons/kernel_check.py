@@ -401,9 +401,12 @@ def runtimes_folder():
     key = kernels.digest("\0".join([*command, kernels.find_compiler().identity, *texts, str(BUILDS)]).encode())
     folder = kernels.cache_folder() / f"checked-{key}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        kernels.make_cache_folder()
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if kernels.problem_of(folder.parent) or kernels.problem_of(folder):
+            raise PermissionError("another user could have put something there")
         checked_builds.compile_runtimes(folder, [each for each in BUILDS if not (folder / f"{each}.o").exists()])
-    except OSError:  # a cache that cannot be written to
+    except OSError:  # a cache that cannot be written to, or trusted
         folder = Path(scratch())
         checked_builds.compile_runtimes(folder)
     return folder

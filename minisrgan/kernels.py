@@ -25,10 +25,13 @@ import os
 import re
 import shlex
 import shutil
+import stat
 import struct
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
+from errno import EACCES
 from numbers import Real
 from operator import index
 from pathlib import Path
@@ -240,7 +243,7 @@ def find_kernel(file, name):
 def signatures(file):
     """The kernels of a file, by name."""
     try:
-        text = COMMENT.sub("", (FOLDER / file).read_text())
+        text = COMMENT.sub("", (FOLDER / file).read_text(encoding="utf-8"))
     except OSError as error:
         raise KernelError(f"no kernel file {FOLDER / file}: {error.strerror}") from error
     kernels = {}
@@ -316,7 +319,7 @@ def cuda_source(file):
 
 def numbered(file):
     path = FOLDER / file
-    return f'#line 1 "{path}"\n{path.read_text()}\n'
+    return f'#line 1 "{path}"\n{path.read_text(encoding="utf-8")}\n'
 
 
 def flags(real, defines):
@@ -345,7 +348,7 @@ def cpu_problem():
     try:
         runtime()
     except KernelError as error:
-        return str(error)
+        return " ".join(str(error).split())
     return None
 
 
@@ -415,8 +418,11 @@ class Compiler(NamedTuple):
 
 @functools.cache
 def find_compiler():
-    """The first C++ compiler that works: $CXX, g++, clang++, c++, or the clang in the package ziglang. None: none."""
-    commands = [shlex.split(os.environ.get("CXX", "")), ["g++"], ["clang++"], ["c++"]]
+    """The first C++ compiler that works: $CXX, g++, clang++, c++, or the clang in the package ziglang. None: none.
+
+    Raises KernelError for a $CXX that is no command.
+    """
+    commands = [words_of("CXX"), ["g++"], ["clang++"], ["c++"]]
     if importlib.util.find_spec("ziglang"):
         commands.append([sys.executable, "-m", "ziglang", "c++"])
     for command in commands:
@@ -426,7 +432,7 @@ def find_compiler():
             # its predefined macros name the version, and each extension that the CPU has
             question = [*command, *native, "-dM", "-E", "-x", "c++", os.devnull]
             try:
-                answer = subprocess.run(question, capture_output=True, text=True, timeout=60)
+                answer = subprocess.run(question, capture_output=True, text=True, errors="replace", timeout=60)
             except (OSError, subprocess.TimeoutExpired):
                 break
             if answer.returncode == 0 and "__cplusplus" in answer.stdout:
@@ -434,36 +440,72 @@ def find_compiler():
     return None
 
 
+def words_of(variable):
+    """The words of a command in an environment variable."""
+    try:
+        return shlex.split(os.environ.get(variable, ""))
+    except ValueError as error:
+        raise KernelError(f"${variable} is no command: {error} in it") from None
+
+
 def compiled(stem, text, options):
     """The path of the library that the compiler makes of a C++ text, from the cache if it is there.
 
     A library's name has two hashes: of all that it is made from, and of its content. So an edited header makes
-    another library, and a damaged one is not loaded. $MINISRGAN_CXXFLAGS has more flags: "-O0 -g" for a debugger.
+    another library, and a damaged one is not loaded. Nor is one that another user could have written: whatever in the
+    cache is not as it should be is passed over. $MINISRGAN_CXXFLAGS has more flags: "-O0 -g" for a debugger.
     """
     compiler = find_compiler()
     if compiler is None:
         raise KernelError(NO_COMPILER)
-    command = [*compiler.command, *FLAGS, *shlex.split(os.environ.get("MINISRGAN_CXXFLAGS", "")), *options]
-    headers = [path.read_text() for path in sorted((FOLDER / "cpu").glob("*.h"))]
-    key = digest("\0".join([*command, compiler.identity, *headers, text]).encode())
-    for path in cache_folder().glob(f"{stem}-{key}-*.so"):
-        if path.stem.endswith(digest(path.read_bytes())):
-            return path
+    command = [*compiler.command, *FLAGS, *words_of("MINISRGAN_CXXFLAGS"), *options]
+    headers = [path.read_text(encoding="utf-8") for path in sorted((FOLDER / "cpu").glob("*.h"))]
+    key = digest("\0".join([*command, compiler.identity, *headers, text]).encode(errors="surrogateescape"))
+    if kept := find_kept(cache_folder(), f"{stem}-{key}-"):
+        return kept
+    try:
+        with tempfile.TemporaryDirectory(prefix="minisrgan-") as folder:
+            source, made = Path(folder, f"{stem}.cpp"), Path(folder, f"{stem}.so")
+            source.write_text(text, encoding="utf-8")
+            command += ["-x", "c++", str(source), "-o", str(made)]
+            ran = subprocess.run(command, capture_output=True, text=True, errors="replace")
+            if ran.returncode or not made.is_file():
+                problem = first_errors(ran.stderr) or f"it says nothing, and ends with {ran.returncode}"
+                raise KernelError(f"{compiler.command[0]} cannot compile {stem}: {problem}")
+            return keep(made, f"{stem}-{key}-{digest(made.read_bytes())}.so")
+    except OSError as error:
+        raise KernelError(f"cannot compile {stem}: {error}; TMPDIR names another folder for temporary files") from error
 
-    with tempfile.TemporaryDirectory(prefix="minisrgan-") as folder:
-        source, made = Path(folder, f"{stem}.cpp"), Path(folder, f"{stem}.so")
-        source.write_text(text)
-        ran = subprocess.run([*command, "-x", "c++", source, "-o", made], capture_output=True, text=True)
-        if ran.returncode:
-            raise KernelError(f"{compiler.command[0]} cannot compile {stem}: {first_errors(ran.stderr)}")
-        return keep(made, f"{stem}-{key}-{digest(made.read_bytes())}.so")
+
+def find_kept(folder, start):
+    """A library in the cache whose name begins so; None where there is none that can be trusted."""
+    with suppress(OSError):  # as if nothing were there
+        if problem_of(folder):
+            return None
+        for path in sorted(each for each in folder.iterdir() if each.name.startswith(start) and each.suffix == ".so"):
+            with suppress(OSError):
+                if ours(path.lstat(), stat.S_ISREG) and path.stem.endswith(digest(path.read_bytes())):
+                    return path
+    return None
+
+
+def ours(about, kind):
+    """Whether what `os.stat` told is of a file of that kind, of this user, where nobody else may write."""
+    return kind(about.st_mode) and about.st_uid == os.geteuid() and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def problem_of(folder):
+    """Why libraries in a folder cannot be trusted, in a few words; None if they can. Raises OSError."""
+    return None if ours(folder.stat(), stat.S_ISDIR) else "it is another user's, or others may write there"
 
 
 def keep(made, name):
     """Put a new library into the cache, whole or not at all; for this process alone if the cache takes nothing."""
     folder = cache_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_cache_folder()
+        if problem := problem_of(folder):
+            raise PermissionError(EACCES, problem)
         handle, part = tempfile.mkstemp(dir=folder, prefix=name)
         try:
             os.close(handle)
@@ -474,7 +516,8 @@ def keep(made, name):
             raise
         return folder / name
     except OSError as error:
-        warn_once(f"compiled kernels are not kept: {folder}: {error.strerror}; MINISRGAN_CACHE names another folder")
+        problem = error.strerror or error
+        warn_once(f"compiled kernels are not kept: {folder}: {problem}; MINISRGAN_CACHE names another folder")
         return made.rename(private_folder() / name)
 
 
@@ -484,16 +527,33 @@ warn_once = functools.cache(logging.getLogger(__name__).warning)
 @functools.cache
 def private_folder():
     """For libraries of this process alone. It is removed when the process ends."""
-    folder = tempfile.mkdtemp(prefix="minisrgan-")
+    try:
+        folder = tempfile.mkdtemp(prefix="minisrgan-")
+    except OSError as error:
+        raise KernelError(f"no folder for temporary files: {error}; TMPDIR names one") from error
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
 
 
 def cache_folder():
-    """Where compiled kernels stay: $MINISRGAN_CACHE, else minisrgan in the user's own cache folder."""
+    """Where compiled kernels stay: $MINISRGAN_CACHE, else minisrgan in the user's own cache folder; for a user that
+    has no folder, one of this process alone."""
     if chosen := os.environ.get("MINISRGAN_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minisrgan"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minisrgan"
+    except RuntimeError:  # no HOME, and no entry of this user in the system's list
+        return private_folder()
+
+
+def make_cache_folder():
+    """The folder, which is there then, and the user's alone if it was made by this or is the usual one."""
+    folder = cache_folder()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if not os.environ.get("MINISRGAN_CACHE") and folder.stat().st_uid == os.geteuid():
+        folder.chmod(0o700)  # earlier versions left this to the user's umask
+    return folder
 
 
 def digest(content):

@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 
-from minisrgan import kernels
+from minisrgan import arrays, kernels
 from minisrgan.arrays import cuda_problem, use_device
 from minisrgan.autodiff import conv_kernels, linear, pooling
 from minisrgan.autodiff.tensor import Op, Tensor
@@ -292,7 +294,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 import numpy as np
-from minisrgan import kernels
+from minisrgan import arrays, kernels
 kernels.FOLDER = Path(sys.argv[1])
 y = np.ones(4, np.float32)
 kernels.launch("toy.cu", "scale", 1, 1, y, y, 4, 3.0, 0)
@@ -374,6 +376,76 @@ def test_a_damaged_library_is_compiled_anew(process, tmp_path, damage):
 
 
 @needs_compiler
+def test_the_cache_is_the_users_alone(process, tmp_path, monkeypatch):
+    process.run()
+    assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "cache").iterdir())
+    monkeypatch.delenv("MINISRGAN_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "minisrgan").mkdir()
+    (tmp_path / "minisrgan").chmod(0o775)  # as an earlier version may have left it
+    assert kernels.make_cache_folder().stat().st_mode & 0o777 == 0o700
+
+
+@needs_compiler
+@pytest.mark.parametrize("changed, to", [
+    ("folder", 0o777), ("libraries", 0o770), ("folder", "another user's"), ("libraries", "another user's")
+])  # fmt: skip
+def test_what_another_user_could_have_written_is_not_loaded(process, tmp_path, monkeypatch, changed, to):
+    if isinstance(to, str) and os.getuid():
+        pytest.skip("only root gives files away")
+    monkeypatch.setenv("MINISRGAN_CXXFLAGS", "-O0")  # it is compiled the sooner
+    process.run()
+    for path in [tmp_path / "cache"] if changed == "folder" else (tmp_path / "cache").iterdir():
+        os.chown(path, 12345, -1) if isinstance(to, str) else path.chmod(to)
+    error = process.run()
+    assert process.compiled() == sorted(BOTH * 2)
+    assert error.count("\n") == (changed == "folder")  # where nothing can be kept
+    if changed == "folder":
+        assert str(tmp_path / "cache") in error and "may write there" in error
+
+
+def unreadable(path):
+    path.write_bytes(b"")
+    path.chmod(0)
+
+
+@needs_compiler
+def test_strange_entries_are_passed_over(process, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINISRGAN_CXXFLAGS", "-O0")
+    process.run()
+    strange = [Path.mkdir, os.mkfifo, unreadable, lambda path: path.symlink_to("/dev/zero"), lambda p: p.symlink_to(p)]
+    for path in list((tmp_path / "cache").iterdir()):
+        path.unlink()
+        for i, make in enumerate(strange):
+            make(path.with_name(f"{path.stem}{i}.so"))
+        path.mkdir()
+    process.run()
+    assert process.compiled() == sorted(BOTH * 2)
+
+
+@needs_compiler
+def test_a_link_to_a_library_is_not_followed(process, tmp_path):
+    process.run()
+    (tmp_path / "other").mkdir()
+    for path in list((tmp_path / "cache").iterdir()):
+        path.rename(tmp_path / "other" / path.name)
+        path.symlink_to(tmp_path / "other" / path.name)
+    process.run()
+    assert process.compiled() == sorted(BOTH * 2)
+
+
+@needs_compiler
+def test_a_user_without_a_folder_has_one_of_the_process(folder, monkeypatch):
+    for variable in ("MINISRGAN_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # as for a uid without an entry
+    y = ones(4)
+    launch("scale", y, y, 4, 3.0, 0)
+    assert y[0] == 3 and kernels.cache_folder() == kernels.private_folder()
+
+
+@needs_compiler
 def test_a_cache_that_cannot_be_written_is_one_line(process, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("MINISRGAN_CACHE", str(tmp_path / "file" / "cache"))
@@ -426,6 +498,39 @@ def test_the_compiler_is_cxx_else_the_first_that_works(tmp_path, monkeypatch):
 def stand_in(path, text):
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
+
+
+def no_room(*args, **kwargs):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+FAILING = {  # what is wrong: what is said of it
+    "quoting": "CXX is no command",
+    "flags": "MINISRGAN_CXXFLAGS is no command",
+    "no room": "No space left on device; TMPDIR",
+    "silent": "cannot compile runtime: it says nothing, and ends with 0",
+    "failing": "cannot compile runtime: it says nothing, and ends with 3",
+    "babbling": "cannot compile runtime",
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("problem", FAILING)
+def test_a_compiler_that_does_not_work_is_one_line_and_the_device_is_numpy(folder, tmp_path, monkeypatch, problem):
+    working = shutil.which(kernels.find_compiler().command[0])
+    ends = {"silent": "exit 0", "failing": "exit 3", "babbling": r"printf '\\377\\376 error: \\033[31m' >&2; exit 1"}
+    stand_in(tmp_path / "cxx", f'case "$*" in *" -o "*) {ends.get(problem, "")};; *) exec {working} "$@";; esac')
+    forget(monkeypatch, "find_compiler", "runtime")
+    monkeypatch.setenv("CXX", "g++ 'unfinished" if problem == "quoting" else str(tmp_path / "cxx"))
+    monkeypatch.setenv("MINISRGAN_CXXFLAGS", "-DX='" if problem == "flags" else "")
+    if problem == "no room":
+        monkeypatch.setattr(tempfile, "mkdtemp", no_room)
+    said = kernels.cpu_problem()
+    assert FAILING[problem] in said and "\n" not in said
+    monkeypatch.delenv("MINISRGAN_DEVICE", raising=False)
+    monkeypatch.setitem(arrays.PROBLEMS, "cuda", lambda: "no GPU")
+    device, why = arrays.choose_device()
+    assert device == "numpy" and said in why
 
 
 def test_no_compiler_is_said_in_one_line(folder, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from minisrgan.models import vgg_weights
 from minisrgan.models.vgg import SMALL
 from minisrgan.models.vgg_weights import load_content, load_vgg, open_vgg, shapes
 from minisrgan.tools import cli, vgg_fetch
-from minisrgan.tools.vgg_fetch import fetch, file_name
+from minisrgan.tools.vgg_fetch import SHA256, fetch, file_name
 
 THIN19 = ((2,) * 2, (2,) * 2, (3,) * 4, (3,) * 4, (4,) * 4)
 HTML = b"<!DOCTYPE html><html>Sorry, no.</html>"
@@ -224,6 +224,76 @@ def test_a_server_that_always_breaks_off_and_never_resumes_is_given_up(server, d
     assert len(server.asked) == 1 + vgg_fetch.TRIES
 
 
+def tagged(tag, behave=whole):
+    """The behaviour of a server that has an ETag."""
+
+    def with_tag(handler, data):
+        end = handler.end_headers
+        handler.end_headers = lambda: (handler.send_header("ETag", tag), end())
+        behave(handler, data)
+
+    return with_tag
+
+
+@pytest.mark.parametrize("old, new", [('"a"', '"b"'), ('W/"a"', 'W/"a"'), ("a", "a")])
+def test_a_half_of_another_file_is_not_gone_on_with(server, data, tmp_path, old, new):
+    """By a server that sends what is asked for, whatever the condition; a weak tag promises no same bytes."""
+    server.data, server.plan = bytes(len(data)), [tagged(old, breaks_after(1000)), closes]
+    with pytest.raises(WeightsError, match="call again to go on"):
+        get(server, "vgg19.safetensors")
+    server.data, server.plan, server.asked = data, [tagged(new)], []
+    assert is_whole(get(server, "vgg19.safetensors"), data, tmp_path)
+    assert server.asked[-1] is None
+
+
+def test_a_half_of_the_same_file_is_gone_on_with(server, data, tmp_path):
+    server.data, server.plan = data, [tagged('"a"', breaks_after(1000)), tagged('"a"')]
+    assert is_whole(get(server, "vgg19.safetensors"), data, tmp_path)
+    assert server.asked == [None, "bytes=1000-"]
+
+
+def test_two_downloads_of_one_file_do_not_mix(server, data, tmp_path):
+    server.data = data
+    with vgg_fetch.locked(tmp_path / "vgg19.safetensors.part", "") as file:
+        file.write(b"half")
+        (tmp_path / "cache").mkdir()
+        (tmp_path / "vgg19.safetensors.part").rename(tmp_path / "cache" / "vgg19.safetensors.part")
+        with pytest.raises(WeightsError, match="another process is downloading it"):
+            get(server, "vgg19.safetensors")
+        assert kept(tmp_path) == {"vgg19.safetensors.part": b"half"} and server.asked == []
+    assert get(server, "vgg19.safetensors")
+
+
+@pytest.mark.parametrize("start, to, refused", [
+    ("https", "http://host/v.pth", True), ("https", "file:///etc/passwd", True), ("http", "ftp://host/v.pth", True),
+    ("https", "https://host/v.pth", False), ("http", "https://host/v.pth", False), ("http", "http://host/v.pth", False),
+])  # fmt: skip
+def test_an_encrypted_connection_stays_encrypted(start, to, refused):
+    request = vgg_fetch.Request(f"{start}://first/v.pth")
+    if refused:
+        with pytest.raises(WeightsError, match="not safe"):
+            vgg_fetch.SafeRedirects().redirect_request(request, None, 302, "", {}, to)
+    else:
+        assert vgg_fetch.SafeRedirects().redirect_request(request, None, 302, "", {}, to).full_url == to
+
+
+def test_what_a_server_says_moves_no_cursor(server, capsys):
+    def escapes(handler, data):
+        handler.send_response(404, "\x1b[2J\x1b]0;owned\x07 no")
+        handler.end_headers()
+
+    server.plan = [escapes]
+    assert cli.main(["vgg", "fetch", "--url", url_of(server)]) == 2
+    assert capsys.readouterr().err.rstrip("\n").splitlines()[-1].isprintable()
+
+
+def test_the_whole_hash_of_the_default_file_is_known(tmp_path):
+    assert SHA256[file_name(vgg_fetch.URL)].startswith("dcbb9e9d") and len(SHA256[file_name(vgg_fetch.URL)]) == 64
+    (path := tmp_path / "vgg19-dcbb9e9d.pth").write_bytes(b"")
+    with pytest.raises(WeightsError, match="its name says dcbb9e9d"):
+        vgg_fetch.check_hash(path, path.name)
+
+
 @pytest.mark.parametrize("begun", [False, True])
 def test_404(server, data, tmp_path, begun):
     server.data, server.plan = data, [breaks_after(1000), missing] if begun else [missing]
@@ -282,7 +352,16 @@ def test_nobody_there(tmp_path, server):
 
 
 @pytest.mark.parametrize(
-    "url", ["vgg19.pth", "file:///etc/passwd", "http://", "http://host/", "ftp://host/vgg.pth", "http://[/v", ""]
+    "url",
+    ["vgg19.pth", "file:///etc/passwd", "http://", "http://host/", "ftp://host/vgg.pth", "http://[/v", "", "http:///v"]
+    + ["http://host:x/v", "http://host:99999/v", "http://a..b/v", "http://höst/v", "http://host/v v", "http://host/\n"]
+    + [
+        "http://host/%1b[2Jv",
+        "http://host/%00",
+        "http://host/..",
+        "http://host/" + 300 * "v",
+        "http://" + 70 * "a" + "/v",
+    ],
 )
 def test_what_is_no_address(url):
     with pytest.raises(ConfigError, match="no address of a file"):

@@ -12,8 +12,8 @@ import PIL
 
 from .. import __version__
 from ..arrays import PROBLEMS, choose_device, cuda_problem
-from ..errors import DeviceError
-from ..kernels import cache_folder, find_compiler
+from ..errors import DeviceError, KernelError
+from ..kernels import cache_folder, find_compiler, problem_of
 from .install import cupy_extra, nvidia_gpu
 
 
@@ -80,7 +80,10 @@ def gpu():
 
 def compiler():
     """The C++ compiler that the kernels are compiled by, and its version."""
-    found = find_compiler()
+    try:
+        found = find_compiler()
+    except KernelError as error:
+        return f"none: {error}"
     if not found:
         return "none: not needed; g++ or clang++ would run the CUDA kernels on the CPU"
     version = re.search(r'#define __VERSION__ "(.*)"', found.identity)
@@ -90,8 +93,10 @@ def compiler():
 def kernel_cache():
     """The folder of compiled kernels, and what it holds."""
     folder = cache_folder()
-    if not os.access(next(each for each in (folder, *folder.parents) if each.exists()), os.W_OK):
+    if not os.access(next(each for each in (folder, *folder.parents) if os.path.exists(each)), os.W_OK):
         return f"{folder}: cannot be written; MINISRGAN_CACHE names another folder"
+    if folder.exists() and (problem := problem_of(folder)):
+        return f"{folder}: not used, for {problem}; MINISRGAN_CACHE names another folder"
     sizes = [path.stat().st_size for path in folder.glob("*.so")]
     return f"{folder}: {len(sizes)} libraries, {sum(sizes) / 2**20:.1f} MiB"
 
