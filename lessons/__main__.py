@@ -9,6 +9,7 @@ import textwrap
 
 try:
     from minisrgan.errors import MinisrganError
+    from minisrgan.tools.console import console, one_line
 
     from .document import LESSONS, find_lessons
     from .exercises import LessonError, Progress, hints, read, reset, solved, start
@@ -207,14 +208,21 @@ def parser():
 
 
 def main():
-    args = parser().parse_args()
+    with console():
+        return call(parser().parse_args())
+
+
+def call(args):
     try:
         return args.function(find_lessons(), Progress(LESSONS / "progress.json"), args) or 0
     except MinisrganError as error:
-        print(f"lessons: {error}", file=sys.stderr)
+        print(f"lessons: {one_line(error)}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        print(f"lessons: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
+        problem = f"{error.filename or ''}: {error.strerror or error}"
+        print(f"lessons: {one_line(problem)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

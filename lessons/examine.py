@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from .checking import Wrong
 from .document import REPOSITORY
-from .exercises import is_stub
+from .exercises import is_stub, read
 
 PATIENCE = 120  # seconds
 
@@ -29,9 +29,10 @@ class Verdict(NamedTuple):
 
 
 def examine(lesson, path, patience=PATIENCE):
-    """The Verdict on a file. What the file prints goes to where this process prints."""
+    """The Verdict on a file. What the file prints goes to where this process prints. LessonError, if it is no UTF-8."""
     if is_stub(lesson, path):
         return Verdict("unfinished", "nothing is written yet: look for TODO.")
+    read(path)  # or LessonError, which names the encoding
     with tempfile.TemporaryDirectory(prefix="lesson-") as folder:
         report = Path(folder, "verdict.json")
         command = [sys.executable, "-m", "lessons.examine", lesson.folder, Path(path).resolve(), report]

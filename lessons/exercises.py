@@ -48,11 +48,18 @@ def solved(solution):
 
 
 def is_stub(lesson, path):
-    return read(path) == stub(read(lesson.solution))
+    return Path(path).read_bytes() == stub(read(lesson.solution)).encode()
 
 
 def read(path):
-    return Path(path).read_text(encoding="utf-8")
+    """The text of a file. Raises LessonError for one that is not in UTF-8: Python and the compiler would misread it."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")  # sig: some editors begin a file with a mark
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # UTF-16 without its mark
+        raise LessonError(f"{path}: is not saved as UTF-8, but in another encoding: choose UTF-8 where you save it")
+    return text
 
 
 def start(lesson):

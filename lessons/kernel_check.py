@@ -64,7 +64,7 @@ class Program:
 
     def __init__(self, path, launches):
         self.path, self.launches = path.resolve(), launches
-        self.text = self.path.read_text()
+        self.text = self.path.read_text(encoding="utf-8-sig")
         self.parameters, values, reals = [], [], set()
         try:
             listed = kernels.signatures.__wrapped__(str(self.path))  # anew: the file may have changed
@@ -123,7 +123,8 @@ class Program:
         exports = "".join(f"EXPORT_KERNEL({name})\n" for name in self.names)
         entries = f"static const Entry ENTRIES[] = {{{', '.join(f'launch_{name}' for name in self.names)}}};\n"
         common = kernels.FOLDER / "common.cuh"
-        return [(common, common.read_text()), (self.path, self.text), ("main", exports + TYPES + entries + MAIN)]
+        text = common.read_text(encoding="utf-8")
+        return [(common, text), (self.path, self.text), ("main", exports + TYPES + entries + MAIN)]
 
     def compile(self):
         """{build: its executable}. A build whose sanitizer is missing here is left out, after saying so."""
@@ -372,7 +373,7 @@ def name_of_index(index):
 
 def code_of(path):
     """The text of a .cu file without its comments."""
-    return without_comments(Path(path).read_text())
+    return without_comments(Path(path).read_text(encoding="utf-8-sig"))
 
 
 def without_comments(text):
@@ -395,7 +396,7 @@ def runtimes_folder():
     """Where the runtimes of the three builds are, compiled: among minisrgan's compiled kernels, or in scratch()."""
     command, texts = (
         checked_builds.compiler(),
-        [path.read_text() for path in sorted((kernels.FOLDER / "cpu").glob("*.*"))],
+        [path.read_text(encoding="utf-8") for path in sorted((kernels.FOLDER / "cpu").glob("*.*"))],
     )
     key = kernels.digest("\0".join([*command, kernels.find_compiler().identity, *texts, str(BUILDS)]).encode())
     folder = kernels.cache_folder() / f"checked-{key}"

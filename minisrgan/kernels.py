@@ -243,7 +243,7 @@ def find_kernel(file, name):
 def signatures(file):
     """The kernels of a file, by name."""
     try:
-        text = COMMENT.sub("", (FOLDER / file).read_text())
+        text = COMMENT.sub("", (FOLDER / file).read_text(encoding="utf-8"))
     except OSError as error:
         raise KernelError(f"no kernel file {FOLDER / file}: {error.strerror}") from error
     kernels = {}
@@ -319,7 +319,7 @@ def cuda_source(file):
 
 def numbered(file):
     path = FOLDER / file
-    return f'#line 1 "{path}"\n{path.read_text()}\n'
+    return f'#line 1 "{path}"\n{path.read_text(encoding="utf-8")}\n'
 
 
 def flags(real, defines):
@@ -459,14 +459,14 @@ def compiled(stem, text, options):
     if compiler is None:
         raise KernelError(NO_COMPILER)
     command = [*compiler.command, *FLAGS, *words_of("MINISRGAN_CXXFLAGS"), *options]
-    headers = [path.read_text() for path in sorted((FOLDER / "cpu").glob("*.h"))]
+    headers = [path.read_text(encoding="utf-8") for path in sorted((FOLDER / "cpu").glob("*.h"))]
     key = digest("\0".join([*command, compiler.identity, *headers, text]).encode(errors="surrogateescape"))
     if kept := find_kept(cache_folder(), f"{stem}-{key}-"):
         return kept
     try:
         with tempfile.TemporaryDirectory(prefix="minisrgan-") as folder:
             source, made = Path(folder, f"{stem}.cpp"), Path(folder, f"{stem}.so")
-            source.write_text(text)
+            source.write_text(text, encoding="utf-8")
             command += ["-x", "c++", str(source), "-o", str(made)]
             ran = subprocess.run(command, capture_output=True, text=True, errors="replace")
             if ran.returncode or not made.is_file():

@@ -32,6 +32,23 @@ OUTSIDE = {  # what a room may import from elsewhere, besides Python's own libra
 }
 
 
+def texts_of_any_encoding(tree):
+    """The lines where a text is read or written in whatever encoding the system has."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            opens = isinstance(node.func, ast.Name) and name == "open" and "b" not in ast.unparse(node.args[1:])
+            said = {each.arg for each in node.keywords}
+            if (opens or name in ("read_text", "write_text")) and "encoding" not in said:
+                yield node.lineno
+
+
+def test_texts_are_read_and_written_in_utf8():
+    files = [*sources(), *sorted((PACKAGE.parent / "lessons").glob("*.py"))]
+    found = {f"{path.name}:{n}" for path in files for n in texts_of_any_encoding(ast.parse(path.read_bytes()))}
+    assert not found
+
+
 def sources():
     return sorted(PACKAGE.rglob("*.py"))
 

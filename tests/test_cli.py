@@ -745,6 +745,31 @@ def test_the_command_in_a_process_of_its_own(generator_file, smooth_photo, tmp_p
     assert device.startswith("device ") and line.startswith("minisrgan: ")
 
 
+@pytest.mark.parametrize(
+    "encoding", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}]
+)
+@pytest.mark.parametrize("name", ["Straße", os.fsdecode(b"caf\xe9"), "\x1b[31mred"])
+def test_names_and_consoles_of_any_encoding(generator_file, smooth_photo, tmp_path, encoding, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    picture(folder / "p.png", smooth_photo(9, 20))
+    done = command_line("upscale", folder / "p.png", "--weights", generator_file, **encoding)
+    assert done.returncode == 0 and "p-x4.png: 20\\xd79 to 80\\xd736" in done.stdout, done.stderr
+    failed = command_line("upscale", folder / "none.png", "--weights", generator_file, **encoding)
+    assert failed.returncode == 2 and "\x1b" not in failed.stderr
+    assert failed.stderr.splitlines()[-1].startswith("minisrgan: ") and "no such file" in failed.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["doctor"], ["evaluate", "FOLDER"]])
+def test_a_reader_that_leaves_early_is_no_error(photo_folder, words):
+    command = [sys.executable, "-m", "minisrgan", *(str(photo_folder) if word == "FOLDER" else word for word in words)]
+    read, write = os.pipe()
+    os.close(read)  # as `| head -0`
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=Path(cli.__file__).parents[2])
+    os.close(write)
+    assert done.returncode == 0 and "Broken" not in done.stderr and "Traceback" not in done.stderr
+
+
 def test_the_version_and_the_environments_device():
     done = command_line("--version")
     assert done.returncode == 0 and done.stdout.startswith("minisrgan ")

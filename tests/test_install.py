@@ -85,7 +85,7 @@ def project(tmp_path, monkeypatch):
 def test_a_second_set_up_installs_nothing(project):
     root, asked = project
     install.set_up()
-    assert asked == [("-r", root / "requirements.txt"), ("--no-deps", "-e", root)]
+    assert asked == [("-r", root / "requirements.txt"), ("--no-deps", "-e", ".")]  # no path: pip reads [brackets]
     install.set_up()
     assert len(asked) == 2
 
@@ -183,6 +183,30 @@ def test_a_failing_command_shows_what_it_said(capsys):
     with pytest.raises(install.SetupError, match="pip could not"):
         install.run(command, "pip could not")
     assert "no matching distribution" in capsys.readouterr().out
+
+
+def test_without_a_network_that_is_said(capsys):
+    said = "WARNING: Retrying after connection broken by [Errno -3] Temporary failure in name resolution"
+    command = [sys.executable, "-c", f"print({said!r}); raise SystemExit(1)"]
+    with pytest.raises(install.SetupError, match="pip could not install x: no network.*PIP_INDEX_URL"):
+        install.run(command, "pip could not install x")
+    assert capsys.readouterr().out == ""
+
+
+def test_commands_run_where_the_project_is(project):
+    install.run([sys.executable, "-c", "import os; open('here', 'w')"], "failed")
+    assert (project[0] / "here").exists()
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_checkout_that_cannot_be_written_is_one_line(project, monkeypatch, made):
+    root, asked = project
+    if made:
+        install.run([sys.executable, "-m", "venv", "--without-pip", root / ".venv"], "")
+    monkeypatch.setattr(install.os, "access", lambda path, mode: False)  # so also for root, who writes anywhere
+    with pytest.raises(SystemExit, match=r"^set-up failed: \S+ cannot be written: copy the project"):
+        install.main()
+    assert not asked and (root / ".venv").exists() == made
 
 
 def test_two_set_ups_take_turns():

@@ -263,6 +263,22 @@ def test_verdicts(lesson, text, kind, said):
     assert verdict.kind == kind and said in verdict.message
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le"])
+def test_an_exercise_in_another_encoding_is_named_and_kept(command, lesson, encoding):
+    text = (solved(SOLUTION) + "# größer\n").encode(encoding)
+    command("start", "1")
+    lesson.exercise.write_bytes(text)
+    status, _, said = command("check")
+    assert status == 2 and "exercise.py: is not saved as UTF-8" in said and "Traceback" not in said
+    command("reset", "1")
+    assert (lesson.folder / "exercise-1.py").read_bytes() == text
+
+
+def test_the_mark_that_some_editors_write_is_no_mistake(lesson):
+    lesson.exercise.write_text(solved(SOLUTION) + "# größer\n", encoding="utf-8-sig")
+    assert examine(lesson, lesson.exercise).kind is None
+
+
 def test_a_loop_without_end_is_ended(lesson):
     lesson.exercise.write_text("while True:\n    pass\n")
     assert examine(lesson, lesson.exercise, patience=2).kind == "timeout"

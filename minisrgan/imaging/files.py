@@ -443,7 +443,7 @@ def lock_file(path):
     """
     import fcntl  # there is none on Windows, where photos can be read all the same
 
-    file = open(path, "a+", errors="replace")
+    file = open(path, "a+", encoding="utf-8", errors="replace")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

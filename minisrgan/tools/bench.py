@@ -420,7 +420,7 @@ def peak(work, device, layout, threads, quick):
 def high_water_mark(status=Path("/proc/self/status")):
     """The most bytes of memory that were resident in this process at a time."""
     # Linux lets `ru_maxrss` begin at what the process that started this one had
-    if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+    if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))):
         return int(found[1]) * 1024
     import resource
 
@@ -453,7 +453,7 @@ def describe_machine(device):
 
 
 def cpu_model(cpuinfo=Path("/proc/cpuinfo")):
-    if cpuinfo.exists() and (found := re.search(r"model name\s*: (.+)", cpuinfo.read_text())):
+    if cpuinfo.exists() and (found := re.search(r"model name\s*: (.+)", cpuinfo.read_text(encoding="utf-8"))):
         return found[1]
     if sys.platform == "darwin":
         asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)

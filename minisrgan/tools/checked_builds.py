@@ -74,7 +74,7 @@ def problem(build, folder):
     if not (sanitizers := BUILDS[build].sanitizers):
         return None
     program = Path(folder, f"empty-{build}.cpp")
-    program.write_text("int main() {}")
+    program.write_text("int main() {}", encoding="utf-8")
     executable = program.with_suffix(".exe")
     made = subprocess.run([*command, f"-fsanitize={sanitizers}", program, "-o", executable], capture_output=True)
     if made.returncode or subprocess.run([executable], capture_output=True).returncode:
@@ -104,7 +104,7 @@ def compile_program(sources, build, folder, flags=(), into=None):
     Raises KernelError with all that the compiler said.
     """
     handle, path = tempfile.mkstemp(dir=into or folder, suffix=".cpp")
-    with open(handle, "w") as file:
+    with open(handle, "w", encoding="utf-8") as file:
         file.writelines(f'#line 1 "{source}"\n{text}\n' for source, text in sources)
     command = [*compiler(), "-std=c++17", "-pthread", "-w", *BUILDS[build].kernel, *flags]
     command += ["-include", str(FOLDER / "cpu/cuda.h"), path, f"{folder}/{build}.o", "-o", path + ".exe"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import ConfigError, MinisrganError
+from .console import console, one_line
 
 FAMILIES = ("torchvision", "caffe")  # of VGG's weights
 SETTINGS = (  # of TrainConfig, each an option too
@@ -686,9 +687,15 @@ def main(argv=None):
 
     A training that another signal than Ctrl-C's stopped ends with 128 and the signal's number.
     """
-    args = build_parser().parse_args(argv)
+    with console():
+        return call(build_parser().parse_args(argv))
+
+
+def call(args):
     try:
         return args.run(args) or 0
+    except BrokenPipeError:
+        raise
     except MinisrganError as error:
         problem = str(error)
     except OSError as error:
@@ -698,6 +705,5 @@ def main(argv=None):
     except KeyboardInterrupt as stopped:
         print("\ninterrupted", file=sys.stderr)
         return 128 + (stopped.args or (2,))[0]  # of which signal; 2 is Ctrl-C's
-    line = "".join(each if each.isprintable() else "?" for each in " ".join(problem.split()))  # no terminal's escapes
-    print(f"minisrgan: {line}", file=sys.stderr)
+    print(f"minisrgan: {one_line(problem)}", file=sys.stderr)
     return 2

@@ -110,7 +110,7 @@ def free_memory(meminfo=Path("/proc/meminfo")):
     """Free and total memory as Linux tells it; None elsewhere."""
     if not meminfo.exists():
         return None
-    lines = (line.partition(":") for line in meminfo.read_text().splitlines())
+    lines = (line.partition(":") for line in meminfo.read_text(encoding="utf-8").splitlines())
     kib = {name: int(rest.split()[0]) for name, _, rest in lines}
     return f"{gib(1024 * kib['MemAvailable'])} of {gib(1024 * kib['MemTotal'])}"
 

@@ -18,6 +18,10 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "minisrgan-setup"
 OLDEST = (3, 11)
+NO_NETWORK = (  # what pip says, of itself or for the system, where it reaches no server
+    "Failed to establish a new connection", "name resolution", "getaddrinfo failed", "nodename nor servname",
+    "Network is unreachable", "Connection refused", "ConnectTimeoutError", "ProxyError", "connection broken by",
+)  # fmt: skip
 
 
 class SetupError(Exception):
@@ -35,7 +39,7 @@ def main():
     try:
         with alone():
             set_up()
-    except SetupError as error:
+    except (SetupError, OSError) as error:
         sys.exit(f"set-up failed: {error}")
     except KeyboardInterrupt:
         sys.exit("\nset-up was interrupted: run it again to go on")
@@ -46,23 +50,25 @@ def set_up():
     extra = cupy_extra(*gpu) if gpu else None
     problem = venv_problem()
     if problem:
+        check_writable(ROOT)
         say(f"making .venv ({problem})")
         # without pip at first: a Debian without python3-venv can make such a one
         run([sys.executable, "-m", "venv", "--clear", "--without-pip", VENV], "Python could not make .venv")
     fresh = stamp(ROOT, sys.version_info, extra)
-    if STAMP.exists() and STAMP.read_text() == fresh:
+    if STAMP.exists() and STAMP.read_text(encoding="utf-8") == fresh:
         return
+    check_writable(VENV)
 
     bring_pip()
     say("installing the packages of requirements.txt")
     pip("-r", ROOT / "requirements.txt")
     say("installing minisrgan itself, editable")
-    pip("--no-deps", "-e", ROOT)
+    pip("--no-deps", "-e", ".")  # from there: in a path, pip would read [brackets] as extras
     if gpu and not extra:
         say("warning: this GPU's driver is older than CUDA 12, so CuPy is left out; update it to use the GPU")
     if extra:
         install_cupy(extra)
-    STAMP.write_text(fresh)
+    STAMP.write_text(fresh, encoding="utf-8")
     say("done; next: make demo, make test, or .venv/bin/minisrgan --help")
 
 
@@ -70,20 +76,28 @@ def alone():
     """A lock that only one set-up of this folder holds; the system frees it however the holder ends."""
     import fcntl  # there is none on Windows, and this file has to load there to say so
 
-    lock = open(__file__, "r+")
+    lock = open(__file__, "rb")  # to read, as a checkout may be that nobody can write
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         say("waiting for another set-up of this folder to end")
         fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError:  # this file system has no such locks
+        pass
     return lock
+
+
+def check_writable(folder):
+    if not os.access(folder, os.W_OK):
+        raise SetupError(f"{folder} cannot be written: copy the project to a folder of your own, and run it there")
 
 
 def venv_problem():
     """Why .venv has to be made (again), in a few words; None if it is sound."""
     if not PYTHON.exists():  # so too if the Python that it links to is gone
         return "it has no Python" if VENV.exists() else "there is none"
-    config = (VENV / "pyvenv.cfg").read_text() if (VENV / "pyvenv.cfg").exists() else ""
+    path = VENV / "pyvenv.cfg"
+    config = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
     # its scripts hold its path; pyvenv.cfg says which (`command = ... -m venv PATH`) if venv made it
     command = [line for line in config.splitlines() if line.startswith("command =")]
     if command and not command[0].endswith(str(VENV)):
@@ -113,7 +127,7 @@ def bring_pip():
         [PYTHON, "-m", "ensurepip", "--default-pip"],
         [sys.executable, "-m", "pip", "--python", PYTHON, "install", "--quiet", "pip"],
     ):
-        tried = subprocess.run(way, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        tried = subprocess.run(way, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         if tried.returncode == 0:
             return
     why = tried.stdout.strip().splitlines()[-1:] or ["no ensurepip"]
@@ -125,7 +139,7 @@ def install_cupy(extra):
     """Install CuPy as pyproject.toml's extra names it. Without it everything still works, on the CPU."""
     import tomllib
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (requirement,) = project["optional-dependencies"][extra]
     say(f"installing {requirement} for the NVIDIA GPU: more than 1 GB, this can take minutes")
     try:
@@ -180,9 +194,16 @@ def pip(*arguments):
 
 def run(command, failure):
     """Run a command in silence; if it fails, show what it said."""
-    ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    ran = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", cwd=ROOT
+    )
     if ran.returncode:
-        print(ran.stdout, end="", flush=True)
+        if any(sign in ran.stdout for sign in NO_NETWORK):
+            raise SetupError(
+                f"{failure}: no network, or no way to the package index. Connect and run it again, or name an index "
+                "within reach with PIP_INDEX_URL"
+            )
+        print(ran.stdout.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding), end="", flush=True)
         raise SetupError(failure)
 
 

@@ -44,7 +44,7 @@ def fetch_st_lpips(source=None, say=print):
 def download(folder):
     """The wheel in that folder, by pip and whatever index it is set up with."""
     wanted = folder / "requirements.txt"
-    wanted.write_text(f"{NAME}=={VERSION} --hash=sha256:{SHA256}\n")
+    wanted.write_text(f"{NAME}=={VERSION} --hash=sha256:{SHA256}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary", ":all:", "--dest", str(folder), "-r", str(wanted)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")

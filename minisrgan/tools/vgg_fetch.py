@@ -155,7 +155,7 @@ def receive(url, file, tag, progress):
 
     Raises what urllib does, and ConnectionError for less than was announced.
     """
-    known = tag.read_text(errors="replace") if tag.is_file() else None
+    known = tag.read_text(encoding="utf-8", errors="replace") if tag.is_file() else None
     if file.tell() and not known and not HASHED.search(file_name(url)):
         file.seek(file.truncate(0))  # of which nobody knows of what file it is
     have = file.tell()
@@ -184,7 +184,7 @@ def receive(url, file, tag, progress):
         if not start:
             tag.unlink(missing_ok=True)
             if new and STRONG.fullmatch(new):
-                tag.write_text(new)
+                tag.write_text(new, encoding="utf-8")
         progress.reset(total)
         progress.update(start)
         while piece := response.read(PIECE):

@@ -183,7 +183,7 @@ class Run:
         """(TrainConfig, whatever else `create` was told). Raises ConfigError where the file is not one."""
         path = self.folder / "config.json"
         try:
-            about = json.loads(path.read_text())
+            about = json.loads(path.read_text(encoding="utf-8"))
             config = TrainConfig.from_dict(about.pop("training"))
             for name, (kind, fits) in (ABOUT | {name: SINCE[name] for name in SINCE if name in about}).items():
                 if not fits(about[name]):
@@ -200,7 +200,7 @@ class Run:
 
     def append(self, rows):
         """Add measurements, {column: value} a step, to the log."""
-        with open(self.log, "a", newline="") as file:
+        with open(self.log, "a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
 
     def rows(self, most=None):
@@ -208,10 +208,10 @@ class Run:
 
         `most` thins a longer log out to as many rows, evenly up to its last, and those with a PSNR.
         """
-        with open(self.log, newline="") as file:
+        with open(self.log, newline="", encoding="utf-8") as file:
             length = sum(1 for _ in file) - 1 if most else 0  # 1: the header
         every, psnr = max(-(-length // most), 1) if most else 1, COLUMNS.index("psnr")
-        with open(self.log, newline="") as file:
+        with open(self.log, newline="", encoding="utf-8") as file:
             lines = (
                 line
                 for i, line in enumerate(islice(file, 1, None), 1)
@@ -221,7 +221,7 @@ class Run:
 
     def measured(self, stage, first, last):
         """The first and the last rows of a stage, as many as asked for, each as {column: number}."""
-        with open(self.log, newline="") as file:
+        with open(self.log, newline="", encoding="utf-8") as file:
             lines = (line for line in file if line.startswith(f"{stage},"))
             kept = [*islice(lines, first)]
             kept += deque(lines, maxlen=last)
