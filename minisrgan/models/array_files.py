@@ -114,6 +114,8 @@ class SafetensorsFile:
         """Raise ValueError where the file carries a checksum, and it is of something else."""
         about = self.about()
         said = about.get(CHECKSUM)
+        if any(name != KEY and f'"{CHECKSUM}": "' in text for name, text in self.metadata.items()):
+            raise ValueError("the name of its metadata is damaged")
         if said is None:
             if (first := next(iter(about.values()), None)) and isinstance(first, str) and len(first) == len(ZEROS):
                 raise ValueError("the name of its checksum is damaged")
