@@ -87,7 +87,7 @@ def test_any_geometry_in_blocks_of_any_size(geometry, block, seed):
 @pytest.mark.parametrize("cin, cout", [(9, 8), (8, 9), (10, 1), (9, 9), (8, 8)])
 @pytest.mark.parametrize("kernel", [(3, 3), (4, 1)])
 def test_few_outputs_in_several_bands_of_a_tall_image(cin, cout, kernel, monkeypatch):
-    monkeypatch.setattr(conv, "BLOCK", 1)
+    monkeypatch.setattr(conv, "BLOCK", 4)
     assert len(conv.bands(2, 70, 1)) == 6
     assert_triple_is_naive(
         random_triple(np.random.default_rng(4), 2, (70, 5), kernel, cin, cout, (1, 1), (kernel[0] // 2, 1))

@@ -762,6 +762,16 @@ def test_what_somebody_keeps_in_a_folder_is_no_beginning(tmp_path, tiny_config):
         Run.create(tmp_path / "run", tiny_config())
 
 
+@pytest.fixture(autouse=True)
+def not_in_the_background():
+    """A shell's background job ignores Ctrl-C, under nohup a closed terminal too; so would the trainings of its tests."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def signal_at(monkeypatch, stage, step, number):
     """Send this process a signal in the middle of the step that follows `step`."""
     update = Trainer.update_generator

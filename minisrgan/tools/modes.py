@@ -38,11 +38,8 @@ SEEDS, BATCH = 3, 128
 RATE, BETA1 = 5e-3, 0.0  # β₁ = 0, since an average of old gradients points where the other player no longer is
 SAMPLES = 2000
 LEAST = 1 / MODES / 10  # of the samples, for a mode to count as found: a tenth of its share
-STRENGTHS = {  # a point has two numbers, where a crop has thousands to share a gradient out over
-    "r1": {"weight": 0.1},
-    "gradient-penalty": {"weight": 0.1},
-    "instance-noise": {"std": 0.5},
-}
+# of regularisers: a point has two numbers, where a crop has thousands to share a gradient out over
+STRENGTHS = {"r1": 0.1, "gradient-penalty": 0.1, "instance-noise": 0.5}
 PAIRS = (
     [(adversarial, "none") for adversarial in ADVERSARIAL]
     + [("non-saturating", regulariser) for regulariser in REGULARISERS if regulariser != "none"]
@@ -102,7 +99,7 @@ def play(adversarial, regulariser, seed, steps):
     kind, game = REGULARISERS[regulariser], ADVERSARIAL[adversarial]
     g = Perceptron(init_g, [NOISE, WIDTH, WIDTH, 2])
     d = PointDiscriminator(init_d, [2, WIDTH, WIDTH, 1], kind.needs.get("spectral_norm", False))
-    regularise = kind(noise, **STRENGTHS.get(regulariser, {}))
+    regularise = kind(noise, STRENGTHS.get(regulariser))
     adam_g, adam_d = (Adam(each.named_parameters(), BETA1) for each in (g, d))
 
     def make(count, rng):
