@@ -764,7 +764,7 @@ def test_what_somebody_keeps_in_a_folder_is_no_beginning(tmp_path, tiny_config):
 
 @pytest.fixture(autouse=True)
 def not_in_the_background():
-    """A shell's background job ignores Ctrl-C, under nohup a closed terminal too; so would the trainings of its tests."""
+    """A shell's background job ignores Ctrl-C, and under nohup a closed terminal; so would its tests' trainings."""
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield
