@@ -398,7 +398,8 @@ def runtimes_folder():
         checked_builds.compiler(),
         [path.read_text(encoding="utf-8") for path in sorted((kernels.FOLDER / "cpu").glob("*.*"))],
     )
-    key = kernels.digest("\0".join([*command, kernels.find_compiler().identity, *texts, str(BUILDS)]).encode())
+    made_from = "\0".join([*command, kernels.find_compiler().identity, *texts, str(BUILDS)])
+    key = kernels.digest(made_from.encode(errors="surrogateescape"))
     folder = kernels.cache_folder() / f"checked-{key}"
     try:
         kernels.make_cache_folder()

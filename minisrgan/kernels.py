@@ -319,7 +319,13 @@ def cuda_source(file):
 
 def numbered(file):
     path = FOLDER / file
-    return f'#line 1 "{path}"\n{path.read_text(encoding="utf-8")}\n'
+    return f"{line_directive(path)}\n{path.read_text(encoding='utf-8')}\n"
+
+
+def line_directive(path):
+    """`#line 1 "path"`, for a path of any characters: quotes, and bytes that are no text."""
+    name = os.fsencode(path).decode(errors="replace")
+    return '#line 1 "{}"'.format(name.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n"))
 
 
 def flags(real, defines):

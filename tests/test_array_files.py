@@ -16,7 +16,8 @@ from minisrgan.models import array_files, weights
 from minisrgan.models.array_files import KEY, SafetensorsFile, read_arrays, write_arrays
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.models.torch_files import read_torch
-from minisrgan.models.vgg_weights import load_vgg
+from minisrgan.models.vgg import EMBEDDED
+from minisrgan.models.vgg_weights import load_vgg, open_vgg, read, save_vgg
 from minisrgan.models.weights import FOLDER, expected_arrays, load_generator, save_generator
 
 SMALL = GeneratorConfig(channels=2, blocks=1, edge_kernel=3, batch_norm=False, direct=True, scale=2)
@@ -64,6 +65,18 @@ def test_every_flipped_bit_is_noticed(tmp_path):
         refused(path)
     path.write_bytes(sound)
     assert load_generator(path).config == SMALL
+
+
+def test_a_checksum_under_another_name_is_noticed(tmp_path):
+    path = tmp_path / "v.safetensors"
+    save_vgg(path, *open_small())
+    path.write_bytes(path.read_bytes().replace(b'"minisrgan"', b'"mifisrgan"', 1))
+    assert "damaged" in refused(path, lambda path: load_vgg(path, family="torchvision"))
+
+
+def open_small():
+    config, lazy = open_vgg(EMBEDDED)
+    return config, {name: read(EMBEDDED, name, each) for name, each in lazy.items()}
 
 
 def test_arrays_come_back_and_what_is_said_of_them(tmp_path, caplog):

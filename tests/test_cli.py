@@ -770,6 +770,16 @@ def test_a_reader_that_leaves_early_is_no_error(photo_folder, words):
     assert done.returncode == 0 and "Broken" not in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("redirection, status", [(">&-", 0), ("> /dev/full", 2), ("2>&1 | head -1", 0)])
+def test_an_output_that_takes_nothing(redirection, status):
+    if "full" in redirection and not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
+    command = f"'{sys.executable}' -m minisrgan doctor {redirection}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=Path(cli.__file__).parents[2])
+    assert done.returncode == status and "Traceback" not in done.stderr and "ignored" not in done.stderr
+    assert ("No space left" in done.stderr) == (status == 2)
+
+
 def test_the_version_and_the_environments_device():
     done = command_line("--version")
     assert done.returncode == 0 and done.stdout.startswith("minisrgan ")

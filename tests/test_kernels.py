@@ -481,6 +481,17 @@ def test_a_compile_error_names_the_line_of_the_cu_file(folder):
 
 
 @needs_compiler
+@pytest.mark.parametrize("name", [os.fsdecode(b"caf\xe9"), 'a "b" [c] \\n'])
+def test_a_folder_may_be_called_anything(folder, monkeypatch, name):
+    if sys.platform == "darwin" and "\udce9" in name:
+        pytest.skip("this system's names are text")
+    monkeypatch.setattr(kernels, "FOLDER", folder.rename(folder.with_name(name)))
+    launch("scale", y := ones(4), y, 4, 3.0, 0)
+    assert y[0] == 3
+    kernels.load("runtime", kernels.numbered("cpu/runtime.cpp"), [f"-I{kernels.FOLDER / 'cpu'}"])
+
+
+@needs_compiler
 def test_the_compiler_is_cxx_else_the_first_that_works(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels.importlib.util, "find_spec", lambda name: None)
     working = shutil.which(kernels.find_compiler().command[0])

@@ -14,6 +14,7 @@ import json
 import logging
 import math
 import os
+import re
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
@@ -79,7 +80,7 @@ class SafetensorsFile:
         """An array as float32. Raises ValueError for one that holds no floating-point numbers."""
         kind, shape, start, end = self.arrays[name]
         if kind not in KINDS:
-            raise ValueError(f"{name[:80]!r} holds {kind[:20]} numbers, where weights should be")
+            raise ValueError(f"{name[:80]!r} holds {kind} numbers, where weights should be")
         self.file.seek(start)
         data = bytearray(end - start)  # of which the array is to be: writeable
         if self.file.readinto(data) != len(data):
@@ -113,6 +114,8 @@ class SafetensorsFile:
         """Raise ValueError where the file carries a checksum, and it is of something else."""
         about = self.about()
         said = about.get(CHECKSUM)
+        if any(name != KEY and f'"{CHECKSUM}": "' in text for name, text in self.metadata.items()):
+            raise ValueError("the name of its metadata is damaged")
         if said is None:
             if (first := next(iter(about.values()), None)) and isinstance(first, str) and len(first) == len(ZEROS):
                 raise ValueError("the name of its checksum is damaged")
@@ -124,7 +127,8 @@ class SafetensorsFile:
 def stored(name, about, offset):
     match about:
         case {"dtype": str(kind), "shape": list(shape), "data_offsets": [int(start), int(end)]}:
-            if len(shape) <= MOST_AXES and all(type(side) is int and side >= 0 for side in shape):
+            sound = re.fullmatch("[A-Z0-9_]{1,20}", kind) and len(shape) <= MOST_AXES
+            if sound and all(type(side) is int and side >= 0 for side in shape):
                 size = math.prod(shape) * np.dtype(KINDS[kind]).itemsize if kind in KINDS else end - start
                 if size == end - start:
                     return Stored(kind, tuple(shape), offset + start, offset + end)

@@ -15,6 +15,7 @@ import math
 import mmap
 import pickletools
 import struct
+import warnings
 import zipfile
 import zlib
 from typing import NamedTuple
@@ -259,7 +260,9 @@ def read_torch(path):
     """{name: Lazy} of a state_dict in a file of torch.save. Raises WeightsError for any other."""
     check_regular(path, "name the file of a state_dict")
     try:
-        state, read_storage = (open_zip if beginning(path).startswith(ZIP) else open_stream)(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pickletools passes on what Python thinks of odd backslashes in names
+            state, read_storage = (open_zip if beginning(path).startswith(ZIP) else open_stream)(path)
         if not isinstance(state, dict):
             raise Refused("it holds no state_dict")
     except Refused as error:

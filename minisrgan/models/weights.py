@@ -112,6 +112,8 @@ def typed(cls, values):
     """A `cls` of these values. Raises TypeError for one that is not of its field's type; 1 will do for 1.0."""
     if not isinstance(values, dict):
         raise TypeError(f"{reprlib.repr(values)} has no settings")
+    if unknown := sorted(values.keys() - {field.name for field in fields(cls)}):
+        raise TypeError(f"there is no setting {reprlib.repr(unknown[0])}")
     for field in fields(cls):
         kinds = field.type | int if field.type in (float, float | None) else field.type
         if field.name in values:

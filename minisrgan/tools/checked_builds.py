@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import KernelError
-from ..kernels import FOLDER, NO_COMPILER, find_compiler
+from ..kernels import FOLDER, NO_COMPILER, find_compiler, line_directive
 
 
 class Build(NamedTuple):
@@ -105,7 +105,7 @@ def compile_program(sources, build, folder, flags=(), into=None):
     """
     handle, path = tempfile.mkstemp(dir=into or folder, suffix=".cpp")
     with open(handle, "w", encoding="utf-8") as file:
-        file.writelines(f'#line 1 "{source}"\n{text}\n' for source, text in sources)
+        file.writelines(f"{line_directive(source)}\n{text}\n" for source, text in sources)
     command = [*compiler(), "-std=c++17", "-pthread", "-w", *BUILDS[build].kernel, *flags]
     command += ["-include", str(FOLDER / "cpu/cuda.h"), path, f"{folder}/{build}.o", "-o", path + ".exe"]
     compiled = subprocess.run(command, capture_output=True, text=True, errors="replace")

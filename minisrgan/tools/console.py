@@ -8,7 +8,7 @@ from contextlib import contextmanager
 @contextmanager
 def console():
     """Whatever is printed comes out: what the encoding lacks as an escape; after its reader left, as `head` does,
-    the command ends, in silence and as if all had been read."""
+    the command ends, in silence and as if all had been read. Where it cannot be written otherwise, one line says so."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -16,10 +16,14 @@ def console():
         try:
             yield
         finally:
-            sys.stdout.flush()  # here, or Python would find at its end that nobody reads
-    except BrokenPipeError:
+            if sys.stdout:  # None where it is closed
+                sys.stdout.flush()  # here, or Python would find at its end that nobody reads
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(0) from None
+        print(f"the output cannot be written: {error.strerror}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def one_line(text):

@@ -36,6 +36,7 @@ COLUMNS = (
     "weight_pixel weight_adversarial weight_tv weight_grid grad_g loss_d penalty grad_d "
     "d_real d_fake d_right d_doubt detail sameness drift psnr health rollbacks seconds"
 ).split()
+TEXTS = ("stage", "health")  # the columns that are no numbers
 CHECKPOINT = "minisrgan checkpoint"
 KEPT = 3  # states to go back to
 
@@ -193,7 +194,7 @@ class Run:
                 f"{self.folder} is not the folder of a run, which has a config.json: "
                 "name one that `minisrgan train` made"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             problem = f"there is no {error} in it" if isinstance(error, KeyError) else error
             raise ConfigError(f"{path}: not that of a run ({problem}): undo what was changed in it") from None
         return config, about
@@ -204,35 +205,37 @@ class Run:
             csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
 
     def rows(self, most=None):
-        """The log as a list of {column: text}, "" where nothing was measured.
+        """The log as a list of {column: text}, "" where nothing was measured, without rows that are torn or damaged.
 
         `most` thins a longer log out to as many rows, evenly up to its last, and those with a PSNR.
         """
-        with open(self.log, newline="", encoding="utf-8") as file:
-            length = sum(1 for _ in file) - 1 if most else 0  # 1: the header
+        with self._lines() as lines:
+            length = sum(1 for _ in lines) - 1 if most else 0  # 1: the header
         every, psnr = max(-(-length // most), 1) if most else 1, COLUMNS.index("psnr")
-        with open(self.log, newline="", encoding="utf-8") as file:
-            lines = (
+        with self._lines() as lines:
+            kept = (
                 line
-                for i, line in enumerate(islice(file, 1, None), 1)
-                if (length - i) % every == 0 or line.split(",")[psnr]  # cheaper than to read them all as CSV
+                for i, line in enumerate(islice(lines, 1, None), 1)
+                if (length - i) % every == 0 or line.split(",", psnr + 1)[psnr:][:1] != [""]  # cheaper than all of them
             )
-            return list(csv.DictReader(lines, COLUMNS))
+            return [row for line in kept if (row := row_of(line))]
 
     def measured(self, stage, first, last):
         """The first and the last rows of a stage, as many as asked for, each as {column: number}."""
-        with open(self.log, newline="", encoding="utf-8") as file:
-            lines = (line for line in file if line.startswith(f"{stage},"))
+        with self._lines() as lines:
+            lines = (line for line in lines if line.startswith(f"{stage},"))
             kept = [*islice(lines, first)]
             kept += deque(lines, maxlen=last)
-        rows = csv.DictReader(kept, COLUMNS)
-        texts = ("stage", "health")
-        return [{name: float(text) for name, text in row.items() if text and name not in texts} for row in rows]
+        rows = [row for line in kept if (row := row_of(line))]
+        return [{name: float(text) for name, text in row.items() if text and name not in TEXTS} for row in rows]
+
+    def _lines(self):
+        return open(self.log, encoding="utf-8", errors="replace", newline="\n")
 
     def seconds(self):
         """How long the training took up to the last row of the log."""
         last = self.rows(most=1)[-1:]
-        return float(last[0]["seconds"]) if last else 0.0
+        return float(last[0]["seconds"] or 0) if last else 0.0
 
     def save(self, trainer, kept=True):
         """Write G by itself, and last the trainer's state: until then, a resumed run makes all of this again.
@@ -421,6 +424,20 @@ def place_of(line):
         return place(fields[0].decode(), fields[1]) if len(fields) == len(COLUMNS) and line.endswith(b"\n") else None
     except ValueError:
         return None
+
+
+def row_of(line):
+    """{column: text} of a row of the log; None of one that is torn, or has a word in the place of a number."""
+    texts = line.removesuffix("\n").split(",")
+    if len(texts) != len(COLUMNS) or not line.endswith("\n"):
+        return None
+    row = dict(zip(COLUMNS, texts))
+    try:
+        place(row["stage"], row["step"])
+        [float(text) for name, text in row.items() if text and name not in TEXTS]
+    except ValueError:
+        return None
+    return row
 
 
 def parts(trainer):
