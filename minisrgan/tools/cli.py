@@ -176,9 +176,8 @@ def pack_command(args):
     print(f"{args.output}: {Path(args.output).stat().st_size} bytes")
 
 
-def chosen_generator(args, otherwise=()):
-    """The generator that --weights names, or --model and --blend; of the package the best, or `otherwise` (a model, a
-    stage) where none of them is given."""
+def chosen_generator(args):
+    """The generator that --weights names, or --model and --blend; the best of the package where none is given."""
     from ..models.weights import blend, load_generator, packaged
 
     if args.weights and (args.model or args.blend is not None):
@@ -189,7 +188,7 @@ def chosen_generator(args, otherwise=()):
         return blend(load_generator(stage1), load_generator(gan), args.blend)
     if args.weights:
         return load_generator(args.weights)
-    return load_generator(packaged(args.model) if args.model else packaged(*otherwise))
+    return load_generator(packaged(args.model))
 
 
 def evaluate_command(args):
@@ -197,7 +196,7 @@ def evaluate_command(args):
 
     device = start_device(args)
     measured_by = rulers(device, args.vgg, args.family)
-    generator = chosen_generator(args, otherwise=("tiny", "stage1")).to(device)
+    generator = chosen_generator(args).to(device)
     evaluate(generator, args.folder, device, measured_by, ensemble=args.ensemble)
 
 
@@ -339,9 +338,11 @@ def share(text):
 share.__name__ = "number from 0 to 1"
 
 
-def add_generator(command, default):
+def add_generator(command):
     """The options of which generator to take."""
-    command.add_argument("--weights", metavar="FILE", help=f"a generator.safetensors; by default {default}")
+    command.add_argument(
+        "--weights", metavar="FILE", help="a generator.safetensors; by default the best one in the package"
+    )
     command.add_argument(
         "--model", choices=("small", "tiny"), help="one in the package: after its GAN stage, if it has"
     )
@@ -410,7 +411,7 @@ def build_parser():
     train.add_argument(
         "--stage",
         choices=("pretrain", "gan", "both"),
-        help="pretrain: G alone, on the pixel MSE; gan: G against D, from --weights; by default both in turn",
+        help="pretrain: G alone, on a distance of pixels; gan: G against D, from --weights; by default both in turn",
     )
     train.add_argument(
         "--steps", nargs="+", type=whole_number, metavar="N", help="steps of each stage; by default the preset's"
@@ -504,7 +505,7 @@ def build_parser():
         metavar="OUT",
         help="where to; by default PHOTO-x4.png beside it, or PHOTO-x4-2.png where that is there already",
     )
-    add_generator(upscale, "the best one in the package")
+    add_generator(upscale)
 
     pack = command(
         "pack",
@@ -528,7 +529,7 @@ def build_parser():
         metavar="FOLDER",
         help="photos in high resolution, in folders of it too; they are shrunk and enlarged again",
     )
-    add_generator(evaluate, "the package's tiny after stage 1")
+    add_generator(evaluate)
     evaluate.add_argument("--vgg", metavar="FILE", help="a VGG19, to measure the perceptual distance by it too")
     evaluate.add_argument("--family", choices=FAMILIES, help=family)
 
