@@ -221,7 +221,8 @@ class Learner:
 
 
 STALE = (
-    "after its move D was not asked about SR again, so G would learn from D as it was before: compute L_G after D's update."
+    "after its move D was not asked about SR again, so G would learn from D as it was before: compute L_G after D's "
+    "update."
 )
 UNDETACHED = (
     "D's loss was computed from SR with its graph. backward then walks on through G: it leaves there what would make "
