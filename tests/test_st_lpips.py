@@ -1,6 +1,7 @@
 """ST-LPIPS: its pooling against loops, its network with random weights, its figures against its own package's."""
 
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from minisrgan.models.st_lpips import ALEX, STLPIPS, expected_shapes, load_st_lp
 from minisrgan.models.torch_files import Lazy
 from minisrgan.models.vgg import ST_LPIPS, VGG, VGG16, VGGConfig
 from minisrgan.models.vgg_weights import knows_content, load_content, load_vgg, save_vgg, st_fetched
-from minisrgan.tools import cli, st_lpips_fetch
+from minisrgan.tools import cli, evaluate, st_lpips_fetch
 from minisrgan.tools.photos import HELD_OUT, named, packaged
 
 
@@ -82,6 +83,16 @@ def test_images_that_cannot_be_compared(random_network):
     for shapes in ([(1, 23, 40, 3)] * 2, [(1, 24, 24, 3), (1, 24, 25, 3)]):
         with pytest.raises(ShapeError, match="24 x 24"):
             network.distance(*(Tensor(np.zeros(shape, np.float32)) for shape in shapes))
+
+
+def test_a_photo_too_small_for_it_has_none_and_ends_no_evaluation(random_network):
+    network = STLPIPS(random_network, "numpy")
+    measured_by = {evaluate.ST_LPIPS: partial(evaluate.st_lpips_distance, network)}
+    small, large = (rng(side).integers(0, 256, (side, side, 3), np.uint8) for side in (20, 28))
+    qualities = [evaluate.judge(255 - photo, photo, 4, measured_by) for photo in (small, large)]
+    found = [quality.distances[evaluate.ST_LPIPS] for quality in qualities]
+    assert np.isnan(found[0]) and found[1] > 0
+    assert evaluate.mean_quality(qualities).distances[evaluate.ST_LPIPS] == found[1]
 
 
 def lazy(array):
@@ -167,6 +178,15 @@ def test_without_a_network_pip_says_why(monkeypatch, tmp_path):
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     with pytest.raises(WeightsError, match="pip could not get stlpips-pytorch 0.0.2: ERROR.*--from"):
+        st_lpips_fetch.fetch_st_lpips()
+
+
+def test_without_pip_it_says_so(monkeypatch, tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'python: No module named pip' >&2; exit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    with pytest.raises(WeightsError, match="No module named pip"):
         st_lpips_fetch.fetch_st_lpips()
 
 

@@ -72,7 +72,9 @@ def rulers(device, vgg=None, family=None):
 
 
 def st_lpips_distance(network, image, hr):
-    """ST-LPIPS of two uint8 (H, W, 3) images, which see each other whole."""
+    """ST-LPIPS of two uint8 (H, W, 3) images, which it sees whole; NaN where they are too small for it."""
+    if min(hr.shape[:2]) < st_lpips.LEAST:
+        return np.nan
     return network.distance(*(Tensor(to_device(hr_from_uint8(each[None]), network.device)) for each in (image, hr)))
 
 
@@ -98,7 +100,7 @@ def mean_quality(qualities):
     scores, distances = zip(*qualities)
     means = {}
     for name in distances[0]:
-        measured = [each[name] for each in distances if not np.isnan(each[name])]  # a small photo has no grid
+        measured = [each[name] for each in distances if not np.isnan(each[name])]  # a small photo may have none
         means[name] = float(np.mean(measured)) if measured else np.nan
     return Quality(Score(*np.mean(scores, axis=0)), means)
 

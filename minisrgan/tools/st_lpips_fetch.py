@@ -50,7 +50,8 @@ def download(folder):
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["it said nothing"]
+        lines = done.stderr.splitlines()  # where Python has no pip, without an ERROR
+        errors = [line for line in lines if line.startswith("ERROR")] or lines or ["it said nothing"]
         raise WeightsError(
             f"pip could not get {NAME} {VERSION}: {errors[-1]}; is there a network? Or name the wheel with --from"
         )
