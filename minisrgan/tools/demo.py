@@ -20,13 +20,13 @@ def demo(out, device, config=PRESETS["tiny"], bar=True):
     """Train, compare, and say where the picture is; returns {name: mean Quality} of what was compared."""
     photos = training_photos(least=config.discriminator.crop)
     crops = patches(config, photos.training)
+    measured_by = rulers(device)  # what is missing is to be missed now, not after the training
     trainer = Trainer(config, crops, device)
     here = hashes(crops, photos.held_out, trainer.vgg)
     run = Run.create(free_name(out), config, trainer, data=None, stages=STAGES, weights=None, **here)
     train(run, trainer, [rgb for _, rgb in photos.held_out], STAGES, bar)
 
     generators = {"stage 1": load_generator(run.pretrained), "GAN": load_generator(run.generator)}
-    measured_by = rulers(device)
     qualities = {"bicubic": [], **{name: [] for name in generators}}
     names = [Path(name).stem for name, _ in photos.held_out]
     for name, (_, photo) in zip(names, photos.held_out):
