@@ -109,7 +109,7 @@ class PixelCharbonnier(Loss):
         return lambda: towards(sr, hr), lambda: towards(hr, sr)
 
 
-PIXEL = {"mse": PixelMSE, "l1": PixelL1, "charbonnier": PixelCharbonnier}
+PIXEL_CONTENT = {"pixel": PixelMSE, "l1": PixelL1, "charbonnier": PixelCharbonnier}
 
 
 def feature_mse(features, sr, hr):

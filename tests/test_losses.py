@@ -7,7 +7,7 @@ from minisrgan.autodiff import Tensor, grad
 from minisrgan.errors import ShapeError
 from minisrgan.losses import (
     ADVERSARIAL,
-    PIXEL,
+    PIXEL_CONTENT,
     DiscriminatorLoss,
     MinimaxLoss,
     NonSaturatingLoss,
@@ -201,7 +201,7 @@ def test_hinge_leaves_alone_what_is_beyond_the_margin():
 # pixels and features
 
 
-@pytest.mark.parametrize("name", PIXEL)
+@pytest.mark.parametrize("name", PIXEL_CONTENT)
 def test_pixel_losses_have_the_derivative_of_their_formula(name):
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal((2, 2, 3, 5, 3))
@@ -209,12 +209,12 @@ def test_pixel_losses_have_the_derivative_of_their_formula(name):
     d = a - b
     root = np.sqrt(d**2 + 1e-6)
     value, derivative = {
-        "mse": ((d**2).mean(), 2 * d / 90),
+        "pixel": ((d**2).mean(), 2 * d / 90),
         "l1": (abs(d).mean(), np.sign(d) / 90),
         "charbonnier": (root.mean(), d / root / 90),
     }[name]
     sr, hr = leaf(a), leaf(b)
-    loss = PIXEL[name](sr, hr)
+    loss = PIXEL_CONTENT[name](sr, hr)
     np.testing.assert_allclose(loss.item(), value, rtol=1e-13)
     d_sr, d_hr = grad(loss, [sr, hr])
     np.testing.assert_allclose(d_sr.data, derivative, rtol=1e-13)
@@ -222,10 +222,10 @@ def test_pixel_losses_have_the_derivative_of_their_formula(name):
     assert not d_sr.data[0, 0, 0].any()
 
 
-@pytest.mark.parametrize("name", PIXEL)
+@pytest.mark.parametrize("name", PIXEL_CONTENT)
 def test_pixel_losses_do_not_broadcast(name):
     with pytest.raises(ShapeError, match="of one shape"):
-        PIXEL[name](leaf(np.zeros((2, 3))), leaf(np.zeros((1, 3))))
+        PIXEL_CONTENT[name](leaf(np.zeros((2, 3))), leaf(np.zeros((1, 3))))
 
 
 def test_total_variation_has_the_derivative_of_its_formula():

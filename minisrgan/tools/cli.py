@@ -406,7 +406,7 @@ def build_parser():
     train.add_argument(
         "--preset",
         choices=("tiny", "small", "paper"),
-        help="tiny: minutes on a CPU (default); small: a night; paper: the paper's G and D, for a GPU",
+        help="tiny: minutes on a CPU (default); small: an hour or two; paper: the paper's G and D, for a GPU",
     )
     train.add_argument(
         "--stage",
@@ -429,7 +429,8 @@ def build_parser():
         "--copies",
         type=whole_number,
         metavar="N",
-        help="so many copies of each photo besides, each at 0.8 of the one before: more to learn from few photos (0)",
+        help="so many copies of each photo besides, each at 0.8 of the one before: more to learn from few photos; by "
+        "default the preset's",
     )
     train.add_argument("--batch", type=whole_number, metavar="N", help="crops in a step; by default the preset's")
     train.add_argument("--crop", type=whole_number, metavar="N", help="pixels on a side of a crop of HR")
@@ -446,7 +447,7 @@ def build_parser():
     train.add_argument(
         "--adversarial",
         metavar="A",
-        help="minimax, non-saturating, least-squares, hinge, relativistic or wasserstein (non-saturating)",
+        help="minimax, non-saturating, least-squares, hinge, relativistic or wasserstein; by default the preset's",
     )
     train.add_argument(
         "--regulariser",

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 
 from ..errors import ConfigError
-from ..losses import ADVERSARIAL, PixelCharbonnier, PixelL1, PixelMSE
+from ..losses import ADVERSARIAL, PIXEL_CONTENT
 from ..models.discriminator import DiscriminatorConfig
 from ..models.generator import GeneratorConfig
 from ..models.vgg_weights import knows_content
@@ -12,7 +12,6 @@ from ..models.weights import typed
 from ..optim import SCHEDULES
 from ..regularisers import REGULARISERS
 
-PIXEL_CONTENT = {"pixel": PixelMSE, "l1": PixelL1, "charbonnier": PixelCharbonnier}
 TERMS = ("content", "pixel", "adversarial", "tv", "grid")  # of L_G in the GAN stage
 ON_NAN = ("stop", "rollback")
 
@@ -53,7 +52,7 @@ class TrainConfig:
 
     pretrain_loss   "pixel" (the MSE), "l1" or "charbonnier"
     content         what L_content compares: one of these, or the features of a VGG: "vgg-small", or a layer of VGG19,
-                    such as "vgg54", from the file `vgg` of the family `family`
+                    such as "vgg54", from the file `vgg` of the family `family`, or of ST-LPIPS' VGG16: "st-vgg33"
     …_share         in place of the term's weight: how long its slope at SR is to be, beside the content's (shares.py)
     adversarial, regulariser   by their names in ADVERSARIAL and REGULARISERS
     strength        of the regulariser; None: its own
@@ -96,8 +95,8 @@ class TrainConfig:
         if self.discriminator.crop % self.generator.scale:
             raise ConfigError(f"crops of {self.discriminator.crop} do not divide by the scale {self.generator.scale}")
         if self.content not in PIXEL_CONTENT and not knows_content(self.content):
-            raise ConfigError(f"content is {', '.join(PIXEL_CONTENT)}, vgg-small or a layer of VGG19 such as vgg54, "
-                              f"not {self.content!r}")  # fmt: skip
+            raise ConfigError(f"content is {', '.join(PIXEL_CONTENT)}, vgg-small, a layer of VGG19 such as vgg54 or "
+                              f"one of ST-LPIPS' VGG16 such as st-vgg33, not {self.content!r}")  # fmt: skip
         for name, known in [("pretrain_loss", PIXEL_CONTENT), ("adversarial", ADVERSARIAL),
                             ("regulariser", REGULARISERS), ("on_nan", ON_NAN)]:  # fmt: skip
             if getattr(self, name) not in known:
@@ -189,7 +188,7 @@ PRESETS = {
         gan=Stage(2_000, 2e-4, "cosine", ema=0.99),
         **SHOWS,
     ),
-    # a night on a CPU
+    # an hour or two on a core of a CPU
     "small": TrainConfig(
         GeneratorConfig(channels=64, blocks=12, edge_kernel=3, batch_norm=False, bicubic_skip=True, direct=True),
         DiscriminatorConfig(channels=32, dense=512),
