@@ -232,7 +232,7 @@ def test_a_lessons_page_shows_everything_once(sample_site):
 def test_links_to_sources_lead_to_the_line(sample_site):
     page = (sample_site / "lessons" / "01_derivatives.html").read_text()
     lines = (REPOSITORY / "minisrgan" / "losses.py").read_text().splitlines()
-    line = lines.index("    def forward(sr, hr):", lines.index("class PixelL1(Op):")) + 1
+    line = lines.index("    def forward(sr, hr):", lines.index("class PixelL1(Loss):")) + 1
     assert f'"../sources/minisrgan/losses.py.html#L-{line}"' in page
     assert '"../sources.html#folder-minisrgan-models"' in page
     assert '"../sources.html#folder-benchmarks"' in page and "tiny-stage1.safetensors" in page

@@ -23,7 +23,8 @@ CONFIG = replace(
     discriminator=DiscriminatorConfig(channels=2, dense=6, crop=12),
     gan=Stage(STEPS, RATE),
     content="pixel",
-).with_weights(content=1.0, pixel=0.0, adversarial=WEIGHT)
+    adversarial="non-saturating",
+).with_weights(content=1.0, pixel=0.0, adversarial=WEIGHT, grid=0.0)
 
 
 def check(exercise):
@@ -139,6 +140,8 @@ class Learner:
         except GraphError as error:
             if self.undetached():
                 raise Wrong("graph not detached", UNDETACHED + f" Here it ended in: {error}") from None
+            if "changed in place since by Adam.step" in str(error):
+                raise Wrong("stale D", f"{STALE} The engine says so too: {error}") from None
             raise
         except (AttributeError, TypeError) as error:
             if self.without_gradient:
@@ -197,11 +200,7 @@ class Learner:
                 "D was asked again after G's move: the losses to return are those that the players moved down.",
             )
         if not any(note[:2] == ("D", "SR") for note in after):
-            raise Wrong(
-                "stale D",
-                "after its move D was not asked about SR again, so G learned from D as it was before: compute L_G "
-                "after D's update.",
-            )
+            raise Wrong("stale D", STALE)
         if ("eval",) in notes:
             raise Wrong(
                 "D in eval mode",
@@ -221,6 +220,9 @@ class Learner:
         return shown == ["SR", "HR"]
 
 
+STALE = (
+    "after its move D was not asked about SR again, so G would learn from D as it was before: compute L_G after D's update."
+)
 UNDETACHED = (
     "D's loss was computed from SR with its graph. backward then walks on through G: it leaves there what would make "
     "G's images easier to tell, and releases the graph that G's own move needs. In D's move SR is data: sr.detach()."
