@@ -116,19 +116,19 @@ STATES = {
         # critic has no doubts to lose: it is meant to be as good as it can.)
         lambda recent, first: middle(recent, "d_doubt") < 0.02,
         "D is winning: it tells SR from HR with next to no doubt, so that its slope says little about how to do better",
-        "a regulariser for D (--regulariser r1 or instance-noise), or a larger weight of the adversarial loss",
+        "a regulariser for D (--regulariser r1 or instance-noise), or a larger share or weight of the adversarial loss",
     ),
     "g-winning": State(
         # At rest d_right is 1/2, and its median over the window within 0.05 of that; 0.4 is no accident
         lambda recent, first: middle(recent, "d_right") < 0.4,
         "G is winning: D takes SR for real more often than HR, and leads G astray",
-        "a smaller weight of the adversarial loss, or a larger D",
+        "a smaller share or weight of the adversarial loss, or a larger D",
     ),
     "oscillation": State(
         # Two turns may be a slip and its repair; three within 200 steps are a rhythm
         lambda recent, first: turns(recent.get("d_right", np.zeros(0))) >= 3,
         "G and D go round in circles: D's luck turns again and again",
-        "smaller --rates, --regulariser r1, or a longer average (--ema 0.999)",
+        "smaller --rates, --regulariser r1, or a longer average (--ema)",
     ),
     "vanishing-gradient": State(
         # Adam does not mind the size of all gradients together, but what is 1000 times less than it was is no longer
@@ -154,7 +154,7 @@ STATES = {
         # A difference of 5 levels over a whole image is seen side by side; sound trainings stay below 2
         lambda recent, first: middle(recent, "drift") > 5,
         "the colours drift: SR as a whole has another colour than LR",
-        "a share of the pixel loss (--loss-weights pixel=1)",
+        "a share of the pixel loss (--share pixel=0.3)",
     ),
 }
 SUDDEN = 1000  # times the least of the first steps: batches differ by far less, explosions by far more
