@@ -318,6 +318,7 @@ def test_the_losses_are_those_that_were_asked_for(tiny, minisrgan, refused, phot
     assert "not 'vgg77'" in refused(*data, "--content", "vgg77")
     assert "not 'law'" in refused(*data, "--regulariser", "law")
     assert "label-smoothing goes with" in refused(*data, "--regulariser", "label-smoothing", "--adversarial", "hinge")
+    assert "tv has a weight or a share" in refused(*data, "--loss-weights", "tv=1", "--share", "tv=1", "pixel=1")
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -33,6 +33,7 @@ from minisrgan.tools.evaluate import (
     row,
     rulers,
     say_rulers,
+    st_lpips_distance,
     try_photo,
 )
 from minisrgan.tools.losses import LOGITS, along, draw_losses, sides
@@ -410,6 +411,8 @@ def test_a_share_and_the_features_can_be_varied(tiny_config):
     for wrong in ({"features": 1.0}, {"rate": "l1"}):
         with pytest.raises(ConfigError, match="takes a n"):
             sweep.varied(tiny_config(), wrong)
+    with pytest.raises(ConfigError, match="tv has a weight or a share"):
+        sweep.varied(tiny_config(), {"tv": 1.0, "tv-share": 1.0})
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -508,3 +511,14 @@ def test_the_mean_is_of_what_was_measured():
     score = Score(30.0, 29.0, 0.9)
     mean = mean_quality([Quality(score, {"grid": x, "none": np.nan}) for x in (1.0, np.nan, 2.0)])
     assert mean.distances["grid"] == 1.5 and np.isnan(mean.distances["none"]) and mean.score == score
+
+
+def test_a_large_photo_is_measured_in_tiles(monkeypatch):
+    rng = np.random.default_rng(0)
+    image, hr = rng.integers(0, 256, (2, 70, 30, 3), dtype=np.uint8)
+    monkeypatch.setattr("minisrgan.tools.evaluate.WHOLE", 40)
+    arrays = {name: rng.random(shape, np.float32) / 100 for name, shape in st_lpips.expected_shapes().items()}
+    network = st_lpips.STLPIPS(arrays, "numpy")
+    halves = [network.distance(*(Tensor(each[None, part].astype(np.float32) / 127.5 - 1) for each in (image, hr)))
+              for part in (slice(35), slice(35, None))]  # fmt: skip
+    assert st_lpips_distance(network, image, hr) == pytest.approx(np.mean(halves), rel=1e-5)

@@ -25,6 +25,7 @@ from ..upscale import upscale
 from .photos import firsts_of, name_in, others_in
 
 TILE = 256  # pixels a side, at most, of what a VGG sees at a time: its maps are much larger than the image
+WHOLE = 1024  # pixels a side, at most, of what ST-LPIPS sees at a time
 GENUINE = "vgg54"  # the layer of a VGG19 that is compared, the paper's
 ST_LPIPS = "ST-LPIPS"
 PLACES = {"grid": 2, ST_LPIPS: 4}  # behind the point, in tables
@@ -72,20 +73,26 @@ def rulers(device, vgg=None, family=None):
 
 
 def st_lpips_distance(network, image, hr):
-    """ST-LPIPS of two uint8 (H, W, 3) images, which it sees whole; NaN where they are too small for it."""
+    """ST-LPIPS of two uint8 (H, W, 3) images; NaN where they are too small for it. It sees those of up to WHOLE pixels a
+    side whole, and larger ones in tiles of about as many: its first map has 64 numbers for each pixel."""
     if min(hr.shape[:2]) < st_lpips.LEAST:
         return np.nan
-    return network.distance(*(Tensor(to_device(hr_from_uint8(each[None]), network.device)) for each in (image, hr)))
+    return mean_of_tiles(network.distance, image, hr, network.device, WHOLE)
 
 
 def perceptual_distance(vgg, image, hr, device):
     """The mean (φ(SR) - φ(HR))² of two uint8 (H, W, 3) images, tile by tile."""
-    rows, columns = (np.array_split(range(size), -(-size // TILE)) for size in hr.shape[:2])
-    total = 0.0
     with no_grad():
-        for y, x in ((y, x) for y in rows for x in columns):
-            tiles = (Tensor(to_device(hr_from_uint8(each[np.ix_(y, x)][None]), device)) for each in (image, hr))
-            total += feature_mse(vgg, *tiles).item() * len(y) * len(x)
+        return mean_of_tiles(lambda sr, hr: feature_mse(vgg, sr, hr).item(), image, hr, device, TILE)
+
+
+def mean_of_tiles(distance, image, hr, device, largest):
+    """The mean over the pixels of a distance of Tensors, of tiles of at most `largest` pixels a side."""
+    rows, columns = (np.array_split(range(size), -(-size // largest)) for size in hr.shape[:2])
+    total = 0.0
+    for y, x in ((y, x) for y in rows for x in columns):
+        tiles = (Tensor(to_device(hr_from_uint8(each[np.ix_(y, x)][None]), device)) for each in (image, hr))
+        total += distance(*tiles) * len(y) * len(x)
     return total / (hr.shape[0] * hr.shape[1])
 
 
