@@ -73,8 +73,8 @@ def rulers(device, vgg=None, family=None):
 
 
 def st_lpips_distance(network, image, hr):
-    """ST-LPIPS of two uint8 (H, W, 3) images; NaN where they are too small for it. It sees those of up to WHOLE pixels a
-    side whole, and larger ones in tiles of about as many: its first map has 64 numbers for each pixel."""
+    """ST-LPIPS of two uint8 (H, W, 3) images; NaN where they are too small for it. It sees those of up to WHOLE pixels
+    a side whole, and larger ones in tiles of about as many: its first map has 64 numbers for each pixel."""
     if min(hr.shape[:2]) < st_lpips.LEAST:
         return np.nan
     return mean_of_tiles(network.distance, image, hr, network.device, WHOLE)
