@@ -81,10 +81,7 @@ def new_training(run, args):
     settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     if args.vgg:
         settings["vgg"] = str(Path(args.vgg).resolve())
-    weights, shares = once("loss-weights", args.loss_weights), once("share", args.share)
-    if both := sorted(weights.keys() & shares.keys()):
-        raise ConfigError(f"{both[0]} has a weight or a share, not both: name it with --loss-weights or with --share")
-    config = config.with_weights(**weights).with_shares(**shares)
+    config = config.with_terms(once("loss-weights", args.loss_weights), once("share", args.share))
     config = replace(config, **settings)
     data = args.data and str(Path(args.data).resolve())
     return config, {"data": data, "stages": stages, "weights": args.weights and str(Path(args.weights).resolve())}

@@ -39,9 +39,7 @@ def varied(config, settings):
             raise ConfigError(f"{name} takes {'a name' if name == 'features' else 'a number'}, not {value!r}")
     weights = {name: value for name, value in settings.items() if name in TERMS}
     shares = {name.removesuffix("-share"): value for name, value in settings.items() if name.endswith("-share")}
-    if both := sorted(weights.keys() & shares.keys()):
-        raise ConfigError(f"{both[0]} has a weight or a share, not both: vary one of them")
-    config = config.with_weights(**weights).with_shares(**shares)
+    config = config.with_terms(weights, shares)
     config = config.with_stages("rate", gan=settings.get("rate", config.gan.rate))
     return replace(config, content=settings.get("features", config.content))
 

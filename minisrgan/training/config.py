@@ -150,6 +150,12 @@ class TrainConfig:
             )
         return replace(self, **{f"{term}_share": share for term, share in shares.items()})
 
+    def with_terms(self, weights, shares):
+        """The same training with the weights of some terms and the shares of others, {term: number} both."""
+        if both := sorted(weights.keys() & shares.keys()):
+            raise ConfigError(f"{both[0]} has a weight or a share, not both: leave one of them out")
+        return self.with_weights(**weights).with_shares(**shares)
+
     def with_regulariser(self, name):
         """The same training with that regulariser, and with a D as it needs it."""
         if name not in REGULARISERS:

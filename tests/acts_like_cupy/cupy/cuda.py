@@ -106,7 +106,7 @@ class RawModule:
         self.parameters = {name: listed.split(",") for name, listed in KERNEL.findall(COMMENT.sub("", code))}
 
     @functools.cached_property
-    def library(self):
+    def compiled(self):
         from minisrgan import kernels
 
         kernels.runtime()
@@ -122,7 +122,7 @@ class RawModule:
     def get_function(self, name):
         if name not in self.parameters:
             raise CUDADriverError("CUDA_ERROR_NOT_FOUND: named symbol not found")
-        return RawKernel(self, name, getattr(self.library, f"launch_{name}"))
+        return RawKernel(self, name, getattr(self.compiled, f"launch_{name}"))
 
 
 class RawKernel:
