@@ -7,7 +7,7 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv and install everything into it
-	@$(PYTHON) minisrgan/tools/install.py
+	@$(PYTHON) install.py
 
 demo: setup ## train the tiny model in minutes, and enlarge photos that it never saw
 	$(BIN)/minisrgan demo --out runs/demo
@@ -32,13 +32,13 @@ lint: setup ## check the style
 	$(BIN)/python -m ruff check
 
 site: $(BIN)/minisrgan-site ## the lessons as a website, in build/site/html; works offline
-	$(BIN)/python -m lessons.site.build
+	$(BIN)/python -m lessons.course.site.build
 
 notebooks: $(BIN)/minisrgan-site ## the lessons as notebooks for Colab, in build/notebooks
-	$(BIN)/python -m lessons.site.notebooks
+	$(BIN)/python -m lessons.course.site.notebooks
 
 links: setup ## ask every link of the lessons and the READMEs whether it leads somewhere
-	$(BIN)/python -m lessons.site.links
+	$(BIN)/python -m lessons.course.site.links
 
 # Sphinx and what else the site needs, once for each version of pyproject.toml
 $(BIN)/minisrgan-site: pyproject.toml | setup

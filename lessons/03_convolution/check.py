@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lessons.checking import Wrong, check_function
+from lessons.course.checking import Wrong, check_function
 
 CASES = {  # image, weights, stride, padding; "odd": the last rows or columns are not read by any patch
     "stride 1": ((2, 6, 5, 3), (3, 3, 3, 3), 1, 1),

@@ -1,11 +1,11 @@
-"""Is it the convolution of the engine, in every checked build? See lessons/kernel_check.py."""
+"""Is it the convolution of the engine, in every checked build? See lessons/course/kernel_check.py."""
 
 import re
 
 import numpy as np
 
-from lessons.checking import Wrong, compare
-from lessons.kernel_check import Launch, all_written, code_of, run_kernels
+from lessons.course.checking import Wrong, compare
+from lessons.course.kernel_check import Launch, all_written, code_of, run_kernels
 
 TILE = 8
 TOLERANCE = 1e-5  # float32

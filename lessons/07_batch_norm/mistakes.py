@@ -1,6 +1,6 @@
 """Wrong solutions, and the diagnosis that each must get."""
 
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 MISTAKES = [
     # conceptual: what depends on x, and when

@@ -1,4 +1,4 @@
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 LOSS_D = "loss = softplus(-real).mean() + softplus(fake).mean()"
 LOSS_G = "value = softplus(-fake).mean()\n    slope = -sigmoid(-fake) / fake.size"
