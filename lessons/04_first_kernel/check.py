@@ -111,4 +111,3 @@ def diagnose(what, made, wanted, others):
                 ):
                     raise Wrong(kind, f"{what}: {message}") from None
         raise wrong from None
-
