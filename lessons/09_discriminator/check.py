@@ -16,8 +16,8 @@ AGAINST_D = (
     "instead."
 )
 NEGATIVE = (
-    "has the wrong sign. The logarithm of a probability is negative, so its negative mean is positive. D maximises "
-    "-L_D by minimising L_D."
+    "has the wrong sign. The logarithm of a probability is negative, and both losses are minus its mean: they are "
+    "positive, and an optimiser minimises them."
 )
 SUMMED = "is a sum over the images. The E in the formula is a mean."
 NOT_DIVIDED = "is the derivative of a sum. The loss is a mean over n images, so each derivative has the factor 1/n."
@@ -38,8 +38,8 @@ OTHER_TAIL = (
 OTHER_LABEL = "is D minus the wrong label. D's labels are 1 for HR and 0 for SR; G's label for SR is 1."
 SIGMOID_SLOPE = "has the derivative of σ, σ(z)σ(-z). Differentiate softplus instead: its derivative is σ."
 CLIPPED = (
-    "A probability that clip or a small added number keeps away from 0 bounds the loss, and a bounded loss has no "
-    "derivative far out. The softplus of the logit needs no such help."
+    "Clipping the probability, or adding a small number to it, bounds the loss. So far out the loss is constant and its "
+    "derivative is 0. The softplus of the logit needs no such help."
 )
 LOG_OF_ZERO = (
     "is infinite or NaN: σ(50) is rounded to 1, and ln(1 - 1) is -∞. Take no logarithm of a probability: -ln σ(z) = "
