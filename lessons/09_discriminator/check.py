@@ -38,8 +38,8 @@ OTHER_TAIL = (
 OTHER_LABEL = "is D minus the wrong label. D's labels are 1 for HR and 0 for SR; G's label for SR is 1."
 SIGMOID_SLOPE = "has the derivative of σ, σ(z)σ(-z). Differentiate softplus instead: its derivative is σ."
 CLIPPED = (
-    "Clipping the probability, or adding a small number to it, bounds the loss. So far out the loss is constant and its "
-    "derivative is 0. The softplus of the logit needs no such help."
+    "Clipping the probability, or adding a small number to it, bounds the loss. So far out the loss is constant and "
+    "its derivative is 0. The softplus of the logit needs no such help."
 )
 LOG_OF_ZERO = (
     "is infinite or NaN: σ(50) is rounded to 1, and ln(1 - 1) is -∞. Take no logarithm of a probability: -ln σ(z) = "
