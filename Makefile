@@ -1,10 +1,16 @@
 PYTHON ?= python3
 BIN = .venv/bin
+# What `make quick` tests: the engine, one family of kernels, one lesson
+QUICK = tests/test_tensor.py tests/ops tests/device/test_kernels_elementwise.py
+QUICK_LESSON = 02_engine
 
-.PHONY: help setup demo test gradcheck kernels-checked bench gpu lint site notebooks links clean
+# `make help` lists each line `target: ## words` under the last line `##@ Heading` above it
+.PHONY: help setup demo quick test lint format gradcheck kernels-checked bench gpu site notebooks links clean
+
+##@ Everyday
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^##@ / { printf "%s%s\n", (n++ ? "\n" : ""), substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv and install everything into it
 	@$(PYTHON) install.py
@@ -12,38 +18,53 @@ setup: ## make .venv and install everything into it
 demo: setup ## train the tiny model in minutes, and enlarge photos that it never saw
 	$(BIN)/minisrgan demo --out runs/demo
 
-test: setup ## run every test, one process for each core
+quick: setup lint ## style, and the tests of the engine, one kernel, one lesson: under a minute
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 $(QUICK)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests/lessons/test_lessons.py -k $(QUICK_LESSON)
+
+test: setup ## every test, one process for each core: minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+##@ Checks
+
+lint: setup ## check the style
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+
+format: setup ## put the format right, and what else of the style can be put right by itself
+	$(BIN)/python -m ruff check --fix
+	$(BIN)/python -m ruff format
 
 gradcheck: setup ## check every derivative against finite differences
 	$(BIN)/minisrgan gradcheck
 
-kernels-checked: setup ## run kernels, sound ones and bugs, under sanitizers and a race detector
+kernels-checked: setup ## run the kernels, sound ones and planted bugs, under sanitizers and a race detector
 	$(BIN)/python tests/kernel_bugs/run.py
 
 bench: setup ## measure speed and memory, beside PyTorch where it is installed
 	$(BIN)/minisrgan bench
 
 # On a machine with an NVIDIA GPU and CuPy, in .venv or not: nothing is set up, so no network is needed.
-gpu: ## what a GPU is to be asked first: tests, gradients, speed, compute-sanitizer; results in $OUT
+gpu: ## on a machine with a GPU: tests, gradients, speed, compute-sanitizer; results in $OUT
 	PYTHON=$(or $(wildcard $(BIN)/python),$(PYTHON)) tests/gpu.sh
 
-lint: setup ## check the style
-	$(BIN)/python -m ruff check
+##@ Lessons and pages
 
-site: $(BIN)/minisrgan-site ## the lessons as a website, in build/site/html; works offline
+site: $(BIN)/minisrgan-site ## the lessons and docs/ as a website, in build/site/html; works offline
 	$(BIN)/python -m lessons.course.site.build
 
 notebooks: $(BIN)/minisrgan-site ## the lessons as notebooks for Colab, in build/notebooks
 	$(BIN)/python -m lessons.course.site.notebooks
 
-links: setup ## ask every link of the lessons and the READMEs whether it leads somewhere
+links: setup ## ask every link of the lessons and the pages whether it leads somewhere
 	$(BIN)/python -m lessons.course.site.links
 
 # Sphinx and what else the site needs, once for each version of pyproject.toml
 $(BIN)/minisrgan-site: pyproject.toml | setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[site]'
 	@touch $@
+
+##@ Maintenance
 
 clean: ## remove .venv, builds and caches; runs/ and weights stay
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .ruff_cache

@@ -1,3 +1,5 @@
+"""Wrong solutions, and the diagnosis that each must get."""
+
 from lessons.course.exercises import Mistake
 
 LOSS_D = "loss = softplus(-real).mean() + softplus(fake).mean()"
