@@ -5,9 +5,9 @@
 // Stride 1, padding 1: y is as large as x, and beyond the image x is 0. Arrays are NHWC, weights (3, 3, cin, cout).
 //
 // A block has TILE x TILE threads. It computes a tile of TILE x TILE pixels of y, of one output channel. These pixels
-// need nearly the same pixels of x: the tile and a border of one pixel around it, its halo. So the block takes the input
-// channels one by one. It loads the HALO x HALO numbers of a channel into shared memory, waits, and reads all nine taps
-// of each pixel from there.
+// need nearly the same pixels of x: the tile and a border of one pixel around it, its halo. So the block takes one
+// input channel after another. It loads the HALO x HALO numbers of the channel into shared memory, waits, and reads all
+// nine taps of each pixel from there.
 
 constexpr int TILE = 8, HALO = TILE + 2, THREADS = TILE * TILE;
 

@@ -6,7 +6,7 @@
 Tensors of images. The functions get both, because both are available where D's loss is computed.
 """
 
-from minisrgan.autodiff import Tensor, grad
+from minisrgan.tensor import Tensor, grad
 
 
 def r1_penalty(discriminator, hr, sr, gamma):
