@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lessons.checking import Wrong, check_function, compare
+from lessons.course.checking import Wrong, check_function, compare
 
 RNG = np.random.default_rng(7)
 WEIGHTS, SQUARE = RNG.standard_normal((4, 6)), RNG.standard_normal((5, 5))

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lessons.checking import Wrong, check_function, compare
-from minisrgan.autodiff import Tensor, grad
+from lessons.course.checking import Wrong, check_function, compare
+from minisrgan.tensor import Tensor, grad
 
 DEEP = 5000
 

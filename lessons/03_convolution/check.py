@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lessons.checking import Wrong, check_function
+from lessons.course.checking import Wrong, check_function
 
 CASES = {  # image, weights, stride, padding; "odd": no patch reads the last rows or columns
     "stride 1": ((2, 6, 5, 3), (3, 3, 3, 3), 1, 1),

@@ -1,11 +1,11 @@
-"""Is it the derivative of PReLU, and is it right in any order of the threads? See lessons/kernel_check.py."""
+"""Is it the derivative of PReLU, and is it right in any order of the threads? See lessons/course/kernel_check.py."""
 
 import re
 
 import numpy as np
 
-from lessons.checking import Wrong, compare
-from lessons.kernel_check import Launch, all_written, code_of, run_kernels
+from lessons.course.checking import Wrong, compare
+from lessons.course.kernel_check import Launch, all_written, code_of, run_kernels
 
 THREADS = 32
 TOLERANCE = 1e-5  # float32

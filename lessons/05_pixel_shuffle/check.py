@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons.checking import Wrong, check_function
-from minisrgan.autodiff import Conv2d
+from lessons.course.checking import Wrong, check_function
+from minisrgan.ops import Conv2d
 
 CASES = {  # (N, H, W, r²C), r: no two sizes alike
     "r = 2, one channel": ((1, 2, 3, 4), 2),

@@ -1,11 +1,11 @@
-"""Does the kernel compute the engine's convolution, in every checked build? See lessons/kernel_check.py."""
+"""Does the kernel compute the engine's convolution, in every checked build? See lessons/course/kernel_check.py."""
 
 import re
 
 import numpy as np
 
-from lessons.checking import Wrong, compare
-from lessons.kernel_check import Launch, all_written, code_of, run_kernels
+from lessons.course.checking import Wrong, compare
+from lessons.course.kernel_check import Launch, all_written, code_of, run_kernels
 
 TILE = 8
 TOLERANCE = 1e-5  # float32

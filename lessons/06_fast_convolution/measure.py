@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minisrgan.arrays import use_device
-from minisrgan.kernels import launch
-from minisrgan.tools.bench import PAPER, convolution_shapes, describe_machine
-from minisrgan.tools.conv_steps import AFTER, STEPS
+from minisrgan.device import use_device
+from minisrgan.device.launch import launch
+from minisrgan.studies.bench import PAPER, convolution_shapes, describe_machine
+from minisrgan.studies.conv_steps import AFTER, STEPS
 
 ROUNDS = 7
 ROOFS = Path(__file__).resolve().with_name("roofs.cu")

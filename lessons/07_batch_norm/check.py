@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 
-from lessons.checking import Wrong, check_function, compare_gradients, copies, is_close
-from minisrgan.autodiff import Tensor, grad
+from lessons.course.checking import Wrong, check_function, compare_gradients, copies, is_close
+from minisrgan.tensor import Tensor, grad
 
 AXES = (0, 1, 2)
 

@@ -1,6 +1,6 @@
 """Wrong solutions, each with the diagnosis that it must get."""
 
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 MISTAKES = [
     # conceptual: what depends on x, and when

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lessons.checking import Wrong, check_function, copies, is_close
+from lessons.course.checking import Wrong, check_function, copies, is_close
 
 TOLERANCE = 1e-9
 H = 1e-4  # the central difference of a quadratic is exact but for rounding

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lessons.checking import Wrong, compare
+from lessons.course.checking import Wrong, compare
 
 TOLERANCE = {np.float64: 1e-6, np.float32: 1e-5}
 

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from lessons.checking import Wrong, compare
-from minisrgan.autodiff import Conv2d, Conv2dBias, MaxPool, ReLU, Tensor, grad
+from lessons.course.checking import Wrong, compare
 from minisrgan.models.vgg import MEAN, STD
 from minisrgan.models.vgg import normalise as as_expected
+from minisrgan.ops import Conv2d, Conv2dBias, MaxPool, ReLU
+from minisrgan.tensor import Tensor, grad
 
 TOLERANCE = 1e-9
 

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from lessons.checking import Wrong, compare
-from minisrgan.autodiff import Tensor, grad
+from lessons.course.checking import Wrong, compare
 from minisrgan.errors import GraphError
 from minisrgan.losses import DiscriminatorLoss, MinimaxLoss, NonSaturatingLoss, PixelMSE
 from minisrgan.models.discriminator import Discriminator, DiscriminatorConfig
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.nn import held
 from minisrgan.optim import Adam
+from minisrgan.tensor import Tensor, grad
 from minisrgan.training.config import PRESETS, Stage
 from minisrgan.training.trainer import Trainer
 
