@@ -189,5 +189,5 @@ def gradients(exercise, d, hr, sr):
 
 
 def without_zeros(made, wanted):
-    """`wanted`, without the parameters that P does not depend on if the learner has None for them, as backward() has."""
+    """`wanted`, without the parameters that P does not depend on if the learner has None there, as backward() has."""
     return {name: each for name, each in wanted.items() if made[name] is not None or each.data.any()}
