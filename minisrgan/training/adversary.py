@@ -19,8 +19,10 @@ class Adversary:
         return self.regulariser.disturb(images, progress)
 
     def discriminator_loss(self, hr, sr):
-        """(L_D, the penalty to add, D's logits of HR, and of SR) of disturbed images. SR must have no graph: no gradient
-        goes on to G."""
+        """(L_D, the penalty to add, D's logits of HR, D's logits of SR) for disturbed images.
+
+        SR must have no graph, so that no gradient goes on to G.
+        """
         real, fake = self.discriminator(hr), self.discriminator(sr)
         penalty = self.regulariser.penalty(self.discriminator, hr, sr, real, fake)
         return self.game.discriminator(real, fake), penalty, real, fake

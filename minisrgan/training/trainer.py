@@ -41,8 +41,8 @@ class Trainer:
     """G, D, their optimisers and the crops that they see. Each step returns {name: number} of what it measured.
 
     photos   a PhotoSet with the configuration's crop and scale
-    The state is a function of the configuration, the photos, the device and the number of steps alone. device/__init__.py
-    says what the bits of a device depend on.
+    The state is a function of the configuration, the photos, the device and the number of steps alone.
+    device/__init__.py says what the bits of a device depend on.
     """
 
     def __init__(self, config, photos, device):
