@@ -11,6 +11,7 @@ import pytest
 from lessons.document import REPOSITORY, excerpt_matches, excerpts, fences, find_lessons, source_of
 from lessons.examine import examine, load
 from lessons.exercises import hints, read, solved, stub
+from lessons.site.links import documents
 from minisrgan.tools.checked_builds import BUILDS, problem
 
 LESSONS = find_lessons()
@@ -74,11 +75,7 @@ def without_fences(text):
 # ---- Mathematics, as GitHub, Jupyter and MyST can all show it ------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "path",
-    [*sorted((REPOSITORY / "lessons").rglob("*.md")), REPOSITORY / "README.md"],
-    ids=lambda path: str(path.relative_to(REPOSITORY)),
-)
+@pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_mathematics_can_be_shown_everywhere(path):
     assert mathematics_problems(read(path)) == []
 
