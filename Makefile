@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 # What `make quick` tests: the engine, one family of kernels, one lesson
-QUICK = tests/test_autodiff_engine.py tests/test_kernels_elementwise.py
+QUICK = tests/test_tensor.py tests/ops tests/device/test_kernels_elementwise.py
 QUICK_LESSON = 02_engine
 
 # `make help` lists each line `target: ## words` under the last line `##@ Heading` above it
@@ -13,14 +13,14 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^##@ / { printf "%s%s\n", (n++ ? "\n" : ""), substr($$0, 5) } /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv and install everything into it
-	@$(PYTHON) minisrgan/tools/install.py
+	@$(PYTHON) install.py
 
 demo: setup ## train the tiny model in minutes, and enlarge photos that it never saw
 	$(BIN)/minisrgan demo --out runs/demo
 
 quick: setup lint ## style, and the tests of the engine, one kernel, one lesson: under a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 $(QUICK)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests/test_lessons.py -k $(QUICK_LESSON)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests/lessons/test_lessons.py -k $(QUICK_LESSON)
 
 test: setup ## every test, one process for each core: minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
@@ -51,13 +51,13 @@ gpu: ## on a machine with a GPU: tests, gradients, speed, compute-sanitizer; res
 ##@ Lessons and pages
 
 site: $(BIN)/minisrgan-site ## the lessons and docs/ as a website, in build/site/html; works offline
-	$(BIN)/python -m lessons.site.build
+	$(BIN)/python -m lessons.course.site.build
 
 notebooks: $(BIN)/minisrgan-site ## the lessons as notebooks for Colab, in build/notebooks
-	$(BIN)/python -m lessons.site.notebooks
+	$(BIN)/python -m lessons.course.site.notebooks
 
 links: setup ## ask every link of the lessons and the pages whether it leads somewhere
-	$(BIN)/python -m lessons.site.links
+	$(BIN)/python -m lessons.course.site.links
 
 # Sphinx and what else the site needs, once for each version of pyproject.toml
 $(BIN)/minisrgan-site: pyproject.toml | setup

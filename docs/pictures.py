@@ -16,12 +16,13 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from minisrgan.arrays import choose_device, use_device
+from minisrgan.device import choose_device, use_device
 from minisrgan.imaging.files import find_photos, read_photo
-from minisrgan.models.weights import blend, load_generator, packaged
-from minisrgan.tools.evaluate import ST_LPIPS, judge, mean_quality, rulers, try_photo
-from minisrgan.tools.photos import packaged as packaged_photos
-from minisrgan.tools.report import save_figure
+from minisrgan.studies.evaluate import ST_LPIPS, judge, mean_quality, rulers
+from minisrgan.training.photos import packaged as packaged_photos
+from minisrgan.training.report import save_figure
+from minisrgan.upscaling.trial import try_photo
+from minisrgan.weights.generators import blend, load_generator, packaged
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "benchmarks" / "results"

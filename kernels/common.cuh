@@ -54,7 +54,7 @@ inline I run_start(I n, unsigned part, unsigned parts) {
 //
 // at the start of a kernel: a launch that is cut up otherwise ends there, before it leaves numbers out or writes beyond
 // an array. What is known to the compiler, static_assert asks. The macros of a file, THREADS and so on, are given by
-// minisrgan/geometry.py.
+// minisrgan/device/geometry.py.
 #ifdef CPU
 #define REQUIRE(condition)                                              \
     do {                                                                \

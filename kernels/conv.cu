@@ -1,4 +1,4 @@
-// Convolution on NHWC arrays, in the three directions of its trilinear form (minisrgan/autodiff/conv.py).
+// Convolution on NHWC arrays, in the three directions of its trilinear form (minisrgan/ops/conv.py).
 //
 //     y[n, p, q, o] = sum over i, j, c of x[n, s p + i - P, s q + j - P, c] * w[i, j, c, o]
 //

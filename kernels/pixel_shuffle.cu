@@ -1,4 +1,4 @@
-// Pixel shuffle: r^2 channels of one pixel become an r x r square of pixels (minisrgan/autodiff/pixel_shuffle.py).
+// Pixel shuffle: r^2 channels of one pixel become an r x r square of pixels (minisrgan/ops/pixel_shuffle.py).
 //
 //     y[n, r h + i, r w + j, c] = x[n, h, w, (i r + j) C + c]
 //

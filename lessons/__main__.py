@@ -8,11 +8,11 @@ import sys
 import textwrap
 
 try:
+    from minisrgan.cli.console import console, one_line
     from minisrgan.errors import MinisrganError
-    from minisrgan.tools.console import console, one_line
 
-    from .document import LESSONS, find_lessons
-    from .exercises import LessonError, Progress, hints, read, reset, solved, start
+    from .course.document import LESSONS, find_lessons
+    from .course.exercises import LessonError, Progress, hints, read, reset, solved, start
 except ModuleNotFoundError as error:
     sys.exit(f"lessons: {error.name} is not installed for {sys.executable}: make setup, then . .venv/bin/activate")
 
@@ -68,7 +68,7 @@ def start_command(lessons, progress, args):
 
 
 def check_command(lessons, progress, args):
-    from .examine import examine
+    from .course.examine import examine
 
     lesson = started(lessons, progress, args.number)
     print(f"checking {shown(lesson.exercise)}", flush=True)
@@ -130,7 +130,7 @@ def progress_command(lessons, progress, args):
 
 
 def doctor_command(lessons, progress, args):
-    from minisrgan.tools.doctor import print_doctor
+    from minisrgan.studies.doctor import print_doctor
 
     status = print_doctor()
     print(f"lessons       {len(lessons)} in {shown(LESSONS)}")
@@ -143,7 +143,7 @@ def doctor_command(lessons, progress, args):
 
 
 def run_command(lessons, progress, args):
-    from .run import CellError, run
+    from .course.run import CellError, run
 
     status = 0
     for lesson in [choose(lessons, args.number)] if args.number else lessons:

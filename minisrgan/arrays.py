@@ -1,34 +1,27 @@
-"""Which device an array is on, and how it gets there.
+"""Arrays of NumPy's or of CuPy's, and functions of them that a device may compute in its own way."""
 
-cuda    CuPy arrays, and the kernels of kernels/*.cu
-cpu     NumPy arrays, and the same kernels compiled by the system's C++ compiler
-numpy   NumPy arrays, and the operations' NumPy definitions
-
-What is computed twice on one device of one machine, in processes set up alike, has the same bits. They depend on
-
-cuda    the kind of GPU, and CuPy's version
-cpu     the compiler, and the processor's vectors (AVX-512, AVX or 16 bytes); not on the number of threads
-numpy   NumPy's version and its BLAS, which sums a matrix product by kernels that it chooses for the processor and cuts
-        it for its threads: OPENBLAS_NUM_THREADS (or OMP_NUM_THREADS) must be the same, and so the number of cores
-"""
-
-import os
+from functools import wraps
 
 import numpy as np
 
-from .errors import DeviceError
-from .kernels import cpu_problem
 
-DEVICES = ("cuda", "cpu", "numpy")  # the best first
+def on_gpu(array):
+    """Whether `array` is CuPy's."""
+    return type(array).__module__.partition(".")[0] == "cupy"
 
 
 def array_module(array):
     """The library that owns `array`: `cupy` for a CuPy array, else `numpy`."""
-    if type(array).__module__.partition(".")[0] == "cupy":
+    if on_gpu(array):
         import cupy
 
         return cupy
     return np
+
+
+def empty_like(x):
+    """An array of x's shape, dtype and library, in C order, whose numbers are not yet set."""
+    return array_module(x).empty(x.shape, x.dtype)
 
 
 def as_strided(array, shape, strides):
@@ -36,77 +29,8 @@ def as_strided(array, shape, strides):
     return array_module(array).lib.stride_tricks.as_strided(array, shape, strides)
 
 
-def cuda_problem():
-    """Why CUDA cannot be used, in a few words; None if it can."""
-    try:
-        import cupy
-    except ImportError:
-        return "CuPy is not installed"
-    try:
-        if cupy.cuda.runtime.getDeviceCount() == 0:
-            return "no NVIDIA GPU was found"
-        cupy.zeros(1).sum()
-    except Exception as error:  # the driver, the toolkit and CuPy each raise classes of their own
-        return f"CuPy cannot use the GPU ({str(error).strip().splitlines()[0]})"
-    return None
-
-
-PROBLEMS = {"cuda": cuda_problem, "cpu": cpu_problem, "numpy": lambda: None}
-
-
-def choose_device(name=None):
-    """The device to work on and why: `name`, else $MINISRGAN_DEVICE, else the first that works.
-
-    Returns (device, reason). Raises DeviceError for a device that is unknown or does not work.
-    """
-    asked_by = "--device" if name else "MINISRGAN_DEVICE"
-    name = name or os.environ.get("MINISRGAN_DEVICE")
-    if not name:
-        return first_that_works()
-    if name not in DEVICES:
-        raise DeviceError(f"unknown device {name!r} from {asked_by}: choose one of {', '.join(DEVICES)}")
-    if problem := PROBLEMS[name]():
-        raise DeviceError(f"device {name!r} asked for by {asked_by}, but {problem}; 'numpy' works everywhere")
-    return name, f"asked for by {asked_by}"
-
-
-def first_that_works():
-    problems = []
-    for device in DEVICES:
-        problem = PROBLEMS[device]()
-        if not problem:
-            return device, "; ".join(problems) or "an NVIDIA GPU answers"
-        problems.append(f"no {device}: {problem}")
-
-
-class use_device:
-    """Let NumPy arrays be computed as `device` says from now on; in a `with` statement, to its end.
-
-    (Where CuPy arrays are computed needs no saying.) Until this is called, they are computed as on "numpy".
-    """
-
-    active = "numpy"
-
-    def __init__(self, device):
-        if device not in DEVICES:
-            raise DeviceError(f"unknown device {device!r}: choose one of {', '.join(DEVICES)}")
-        self.before = use_device.active
-        use_device.active = device
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        use_device.active = self.before
-
-
-def uses_kernels(array):
-    """Whether operations on `array` run their kernels rather than their NumPy definitions."""
-    return use_device.active == "cpu" if isinstance(array, (np.ndarray, np.generic)) else True
-
-
 def to_device(array, device):
-    """`array` as an array of `device`, copied only if it is not there yet."""
+    """`array` as an array of `device` ("cuda", "cpu" or "numpy"), copied only if it is not there yet."""
     if device == "cuda":
         import cupy
 
@@ -116,4 +40,27 @@ def to_device(array, device):
 
 def to_numpy(array):
     """`array` as a NumPy array, copied from the GPU if it is there."""
-    return array.get() if array_module(array) is not np else np.asarray(array)
+    return array.get() if on_gpu(array) else np.asarray(array)
+
+
+def dispatch(target, definition, inputs, params):
+    """The result of the first of `target.implementations` that covers these inputs; else that of the definition.
+
+    A device registers implementations (device/register.py). One that does not cover a case returns NotImplemented.
+    """
+    for implementation in target.implementations:
+        out = implementation(*inputs, **params)
+        if out is not NotImplemented:
+            return out
+    return definition(*inputs, **params)
+
+
+def definition(function):
+    """Mark a function as a definition, which reads like its formula: a device may compute the same in its own way."""
+
+    @wraps(function)
+    def compute(*inputs, **params):
+        return dispatch(compute, function, inputs, params)
+
+    compute.implementations = ()
+    return compute

@@ -16,10 +16,9 @@ from numbers import Number
 from typing import NamedTuple
 
 from .arrays import array_module
-from .autodiff import Op, Sigmoid, Softplus, Tensor, WherePositive, no_grad
-from .autodiff.tensor import nhwc, signature
-from .autodiff.tiles import map_elements, sum_channels
 from .errors import ShapeError
+from .ops import Sigmoid, Softplus, WherePositive
+from .tensor import Op, Tensor, nhwc, no_grad, signature
 
 
 def softplus(z):
@@ -50,10 +49,6 @@ class PixelMSE(Loss):
         same_shape(sr, hr)
         return ((sr - hr) ** 2).mean()
 
-    def kernel(sr, hr):
-        same_shape(sr, hr)
-        return sum_channels("squared_error", sr, hr, channels=1)[0][0] / sr.size if sr.size else NotImplemented
-
     def vjp(g, out, sr, hr):
         return lambda: PixelMSEGrad(sr, hr, g), lambda: PixelMSEGrad(hr, sr, g)
 
@@ -64,10 +59,6 @@ class PixelMSEGrad(Loss):
     def forward(a, b, g):
         same_shape(a, b)
         return (2 / a.size * g) * (a - b)
-
-    def kernel(a, b, g):
-        weight = array_module(a).asarray(g).reshape(1)
-        return map_elements("squared_error_backward", a, b, weight, 2 / a.size) if a.size else NotImplemented
 
     def vjp(v, out, a, b, g):
         return (

@@ -5,15 +5,13 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from . import autodiff as op
-from .arrays import array_module, to_device, to_numpy
-from .autodiff import Tensor
-from .autodiff.batch_norm import batch_statistics
-from .autodiff.conv import grain
-from .autodiff.spectral_norm import power_iteration
-from .autodiff.versions import changed
-from .bands import Bands, zeros
-from .errors import ShapeError, WeightsError
+from . import ops
+from .arrays import array_module, definition, to_device, to_numpy
+from .errors import WeightsError
+from .in_place import changed
+from .ops.batch_norm import batch_statistics
+from .ops.spectral_norm import power_iteration
+from .tensor import Tensor
 
 
 class Parameter(Tensor):
@@ -145,7 +143,7 @@ class Conv(Module):
         weight = self.weight if weight is None else weight
         padding = self.padding if padding is None else padding
         at = {"stride": self.stride, "padding": padding, "shuffle": self.shuffle}
-        return op.Conv2dBias(x, weight, self.bias, **at)
+        return ops.Conv2dBias(x, weight, self.bias, **at)
 
 
 class SubpixelConv(Conv):
@@ -167,7 +165,7 @@ class Dense(Module):
         self.bias = Parameter(np.zeros(cout, np.float32))
 
     def forward(self, x, weight=None):
-        return op.MatMul(x, self.weight if weight is None else weight) + self.bias
+        return ops.MatMul(x, self.weight if weight is None else weight) + self.bias
 
 
 class PReLU(Module):
@@ -177,7 +175,7 @@ class PReLU(Module):
         self.slope = Parameter(np.full(channels, 0.25, np.float32))
 
     def forward(self, x):
-        return op.PReLU(x, self.slope)
+        return ops.PReLU(x, self.slope)
 
 
 class LeakyReLU(Module):
@@ -187,14 +185,14 @@ class LeakyReLU(Module):
         self.slope = slope
 
     def forward(self, x):
-        return op.LeakyReLU(x, slope=self.slope)
+        return ops.LeakyReLU(x, slope=self.slope)
 
 
 class ReLU(Module):
     """max(x, 0)."""
 
     def forward(self, x):
-        return op.ReLU(x)
+        return ops.ReLU(x)
 
 
 class MaxPool(Module):
@@ -204,7 +202,7 @@ class MaxPool(Module):
         self.size = size
 
     def forward(self, x):
-        return op.MaxPool(x, size=self.size)
+        return ops.MaxPool(x, size=self.size)
 
 
 class BlurPool(Module):
@@ -215,7 +213,7 @@ class BlurPool(Module):
         self.size = size
 
     def forward(self, x):
-        return op.blur_pool(op.max_neighbours(x, self.size))
+        return ops.blur_pool(ops.max_neighbours(x, self.size))
 
 
 class BatchNorm(Module):
@@ -240,7 +238,7 @@ class BatchNorm(Module):
         statistics = batch_statistics(x.data)
         if not self.held:
             self.remember(*statistics, count=x.size // x.shape[-1])
-        return op.BatchNorm(x, self.gamma, self.beta, statistics=statistics, eps=self.eps)
+        return ops.BatchNorm(x, self.gamma, self.beta, statistics=statistics, eps=self.eps)
 
     def frozen(self):
         """(scale, shift) by the running averages: after training, batch norm is x·scale + shift."""
@@ -253,27 +251,27 @@ class BatchNorm(Module):
         self.running_var = self.running_var + self.momentum * (unbiased - self.running_var)
 
 
-class SpectralNorm(Module):
+class SpectralNormed(Module):
     """A Conv or Dense whose weights are divided by their largest singular value: it stretches nothing that it reads.
 
     (A Conv reads receptive fields, and a pixel is in up to k² of them: it may still stretch an image, up to k times.)
     The singular vectors u and v are state, as batch norm's averages are: a round of power iteration refines them at
     each forward in training, and they stay as they are after it. The weights change little in a step, so one round
-    keeps up with them; `START` rounds find them at first.
+    keeps up with them; FIRST_ROUNDS find them at first.
     """
 
-    START = 20
+    FIRST_ROUNDS = 20
     buffers = ("u", "v")
 
     def __init__(self, rng, layer):
         self.layer = layer
         random = rng.standard_normal(layer.weight.shape[-1]).astype(np.float32)
-        self.u, self.v = power_iteration(layer.weight.data, random, self.START)
+        self.u, self.v = power_iteration(layer.weight.data, random, self.FIRST_ROUNDS)
 
     def forward(self, x):
         if self.training and not self.held:
             self.u, self.v = power_iteration(self.layer.weight.data, self.v)
-        return self.layer(x, op.SpectralNorm(self.layer.weight, u=self.u, v=self.v))
+        return self.layer(x, ops.SpectralNorm(self.layer.weight, u=self.u, v=self.v))
 
 
 @contextmanager
@@ -303,43 +301,12 @@ class Sequential(Module):
         return x
 
 
-def chain(x, *modules, residual=None, padding=None):
-    """The modules one after another, a convolution first, then the `residual` (or None) added.
+@definition
+def chain(x, *modules, residual=None):
+    """The modules one after another, and then the `residual` (or None) added.
 
-    x and the residual are Tensors, or Bands. `padding` (by default the convolution's own) may be (rows, columns).
-    Where nothing is recorded and batch norm is frozen it is one pass over memory: batch norm goes into the weights,
-    (x ⋆ w + b)·s + t = x ⋆ (w·s) + (b·s + t), and PReLU and the residual into the convolution's end.
+    A device may do it in fewer passes over memory (device/fusion.py).
     """
-    conv, *rest = [layer for module in modules for layer in getattr(module, "layers", [module])]
-    padding = conv.padding if padding is None else padding
-    if isinstance(x, Bands):
-        return chain_bands(x, conv, modules, residual)
-    kinds = [type(layer) for layer in rest]
-    if op.recording() or kinds not in FUSIBLE or BatchNorm in kinds and rest[0].training:
-        x = conv.forward(x, padding=padding)
-        for layer in rest:
-            x = layer(x)
-        return x if residual is None else x + residual
-    weight, bias = conv.weight, conv.bias
-    if BatchNorm in kinds:
-        scale, shift = rest[0].frozen()
-        weight, bias = weight * scale, bias * scale + shift
-    slope = rest[-1].slope if PReLU in kinds else None
-    return op.conv_block(x, weight, bias, slope, residual, conv.shuffle, conv.stride, padding)
-
-
-def chain_bands(x, conv, modules, residual):
-    """`chain` of Bands: of windows that are as much larger than their outputs, along the lines' axis, as padding makes
-    them in one piece."""
-    radius, weight = conv.padding, conv.weight.data
-    if conv.stride != 1 or weight.shape[:2] != (2 * radius + 1, 2 * radius + 1):
-        raise ShapeError("a convolution of bands keeps the size: it has stride 1 and an odd kernel")
-    padding = (0, radius) if x.axis == 1 else (radius, 0)
-
-    def of_window(window, lines):
-        return chain(window, *modules, residual=lines, padding=padding)
-
-    return x.windows(of_window, radius, grain(weight, x.width, radius), zeros, conv.shuffle, residual)
-
-
-FUSIBLE = [[], [BatchNorm], [PReLU], [BatchNorm, PReLU]]  # what may follow a convolution in a chain of one pass
+    for module in modules:
+        x = module(x)
+    return x if residual is None else x + residual

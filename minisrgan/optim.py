@@ -2,15 +2,10 @@
 
 import math
 
-import numpy as np
-
-from .arrays import array_module, to_numpy, uses_kernels
-from .autodiff.versions import changed
-from .errors import KernelError, ShapeError
-from .kernels import address, contiguous, elementwise_grid, launch
+from .arrays import array_module, definition, to_numpy
+from .errors import ShapeError
+from .in_place import changed
 from .nn import check_fit
-
-PIECE = 16384  # elements that a block of adam.cu takes at once
 
 
 class Adam:
@@ -43,25 +38,9 @@ class Adam:
         unbias1, unbias2 = 1 - self.beta1**self.t, 1 - self.beta2**self.t
         for name, parameter in self.parameters.items():
             changed(parameter.data, f"Adam.step, which moved the parameter {name}")
-        if gradients and uses_kernels(gradients[0]):
-            return self.launch(gradients, rate / unbias1, unbias2)
-        for (name, parameter), g in zip(self.parameters.items(), gradients):
-            m, v = self.m[name], self.v[name]
-            m += (1 - self.beta1) * (g - m)
-            v += (1 - self.beta2) * (g * g - v)
-            theta = parameter.data
-            theta -= (rate / unbias1) * m / (array_module(v).sqrt(v / unbias2) + self.eps)
-
-    def launch(self, gradients, step, unbias2):
-        """The same by the kernel: one pass, and one launch for all parameters."""
-        thetas, gradients = [p.data for p in self.parameters.values()], [contiguous(g) for g in gradients]
-        if not all(theta.flags.c_contiguous for theta in thetas):
-            raise KernelError("adam: a parameter is not contiguous")  # which the kernel cannot see: it gets addresses
-        xp, cut = array_module(thetas[0]), pieces([theta.size for theta in thetas])
-        places = xp.array([address(each) for each in (*thetas, *self.m.values(), *self.v.values(), *gradients)])
-        settings = xp.array([1 - self.beta1, 1 - self.beta2, step, unbias2, self.eps], thetas[0].dtype)
-        launch("adam.cu", "adam", min(len(cut), 1024), None, places, xp.array(cut), settings,
-               len(thetas), len(cut))  # fmt: skip
+        thetas = [parameter.data for parameter in self.parameters.values()]
+        m, v = list(self.m.values()), list(self.v.values())
+        adam_step(thetas, gradients, m, v, rate, self.beta1, self.beta2, unbias1, unbias2, self.eps)
 
     def state(self):
         """{"m.name" or "v.name": NumPy array}; `t` is kept apart."""
@@ -79,10 +58,13 @@ class Adam:
         return {f"{k}.{name}": array for k, moment in both.items() for name, array in moment.items()}
 
 
-def pieces(sizes):
-    """(array, start, stop) of pieces that arrays of these sizes are cut into, as whole numbers of 32 bits."""
-    starts = [(i, start) for i, size in enumerate(sizes) for start in range(0, size, PIECE)]
-    return np.array([(i, start, min(start + PIECE, sizes[i])) for i, start in starts], np.int32).reshape(-1, 3)
+@definition
+def adam_step(thetas, gradients, ms, vs, rate, beta1, beta2, unbias1, unbias2, eps):
+    """A step of Adam for lists of arrays, in place. unbias: 1 - β₁ᵗ and 1 - β₂ᵗ."""
+    for theta, g, m, v in zip(thetas, gradients, ms, vs, strict=True):
+        m += (1 - beta1) * (g - m)
+        v += (1 - beta2) * (g * g - v)
+        theta -= (rate / unbias1) * m / (array_module(v).sqrt(v / unbias2) + eps)
 
 
 SCHEDULES = {  # progress from 0 to 1 → by what the learning rate is multiplied
@@ -102,7 +84,10 @@ def move_average(averaged, module, decay):
     for name, average in averaged.arrays().items():
         w = weights[name]
         changed(average, f"move_average, which moved {name}")
-        if uses_kernels(average):
-            launch("ema.cu", "ema", *elementwise_grid(average.size, average), average, contiguous(w), 1 - decay, w.size)
-        else:
-            average += (1 - decay) * (w - average)
+        move_towards(average, w, 1 - decay)
+
+
+@definition
+def move_towards(average, w, share):
+    """average ← average + share·(w - average), in place."""
+    average += share * (w - average)

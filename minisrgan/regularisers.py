@@ -7,10 +7,10 @@ a penalty, it disturbs the images, or it asks for another D (`needs`).
 import math
 
 from .arrays import array_module
-from .autodiff import Tensor, grad
 from .errors import ConfigError
 from .losses import ADVERSARIAL
 from .nn import BatchNorm, held
+from .tensor import Tensor, grad
 
 
 def image_gradients(discriminator, images):
@@ -104,10 +104,10 @@ class GradientPenalty(Regulariser):
         return self.strength * ((slopes - 1) ** 2).mean()
 
 
-class SpectralNorm(Regulariser):
+class SpectralNormalisation(Regulariser):
     """A D whose every layer is divided by its largest singular value, which bounds D's slope. Miyato et al. 2018.
 
-    nn.SpectralNorm does it, and autodiff/spectral_norm.py has the derivative.
+    nn.SpectralNormed does it, and ops/spectral_norm.py has the derivative.
     """
 
     needs = {"batch_norm": False, "spectral_norm": True}
@@ -147,7 +147,7 @@ REGULARISERS = {
     "none": Regulariser,
     "r1": R1,
     "gradient-penalty": GradientPenalty,
-    "spectral-norm": SpectralNorm,
+    "spectral-norm": SpectralNormalisation,
     "label-smoothing": LabelSmoothing,
     "instance-noise": InstanceNoise,
 }

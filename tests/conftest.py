@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minisrgan.arrays import use_device
+from minisrgan.device import use_device
 from minisrgan.models.discriminator import DiscriminatorConfig
 from minisrgan.models.generator import Generator, GeneratorConfig
-from minisrgan.models.weights import save_generator
-from minisrgan.tools import train
+from minisrgan.training import loop as train
 from minisrgan.training.config import Stage, TrainConfig
+from minisrgan.weights.generators import save_generator
 
 if os.environ.get("MINISRGAN_GPU_POOL") == "off":  # for compute-sanitizer, which sees no bounds within CuPy's pool
     import cupy

@@ -1,6 +1,6 @@
 """A pytest plugin: the kernels' tests on an aarch64 processor that QEMU emulates.
 
-    CXX=aarch64-linux-gnu-g++ PYTHONPATH=tests python -m pytest -p emulated_arm tests/test_kernels_conv.py
+    CXX=aarch64-linux-gnu-g++ PYTHONPATH=tests python -m pytest -p emulated_arm tests/device/test_kernels_conv.py
 
 Python, NumPy and the definitions stay on this processor. A kernel is compiled as it always is, by that compiler, and
 runs in a process of its own: emulated_arm.cpp there reads a launch and its arrays from a pipe and writes them back.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minisrgan import kernels
+from minisrgan.device import launch as kernels
 from minisrgan.errors import KernelError
 
 COMPILER, LIBRARIES = "aarch64-linux-gnu-g++", "/usr/aarch64-linux-gnu"  # of Debian's package of that name

@@ -41,17 +41,17 @@ from safetensors.numpy import save
 from minisrgan.errors import MinisrganError
 from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.patches import PhotoSet
-from minisrgan.models import vgg_weights
-from minisrgan.models.array_files import KEY, SafetensorsFile
 from minisrgan.models.discriminator import DiscriminatorConfig
 from minisrgan.models.generator import Generator, GeneratorConfig
-from minisrgan.models.torch_files import MAGIC, VERSION, read_torch
 from minisrgan.models.vgg import VGGConfig
-from minisrgan.models.vgg_weights import load_vgg, save_vgg, shapes
-from minisrgan.models.weights import load_generator, save_generator
-from minisrgan.training.checkpoint import Run, parts
 from minisrgan.training.config import Stage, TrainConfig
+from minisrgan.training.run import Run, parts
 from minisrgan.training.trainer import STAGES, Trainer
+from minisrgan.weights import vgg as vgg_weights
+from minisrgan.weights.array_files import KEY, SafetensorsFile
+from minisrgan.weights.generators import load_generator, save_generator
+from minisrgan.weights.torch_files import MAGIC, VERSION, read_torch
+from minisrgan.weights.vgg import load_vgg, save_vgg, shapes
 
 MEMORY = 2 << 30  # bytes more than the process has at its beginning
 PATIENCE = 20  # seconds for one file

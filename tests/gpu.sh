@@ -24,12 +24,12 @@ pytest="$PYTHON -m pytest -q -p no:cacheprovider"
 : >"$OUT/steps.txt"
 command -v nvidia-smi >/dev/null && step nvidia-smi 20 nvidia-smi
 step doctor 60 "$PYTHON" -m minisrgan doctor
-step kernels 180 $pytest $tests tests/test_kernels*.py tests/test_optim.py
+step kernels 180 $pytest $tests tests/device/test_kernels*.py tests/test_optim.py
 step gradcheck 120 "$PYTHON" -m minisrgan gradcheck --device cuda
 step bench 180 "$PYTHON" -m minisrgan bench --device cuda --out "$OUT/bench.json"
 if command -v compute-sanitizer >/dev/null; then
     # CuPy's pool hands out parts of large pieces, beyond which compute-sanitizer sees nothing: each array its own
     MINISRGAN_GPU_POOL=off step sanitizer 180 compute-sanitizer --error-exitcode 1 \
-        $pytest -x tests/test_kernels_conv.py -k "written or empty"
+        $pytest -x tests/device/test_kernels_conv.py -k "written or empty"
 fi
 exit "$failed"

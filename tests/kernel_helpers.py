@@ -6,9 +6,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from minisrgan import geometry
-from minisrgan.arrays import PROBLEMS, to_device, to_numpy
-from minisrgan.autodiff import tiles
+from minisrgan.arrays import dispatch, to_device, to_numpy
+from minisrgan.device import PROBLEMS, channels, cuts, geometry, use_device
 
 DEVICE = "cuda" if os.environ.get("MINISRGAN_DEVICE") == "cuda" else "cpu"
 PROBLEM = PROBLEMS[DEVICE]()
@@ -16,6 +15,16 @@ needs_kernels = pytest.mark.skipif(PROBLEM is not None, reason=str(PROBLEM))
 needs_cpu = pytest.mark.skipif(DEVICE != "cpu", reason="looks at how the CPU does it")
 both_reals = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 GUARD = 64  # elements before and after an array that nobody may touch
+
+
+def kernel_of(target):
+    """A function of arrays: what an op, or a definition, is by its kernel; NotImplemented where none covers them."""
+
+    def compute(*arrays, **params):
+        with use_device(DEVICE):
+            return dispatch(target, lambda *arrays, **params: NotImplemented, arrays, params)
+
+    return compute
 
 
 def band(array):
@@ -80,5 +89,6 @@ def normal(*shape, dtype=np.float32, seed=0):
 def blocks(request, monkeypatch):
     """The CPU's blocks are of one thread each, so a test of these alone would see nothing of barriers and rests."""
     if request.param == "a GPU's":
-        monkeypatch.setattr(tiles, "on_gpu", lambda array: True)
+        for module in channels, cuts:
+            monkeypatch.setattr(module, "on_gpu", lambda array: True)
         monkeypatch.setitem(geometry.FILES, "channels.cu", lambda gpu: geometry.channels(True))

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from minisrgan.imaging.patches import PhotoSet
-from minisrgan.models.array_files import read_arrays
 from minisrgan.models.discriminator import DiscriminatorConfig
 from minisrgan.models.generator import GeneratorConfig
-from minisrgan.tools import train as training
-from minisrgan.training.checkpoint import Run, place, place_of
+from minisrgan.training import loop as training
 from minisrgan.training.config import Stage, TrainConfig
+from minisrgan.training.run import Run, place, place_of
 from minisrgan.training.trainer import STAGES, Trainer
+from minisrgan.weights.array_files import read_arrays
 
 CONFIG = TrainConfig(
     generator=GeneratorConfig(channels=2, blocks=1, edge_kernel=3),

@@ -1,6 +1,8 @@
-"""The map of the rooms in the README, held to: a room imports only from rooms below it."""
+"""The plan of the house, held to: a room imports only from rooms below it, and the evening's files stand alone."""
 
 import ast
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,28 +10,37 @@ import minisrgan
 
 PACKAGE = Path(minisrgan.__file__).parent
 FLOORS = [  # from the top; rooms of one floor may use each other
-    ["tools", "__main__"],
-    ["upscale"],
+    ["__main__"],
+    ["cli"],
+    ["studies"],
     ["training"],
-    ["regularisers"],
-    ["losses"],
+    ["upscaling"],
+    ["weights"],
+    ["device"],  # which registers itself with the formulas below
     ["models"],
-    ["nn", "optim"],
-    ["bands"],
-    ["autodiff"],
+    ["regularisers"],
+    ["nn", "optim", "losses", "check"],
+    ["tensor", "ops"],
     ["imaging"],
-    ["arrays", "kernels"],
-    ["geometry"],
-    ["errors", "__init__"],
+    ["files", "progress"],
+    ["arrays", "in_place"],
+    ["errors", "nvidia", "__init__"],
 ]
 HEIGHT = {room: -floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-OUTSIDE = {  # what a room may import from elsewhere, besides Python's own library
-    "tools": {"numpy", "PIL", "matplotlib", "tqdm", "cupy", "torch"},
-    "models": {"numpy", "safetensors", "h5py"},
-    "imaging": {"numpy", "PIL"},
-    "arrays": {"numpy", "cupy"},
-    "kernels": {"numpy", "cupy"},
+OUTSIDE = {  # what a room may import from elsewhere, besides Python's own library and NumPy
+    "cli": {"matplotlib", "PIL", "cupy"},
+    "studies": {"matplotlib", "PIL", "torch", "cupy"},
+    "training": {"matplotlib", "PIL"},
+    "weights": {"safetensors", "h5py"},
+    "imaging": {"PIL"},
+    "progress": {"tqdm"},
+    "arrays": {"cupy"},
+    "device": {"cupy"},
 }
+EVENING = """tensor in_place ops check nn optim losses regularisers models/generator models/discriminator models/vgg
+    training/trainer training/config training/shares""".split()  # what the README promises to fit one
+MACHINES = "device upscaling studies cli".split()  # what the evening does without
+LINES = 2500  # of the evening, without blank ones
 
 
 def texts_of_any_encoding(tree):
@@ -44,7 +55,8 @@ def texts_of_any_encoding(tree):
 
 
 def test_texts_are_read_and_written_in_utf8():
-    files = [*sources(), *sorted((PACKAGE.parent / "lessons").glob("*.py"))]
+    files = [*sources(), *sorted((PACKAGE.parent / "lessons").rglob("course/**/*.py")), PACKAGE.parent / "install.py"]
+    assert len(files) > 80
     found = {f"{path.name}:{n}" for path in files for n in texts_of_any_encoding(ast.parse(path.read_bytes()))}
     assert not found
 
@@ -60,7 +72,7 @@ def room_of(path):
 def imports(path):
     """(room, None) for each import within the package, (None, package) for each from outside."""
     here = ("minisrgan", *path.relative_to(PACKAGE).parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((None, alias.name.split(".")[0]) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -86,7 +98,6 @@ def test_rooms_import_only_from_below():
 
 
 def test_the_outside_comes_in_at_few_doors():
-
     strangers = [
         f"{path.relative_to(PACKAGE)} imports {package}"
         for path in sources()
@@ -94,3 +105,53 @@ def test_the_outside_comes_in_at_few_doors():
         if package and package not in sys.stdlib_module_names | {"numpy"} | OUTSIDE.get(room_of(path), set())
     ]
     assert not strangers
+
+
+# ---- The evening -----------------------------------------------------------------------------------------
+
+
+def files_of(names):
+    """The files of rooms and of parts of rooms, by their names."""
+    for name in names:
+        path = PACKAGE / name
+        yield from sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+
+
+def test_the_evening_is_one():
+    lines = {path: sum(map(bool, map(str.strip, path.read_text(encoding="utf-8").splitlines()))) for path in
+             files_of(EVENING)}  # fmt: skip
+    assert sum(lines.values()) <= LINES, {str(path.relative_to(PACKAGE)): n for path, n in lines.items()}
+
+
+def test_the_evening_imports_no_machine():
+    for path in files_of(EVENING):
+        assert not {room for room, _ in imports(path)} & {*MACHINES}, path
+
+
+STEPS = """
+import numpy as np
+from minisrgan.models.discriminator import DiscriminatorConfig
+from minisrgan.models.generator import GeneratorConfig
+from minisrgan.training.config import Stage, TrainConfig
+from minisrgan.training.trainer import Trainer
+from minisrgan.imaging.patches import PhotoSet
+
+models = GeneratorConfig(channels=4, blocks=1, edge_kernel=3), DiscriminatorConfig(channels=2, dense=4, crop=16)
+config = TrainConfig(*models, batch=2, pretrain=Stage(1, 1e-3), gan=Stage(1, 1e-3), regulariser="label-smoothing")
+pixels = np.random.default_rng(0).integers(256, size=(3, 24, 24, 3), dtype=np.uint8)
+photos = PhotoSet([(f"photo {i}", each) for i, each in enumerate(pixels)], 4, 16)
+trainer = Trainer(config, photos, "numpy")
+before = trainer.generator.state()
+print(trainer.pretrain_step()["loss_g"])
+trainer.start_stage("gan")
+print(trainer.gan_step()["loss_d"])
+assert all((before[name] != array).any() for name, array in trainer.generator.state().items() if "weight" in name)
+"""
+
+
+def test_the_evening_trains_on_numpy_alone_without_the_machines(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "minisrgan", ignore=shutil.ignore_patterns(*MACHINES, "__pycache__"))
+    environment = {"PYTHONPATH": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", STEPS], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert ran.returncode == 0, ran.stderr
+    assert all(float(line) > 0 for line in ran.stdout.split())

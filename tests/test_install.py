@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from minisrgan.tools import install
+import install
 
 
 @pytest.mark.parametrize(

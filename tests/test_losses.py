@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from minisrgan.autodiff import Tensor, grad
 from minisrgan.errors import ShapeError
 from minisrgan.losses import (
     ADVERSARIAL,
@@ -18,6 +17,7 @@ from minisrgan.losses import (
     total_variation,
 )
 from minisrgan.nn import Dense
+from minisrgan.tensor import Tensor, grad
 
 REAL, FAKE = np.array([-3.0, 0.0, 0.5, 2.0, 7.0]), np.array([-6.0, -0.1, 4.0])
 EXTREME = np.array([-100, -30, 0, 30, 100], np.float32)

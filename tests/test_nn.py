@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from minisrgan.autodiff import Tensor
 from minisrgan.errors import WeightsError
 from minisrgan.models.discriminator import Discriminator, DiscriminatorConfig
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.nn import BatchNorm, Conv, Dense, LeakyReLU, Module, Parameter, PReLU, Sequential, SubpixelConv
+from minisrgan.tensor import Tensor
 
 
 def rng(seed=0):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from kernel_helpers import DEVICE, needs_kernels
 
-from minisrgan.arrays import to_device, to_numpy, use_device
-from minisrgan.autodiff import Tensor
+from minisrgan.arrays import to_device, to_numpy
+from minisrgan.device import use_device
 from minisrgan.errors import KernelError, ShapeError
 from minisrgan.nn import Parameter
 from minisrgan.optim import SCHEDULES, Adam
+from minisrgan.tensor import Tensor
 
 RATES = [1e-2, 3e-3, 1e-1]
 

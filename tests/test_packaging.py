@@ -33,7 +33,7 @@ def test_the_console_script_is_a_function():
 
 
 def test_the_oldest_python_is_the_installers():
-    from minisrgan.tools.install import OLDEST
+    from install import OLDEST
 
     assert PROJECT["requires-python"] == ">={}.{}".format(*OLDEST)
 

@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 
-from minisrgan.tools.progress import progress_bar
+from minisrgan.progress import progress_bar
 
 
 @pytest.mark.parametrize("terminal, least, most", [(True, 60, 130), (False, 2, 5)])

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minisrgan.autodiff import Tensor, grad
-from minisrgan.autodiff.spectral_norm import power_iteration
 from minisrgan.errors import ConfigError
 from minisrgan.losses import ADVERSARIAL
 from minisrgan.models.discriminator import Discriminator, DiscriminatorConfig
-from minisrgan.nn import Conv, Dense, Module, Parameter, SpectralNorm, held
+from minisrgan.nn import Conv, Dense, Module, Parameter, SpectralNormed, held
+from minisrgan.ops.spectral_norm import power_iteration
 from minisrgan.regularisers import R1, REGULARISERS, GradientPenalty, InstanceNoise, LabelSmoothing, image_gradients
+from minisrgan.tensor import Tensor, grad
 
 SMALL = DiscriminatorConfig(channels=2, dense=4, crop=16, batch_norm=False)
 
@@ -201,7 +201,7 @@ def largest_singular_value(w):
 
 @pytest.mark.parametrize("layer", [Conv(rng(1), 3, 5), Dense(rng(1), 7, 4), Dense(rng(2), 5, 1)])
 def test_a_normalised_layer_computes_with_weights_of_norm_one(layer):
-    bounded = SpectralNorm(rng(3), layer)
+    bounded = SpectralNormed(rng(3), layer)
     x = normal(2, 6, 6, layer.weight.shape[-2], dtype=np.float32)
     for _ in range(30):
         out = bounded(x)
@@ -213,7 +213,7 @@ def test_a_normalised_layer_computes_with_weights_of_norm_one(layer):
 
 def test_at_its_own_singular_vectors_the_derivative_is_that_of_the_exact_norm():
     """Of W/σ(W) with σ by SVD, though u and v are held fixed in ours."""
-    bounded = SpectralNorm(rng(1), Dense(rng(2), 5, 4).to(dtype=np.float64)).to(dtype=np.float64)
+    bounded = SpectralNormed(rng(1), Dense(rng(2), 5, 4).to(dtype=np.float64)).to(dtype=np.float64)
     w, x = bounded.layer.weight, normal(3, 5, seed=3)
     bounded.u, bounded.v = power_iteration(w.data, bounded.v, 3000)
     v, step = rng(4).standard_normal((3, 4)), rng(5).standard_normal(w.shape)
@@ -228,7 +228,7 @@ def test_at_its_own_singular_vectors_the_derivative_is_that_of_the_exact_norm():
 
 def test_the_gradient_has_no_part_along_the_weights():
     """W/σ does not change when W is scaled."""
-    bounded = SpectralNorm(rng(1), Dense(rng(2), 5, 4).to(dtype=np.float64)).to(dtype=np.float64)
+    bounded = SpectralNormed(rng(1), Dense(rng(2), 5, 4).to(dtype=np.float64)).to(dtype=np.float64)
     (gradient,) = grad((bounded(normal(3, 5)) ** 2).sum(), bounded.layer.weight)
     assert abs(gradient.data).max() > 0.01
     np.testing.assert_allclose((gradient.data * bounded.layer.weight.data).sum(), 0, atol=1e-12)

@@ -1,8 +1,8 @@
-"""Does the learner's check tell right vjps from wrong ones, by the means it should? And is the learner's vjp right?"""
+"""Does the learner's check tell right vjps from wrong ones, and in the right way? Is the learner's vjp right?"""
 
 import numpy as np
 
-from lessons.checking import Wrong, check_function, compare
+from lessons.course.checking import Wrong, check_function, compare
 
 RNG = np.random.default_rng(7)
 WEIGHTS, SQUARE = RNG.standard_normal((4, 6)), RNG.standard_normal((5, 5))
@@ -32,8 +32,8 @@ WRONG_VJPS = [  # what is wrong with it, the function, the vjp, x
     ("has 1 % too much in one element", curved, one_off, (3, 4)),
     ("is reversed along its rows", curved, lambda g, x: curved_vjp(g, x)[:, ::-1], (3, 4)),
     ("is reversed along the batch", curved, lambda g, x: curved_vjp(g, x)[::-1], (3, 4)),
-    ("takes no account of which cotangent is whose", curved, lambda g, x: curved_vjp(g[::-1], x), (3, 4)),
-    ("is Jg where Jᵀg is wanted", product, lambda g, x: SQUARE @ g, (5,)),
+    ("gives each image the cotangent of another image", curved, lambda g, x: curved_vjp(g[::-1], x), (3, 4)),
+    ("is Jg instead of Jᵀg", product, lambda g, x: SQUARE @ g, (5,)),
 ]
 
 
@@ -47,7 +47,7 @@ def check(exercise):
 
 
 class Spy:
-    """A function and its vjp that note what they are called with."""
+    """A function and its vjp; both note their arguments."""
 
     def __init__(self):
         self.points, self.cotangents, self.at = [], [], []
@@ -59,32 +59,32 @@ class Spy:
     def vjp(self, g, x):
         if np.shape(g) != (3, 6) or np.shape(x) != (3, 4):
             shapes = f"g of shape {np.shape(g)} and x of shape {np.shape(x)}"
-            raise Wrong("shape", f"vjp(g, x) is called with {shapes}, where f(x) is (3, 6) and x is (3, 4).")
+            raise Wrong("shape", f"vjp(g, x) is called with {shapes}, but f(x) has shape (3, 6) and x has (3, 4).")
         self.at.append(np.array(x))
         self.cotangents.append(np.array(g))
         return curved_vjp(g, x)
 
 
 def watch(gradient_error, seed):
-    """The direction times the step, and the cotangent, that gradient_error uses; and what it returns."""
+    """What gradient_error uses and returns: the direction times the step, the cotangent, and the result."""
     spy, x = Spy(), np.random.default_rng(1).standard_normal((3, 4))
     before = x.copy()
     result = gradient_error(spy.f, spy.vjp, x, np.random.default_rng(seed))
     if not np.array_equal(x, before):
         raise Wrong("input changed", "gradient_error changes x: make a new array, x + H * d.")
     if not spy.cotangents:
-        raise Wrong("wrong", "gradient_error never calls vjp: there is nothing that it could check.")
+        raise Wrong("wrong", "gradient_error never calls vjp, so it checks nothing.")
     if spy.at[0].dtype != x.dtype:
-        raise Wrong("dtype", f"vjp gets x as {spy.at[0].dtype}, where it is {x.dtype}: check in that type.")
+        raise Wrong("dtype", f"vjp gets x as {spy.at[0].dtype}, but x is {x.dtype}: check in the type of x.")
     if not np.array_equal(spy.at[0], x):
-        raise Wrong("another point", "vjp is asked elsewhere than at x, where the difference quotient has its middle.")
+        raise Wrong("another point", "vjp is not called at x, but x is the middle of the difference quotient.")
     moves = [point - x for point in spy.points if not np.array_equal(point, x)]
     if not moves:
-        raise Wrong("wrong", "gradient_error never calls f anywhere but at x: move x along d, by H.")
+        raise Wrong("wrong", "gradient_error calls f only at x: move x along d, by H.")
     step = moves[0]
     if not any(np.allclose(move, -step, rtol=1e-6, atol=1e-12) for move in moves):
-        message = "f is evaluated on one side of x only. That error goes with H, the central difference's with H²: use "
-        raise Wrong("one-sided", message + "x + H * d and x - H * d.")
+        message = "f is evaluated on one side of x only. The error of such a difference is proportional to H, that of "
+        raise Wrong("one-sided", message + "a central difference to H²: use x + H * d and x - H * d.")
     return step, spy.cotangents[0], result
 
 
@@ -92,30 +92,30 @@ def check_means(gradient_error):
     """Are the direction and the cotangent random, every element of them, and the step H?"""
     step, v, result = watch(gradient_error, 1)
     if isinstance(result, bool | np.bool_):
-        raise Wrong("type", f"gradient_error says {result}, where a number is wanted: how large is the error?")
+        raise Wrong("type", f"gradient_error returns {result}. It must return a number: how large is the error?")
     compare("gradient_error(f, vjp, x, rng)", result, 0.0, 1e100)  # any number
     names = [("d", "direction", step), ("v", "cotangent", v)]
     for name, what, array in names:
         if np.count_nonzero(array) < array.size:
-            message = f"{name} has zeros: a fault in an element that {name} leaves out is never seen."
+            message = f"{name} has zeros: a fault in an element where {name} is zero is never seen."
             raise Wrong(f"part of the {what}", message)
         if np.ptp(abs(array)) <= 1e-6 * abs(array).max():
             message = f"the elements of {name} are all equal but for their signs. {SUM_ONLY}"
             raise Wrong(f"constant {what}", message)
     for (name, what, array), other in zip(names, watch(gradient_error, 2)):
         if np.array_equal(array, other):
-            message = f"{name} is the same whatever rng is, so what it misses is missed for ever: draw it from rng."
+            message = f"{name} is the same for every rng, so it misses the same faults every time: draw it from rng."
             raise Wrong(f"fixed {what}", message)
     size = np.sqrt(np.mean(step**2))
     if not 1e-6 < size < 1e-4:
-        raise Wrong("step", f"x is moved by about {size:.0e} in each element: move it by H · d, with H = 1e-05.")
+        raise Wrong("step", f"each element of x moves by about {size:.0e}: move x by H · d, with H = 1e-05.")
 
 
-SUM_ONLY = "Elements that changed places, as in a transpose, can then leave the sum as it was: draw normal ones."
+SUM_ONLY = "A fault that moves elements to other places, as a transpose does, may not change the sum: draw normal ones."
 
 
 def check_results(gradient_error):
-    """Is the number that it returns the one that was asked for?"""
+    """Does gradient_error return the right number?"""
     x = np.random.default_rng(2).standard_normal((3, 4))
     for seed in range(5):
         rng = np.random.default_rng(seed)
@@ -133,32 +133,32 @@ def check_results(gradient_error):
 
 ERROR = {
     "sign": "An error is never negative.",
-    "constant factor": "It is to be relative to the larger of the two sides.",
-    "wrong": "It is to be |a - b| relative to the larger of |a| and |b|.",
+    "constant factor": "The error is relative to the larger of the two sides.",
+    "wrong": "The error is |a - b| relative to the larger of |a| and |b|.",
 }
 
 
 def twice_too_large(size):
-    """A function of that size, and a vjp that is twice too large."""
+    """A function of this size, and a vjp that is twice too large."""
     return lambda x: size * curved(x), lambda g, x: 2 * size * curved_vjp(g, x)
 
 
 def check_right(error):
-    """Of a right vjp."""
+    """Is this a right vjp's error?"""
     if abs(abs(error) - 0.5) < 1e-4:
         message = "a right vjp gets the error 0.5, so one side is twice the other: how far apart are the points "
         raise Wrong("constant factor", message + "x + H * d and x - H * d?")
     if abs(abs(error) - 2) < 1e-4:
         raise Wrong("sign", "a right vjp gets the error 2, so one side is the other with the sign changed.")
     if abs(abs(error) - 1) < 1e-4:
-        message = "a right vjp gets the error 1, so one side is next to nothing beside the other. Is the difference "
-        raise Wrong("constant factor", message + "of f divided by 2 and by H, as / (2 * H) does and / 2 * H does not?")
+        message = "a right vjp gets the error 1, so one side is tiny compared with the other. Is the difference of f "
+        raise Wrong("constant factor", message + "divided by 2 and by H? / (2 * H) does this, / 2 * H does not.")
     if not abs(error) < 1e-6:
         raise Wrong("false alarm", f"a right vjp gets the error {error:.1e}. {SIDES}")
 
 
 def check_twice(errors):
-    """Of the same vjp, which is twice too large, for a very large f and a very small one."""
+    """Are these the errors of a vjp that is twice too large, for a very large f and a very small one?"""
     what = "a vjp that is twice too large gets the error"
     if min(errors) < -1e-6:
         raise Wrong("sign", f"{what} {min(errors):.1e}: an error is never negative.")
@@ -169,7 +169,7 @@ def check_twice(errors):
     if error < 1e-6:
         raise Wrong("blind", f"{what} {error:.1e}, as if it were right.")
     if abs(error - 0.5) > 1e-4:
-        message = f"{what} {error:.3g}, where 0.5 is wanted: |a - b| relative to the larger of |a| and |b|."
+        message = f"{what} {error:.3g} instead of 0.5: |a - b| relative to the larger of |a| and |b|."
         raise Wrong("constant factor", message)
 
 
@@ -180,7 +180,7 @@ SIDES = "One side is the sum of v times the difference quotient of f, the other 
 
 
 def reference(g, x):
-    """By the matrix of the differences along a row: row j has -1 in column j and 1 in column j + 1."""
+    """The vjp, from the matrix of the differences along a row: its row j has -1 in column j and 1 in column j + 1."""
     width = x.shape[2]
     matrix = np.eye(width - 1, width, 1) - np.eye(width - 1, width)
     return np.einsum("nhjc,jw->nhwc", g, matrix)
@@ -198,8 +198,8 @@ def check_differences(differences_vjp):
 
 
 BECAUSE = {
-    "sign": "Each difference is a right neighbour less a pixel: which of the two gets +g?",
-    "shape": "The result is the cotangent of x: it has the shape of x, whose rows are one longer than g's.",
+    "sign": "Each difference is a right neighbour minus a pixel: which of the two gets +g?",
+    "shape": "The result is the cotangent of x and has the shape of x. Its rows are one pixel longer than those of g.",
 }
 
 
@@ -216,16 +216,16 @@ def check_shares(differences_vjp, rng):
     left_wins[:, :, 1:] = g
     for each, what in ((pad(g, 1), "left"), (-pad(g, 0), "right")):
         if made.shape == each.shape and np.allclose(made, each):
-            message = f"each pixel has a share from the difference to its {what}, but none from the one beyond."
+            message = f"each pixel has a share from the difference to its {what}, but none from the other side."
             raise Wrong("one share", message)
     for each in (right_wins, left_wins):
         if made.shape == each.shape and np.allclose(made, each):
-            message = "a pixel is part of two differences, to its left and to its right, and the second share has "
-            raise Wrong("overwritten", message + "overwritten the first: add it to what is there.")
+            message = "a pixel is part of two differences, to its left and to its right. Here the second share "
+            raise Wrong("overwritten", message + "overwrites the first: add the two.")
 
 
 def check_ends(differences_vjp, cases):
-    """A row's ends take part in one difference only: are just they wrong?"""
+    """The ends of a row take part in one difference only: is only this wrong?"""
     g, x = next(iter(cases.values()))
     made, wanted = np.asarray(differences_vjp(g.copy(), x.copy())), reference(g, x)
     if made.shape != wanted.shape:
@@ -234,4 +234,4 @@ def check_ends(differences_vjp, cases):
     if wrong.size and set(wrong) <= {0, x.shape[2] - 1}:
         columns = f"column {' and '.join(map(str, wrong))} of 0 to {x.shape[2] - 1}"
         message = f"differences_vjp is right inside the rows, but wrong in {columns}. The first pixel of a row "
-        raise Wrong("border", message + "has no left neighbour, the last no right one: each is in one difference only.")
+        raise Wrong("border", message + "has no left neighbour, the last has no right one: each is in one difference.")

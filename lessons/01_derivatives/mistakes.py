@@ -1,4 +1,4 @@
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 CENTRAL = "(f(x + H * d) - f(x - H * d))) / (2 * H)"
 RELATIVE = "abs(predicted - measured) / max(abs(predicted), abs(measured))"

@@ -1,7 +1,7 @@
 """A gradient check, and a vjp to use it on. Arrays are NumPy's, float64.
 
-f      a function of one array x, smooth near it, whose result is an array, perhaps of another shape
-vjp    vjp(g, x) is what somebody claims to be Jᵀg: g has the shape of f(x), the result that of x
+f      a function of one array x, smooth near x; the result is an array, perhaps of another shape
+vjp    vjp(g, x) is claimed to be Jᵀg; g has the shape of f(x), the result has the shape of x
 rng    a NumPy random generator: rng.standard_normal(shape) is an array of normal random numbers
 """
 
@@ -11,10 +11,10 @@ H = 1e-5  # the step
 
 
 def gradient_error(f, vjp, x, rng):
-    """By how much ⟨v, Jd⟩ and ⟨Jᵀv, d⟩ differ, relative to the larger of the two: a number, 0 or more.
+    """The difference between ⟨v, Jd⟩ and ⟨Jᵀv, d⟩, relative to the larger of the two: a number, 0 or more.
 
-    v is a random cotangent, d a random direction, Jd the central difference of f along d with step H, and Jᵀv
-    what vjp says.
+    v is a random cotangent and d a random direction. Jd is the central difference of f along d with step H. Jᵀv is
+    the result of vjp.
     """
     # >>> Draw v and d, compute both sides, and compare them
     v = rng.standard_normal(f(x).shape)
@@ -26,13 +26,13 @@ def gradient_error(f, vjp, x, rng):
 
 
 def differences(x):
-    """The right neighbour less the pixel, along each row: images (N, H, W, C) give (N, H, W - 1, C)."""
+    """Each pixel's right neighbour minus the pixel, along each row: images (N, H, W, C) give (N, H, W - 1, C)."""
     return x[:, :, 1:] - x[:, :, :-1]
 
 
 def differences_vjp(g, x):
     """The vjp of `differences`: g is (N, H, W - 1, C), the result (N, H, W, C)."""
-    # >>> Add up, for each pixel, its shares in the differences that it is part of
+    # >>> For each pixel, add up the shares from the differences that it is part of
     dx = np.zeros_like(x)
     dx[:, :, 1:] += g
     dx[:, :, :-1] -= g
@@ -43,4 +43,4 @@ def differences_vjp(g, x):
 if __name__ == "__main__":
     rng = np.random.default_rng(0)
     error = gradient_error(differences, differences_vjp, rng.standard_normal((2, 3, 5, 4)), rng)
-    print(f"what your check says of your vjp: {error:.1e}")
+    print(f"the error that your check finds in your vjp: {error:.1e}")

@@ -1,9 +1,9 @@
-"""sum_to and count_uses by themselves; then backward on small graphs whose vjps note what they are asked, and when."""
+"""First sum_to and count_uses alone, then backward on small graphs whose vjps note each call and its order."""
 
 import numpy as np
 
-from lessons.checking import Wrong, check_function, compare
-from minisrgan.autodiff import Tensor, grad
+from lessons.course.checking import Wrong, check_function, compare
+from minisrgan.tensor import Tensor, grad
 
 DEEP = 5000
 
@@ -33,14 +33,14 @@ def check_sum_to(sum_to, rng):
     }
     cases = {label: (rng.standard_normal(large), small) for label, (large, small) in shapes.items()}
     because = {
-        "constant factor": "Is it a mean where a sum is wanted?",
-        "shape": "keepdims=True keeps an axis that is summed over; reshape can take away the new axes at the front.",
+        "constant factor": "Did you take a mean instead of a sum?",
+        "shape": "keepdims=True keeps the axes that are summed over; reshape can remove the new axes at the front.",
     }
     check_function(sum_to, summed_to, cases, 1e-12, because)
 
 
 def summed_to(g, shape):
-    """Element by element: which of the small array's elements was each of g's made from?"""
+    """sum_to, element by element: which element of the small array was each element of g made from?"""
     source = np.broadcast_to(np.arange(np.prod(shape, dtype=int)).reshape(shape), g.shape)
     return np.bincount(source.ravel(), g.ravel()).reshape(shape)
 
@@ -49,14 +49,14 @@ def summed_to(g, shape):
 
 
 class Graph:
-    """Nodes that note when their vjps are asked, and beside each the Tensor that is the same."""
+    """Nodes that note when their vjps are called; for each node also the Tensor with the same value."""
 
     def __init__(self, node, rng):
         self.node, self.rng = node, rng
         self.names, self.tensors = {}, {}
         self.makers = {}  # node -> its inputs and its vjp
-        self.calls = []  # (node, its cotangent) as they were when the vjp was asked
-        self.held = []  # (array, its copy, node, its cotangent) for all that vjps got and returned
+        self.calls = []  # (node, its cotangent) as they were when the vjp was called
+        self.held = []  # (array, its copy, node, its cotangent) for all arrays that vjps got or returned
 
     def leaf(self, name, *shape):
         values = self.rng.uniform(0.5, 1.5, shape)
@@ -87,7 +87,7 @@ class Graph:
         return node
 
     def finish(self, output):
-        """Forget the nodes that the output does not depend on, and find for each other its uses: (user, place, vjp)."""
+        """Keep only the nodes that the output depends on, and list the uses of each: (user, place, vjp)."""
         on_the_way = {output}
         for node in reversed(self.makers):
             if node in on_the_way:
@@ -100,7 +100,7 @@ class Graph:
         return output
 
     def wanted(self, output, g):
-        """Every node's cotangent, by the library's engine."""
+        """Every node's cotangent, computed by the library's engine."""
         cotangents = grad(self.tensors[output], list(self.tensors.values()), Tensor(g), retain_graph=True)
         return {node: each.data for node, each in zip(self.tensors, cotangents)}
 
@@ -128,7 +128,7 @@ def long_arms(graph):
 
 
 def shared(graph, r_first):
-    """p and q get the same array from r's vjp, and both get another share before or after."""
+    """p and q get the same array from r's vjp, and each gets another share before or after."""
     a, k = graph.leaf("a", 4), graph.leaf("k", 4)
     p, q = graph.mul("p", a, k), graph.mul("q", a, a)
     r, s = graph.add("r", p, q), graph.mul("s", p, q)
@@ -142,7 +142,7 @@ def biased(graph):
 
 
 def tangle(graph):
-    """Each node is made of two of those before it, by chance."""
+    """Each node is made from two earlier nodes, chosen at random."""
     nodes = [graph.leaf("x0", 3), graph.leaf("x1", 3)]
     for i in range(2, 20):
         first, second = graph.rng.integers(max(0, i - 5), i, 2)
@@ -158,7 +158,7 @@ GRAPHS = {
     "p = a * k; q = a * a; r = p + q; s = p * q; t = r + s": lambda graph: shared(graph, True),
     "p = a * k; q = a * a; r = p + q; s = p * q; t = s + r": lambda graph: shared(graph, False),
     "y = x + bias; w = factor + bias; z = y * w": biased,
-    "twenty nodes made of each other at random": tangle,
+    "twenty nodes, each made from two earlier ones at random": tangle,
 }
 
 
@@ -184,13 +184,13 @@ def check_count(what, made, uses, users):
         return
     message = f"{what} is used {times(uses)}, but count_uses says {made}"
     if made == users:
-        raise Wrong("users counted", f"{message}: a node that is an input twice, as in a + a, is used twice.")
+        raise Wrong("users counted", f"{message}: a node that is an input twice, as a is in a + a, is used twice.")
     if made == uses + 1:
-        start = "does the count start at 1, and is then increased for that use?" if uses else "the output is no input."
+        start = "does the count start at 1 instead of 0?" if uses else "the output is not an input."
         raise Wrong("one too many", f"{message}: {start}")
     if made > uses:
-        message += ": are the inputs of a node counted again each time that the node is met?"
-        raise Wrong("paths counted", f"{message} Each node's inputs are to be counted once.")
+        message += ": are the inputs of a node counted again each time that you meet the node?"
+        raise Wrong("paths counted", f"{message} Count the inputs of each node only once.")
     raise Wrong("wrong", f"{message}.")
 
 
@@ -217,23 +217,21 @@ def check_backward(backward, graph, output, name):
 
 
 def broadcast_diagnosis(label, shape, node):
-    message = (
-        f"the cotangent of {label} is of shape {shape}, where {label} is {node.value.shape}: a share must be summed "
-    )
-    return Wrong("broadcast", message + "to the shape of the node that it is for.")
+    message = f"the cotangent of {label} has shape {shape}, but {label} has shape {node.value.shape}: sum each share "
+    return Wrong("broadcast", message + "to the shape of the node that gets it.")
 
 
 def check_held(graph, wanted):
     for array, copy, node, g in graph.held:
-        if not np.array_equal(array, copy) and is_close(g, wanted[node]):  # else it is the order that is wrong
+        if not np.array_equal(array, copy) and is_close(g, wanted[node]):  # otherwise the order is wrong
             message = (
-                "an array that a vjp got or returned was changed in place, as += does. Another node may hold it too: "
+                "an array that a vjp got or returned was changed in place, as += does. Another node may hold the same "
             )
-            raise Wrong("shared array", message + "both inputs of x + y get g itself. Make a new one, old + share.")
+            raise Wrong("shared array", message + "array: both inputs of x + y get g itself. Use old + share instead.")
 
 
 def check_calls(graph, wanted):
-    """Was every cotangent passed on once, and when it was complete?"""
+    """Was every cotangent passed on only once, and only when it was complete?"""
     for node in dict.fromkeys(node for node, _ in graph.calls):
         asked = [g for each, g in graph.calls if each is node]
         if len(asked) > 1 or not is_close(asked[0], wanted[node]):
@@ -241,24 +239,24 @@ def check_calls(graph, wanted):
 
 
 def call_diagnosis(graph, node, asked, wanted):
-    """What is wrong, if a node's vjp was asked with the cotangents `asked`?"""
+    """What is wrong, if a node's vjp was called with the cotangents `asked`?"""
     label, g, n = graph.names[node], wanted[node], times(len(asked))
     if is_close(asked[0], g):
-        message = f"{label}'s vjp is asked {n} with all of its cotangent. Once is enough, and gives the shares of all "
-        return Wrong("more than once", message + "its inputs.")
+        message = f"{label}'s vjp is called {n} with the complete cotangent. Call it once: it returns the shares of "
+        return Wrong("more than once", message + "all inputs.")
     if not graph.users[node]:
-        numbers = f"{g.flat[0]:.4g} in the first element, and the walk begins with {asked[0].flat[0]:.4g}"
+        numbers = f"{g.flat[0]:.4g} in the first element, but the walk begins with {asked[0].flat[0]:.4g}"
         return Wrong("start", f"the output's cotangent is g, here {numbers}.")
     if len(asked) > 1 and is_close(sum(asked), g):
-        message = f"{label}'s vjp is asked {n}, with a part of its cotangent each time. The result is right, but the "
+        message = f"{label}'s vjp is called {n}, each time with a part of its cotangent. The result is right, but the "
         return Wrong("path by path", message + "work doubles with every node that is used twice.")
     order = [each for each, _ in graph.calls]
     late = [graph.names[user] for user, *_ in graph.users[node] if user not in order[: order.index(node)]]
     if late:
-        message = f"{label} passes its cotangent on before it has all shares: the one from {late[0]} is still to come."
+        message = f"{label} passes its cotangent on before it has all shares: the one from {late[0]} is still missing."
         return Wrong("too early", message)
     if len(asked) > 1:
-        return Wrong("too early", f"{label}'s vjp is asked {n}, the first time before {label} has all of its shares.")
+        return Wrong("too early", f"{label}'s vjp is called {n}, the first time before {label} has all of its shares.")
     return difference(f"the cotangent of {label} when it is passed on", graph, node, asked[0], wanted)
 
 
@@ -267,16 +265,14 @@ def is_close(made, wanted):
 
 
 def difference(what, graph, node, made, wanted):
-    """The diagnosis for a cotangent that is not what it should be."""
+    """The diagnosis of a wrong cotangent."""
     users = graph.users[node]
     for user, i, vjp in users:
         share = summed_to(vjp(wanted[user])[i], node.value.shape)
         if len(users) > 1 and is_close(made, share):
-            twice = ", of the two that it has there" if sum(each is user for each, *_ in users) > 1 else ""
-            message = (
-                f"{graph.names[node]} is used {times(len(users))}, but its cotangent is the share of one use alone: "
-            )
-            return Wrong("overwritten", f"{message}the one in {graph.names[user]}{twice}. Shares are added up.")
+            twice = ", which uses it twice" if sum(each is user for each, *_ in users) > 1 else ""
+            message = f"{graph.names[node]} is used {times(len(users))}, but its cotangent has the share of only one "
+            return Wrong("overwritten", f"{message}use: the one in {graph.names[user]}{twice}. Add up the shares.")
     try:
         compare(what, made, wanted[node], 1e-9)
     except Wrong as wrong:
@@ -290,7 +286,7 @@ def check_cotangents(graph, output, made, wanted):
         if made.get(node) is None:
             asked = {each for each, _ in graph.calls}
             waiting = [graph.names[user] for user, *_ in graph.users[node] if user not in asked]
-            why = f" {waiting[0]}, which uses it, was never asked: does it wait for ever?" if waiting else ""
+            why = f" The vjp of {waiting[0]}, which uses it, was never called: is it never ready?" if waiting else ""
             raise Wrong("gradient missing", f"there is no cotangent for {label}.{why}")
         if np.shape(made[node]) != node.value.shape:
             raise broadcast_diagnosis(label, np.shape(made[node]), node)
@@ -300,9 +296,9 @@ def check_cotangents(graph, output, made, wanted):
 
 def check_dict(name, made, of):
     if made is None:
-        raise Wrong("type", f"{name} gives None: is a `return` missing?")
+        raise Wrong("type", f"{name} returns None: is a `return` missing?")
     if not isinstance(made, dict):
-        raise Wrong("type", f"{name} gives a {type(made).__name__}, where a dict is wanted: for each Node, {of}.")
+        raise Wrong("type", f"{name} returns a {type(made).__name__} instead of a dict: for each Node, {of}.")
 
 
 def check_depth(exercise):
@@ -313,8 +309,6 @@ def check_depth(exercise):
         try:
             made = function(*arguments)
         except RecursionError:
-            message = (
-                f"{function.__name__} calls itself, and Python ends that after about 1,000 calls. Keep a list of what "
-            )
-            raise Wrong("recursion", f"{message}is to be visited: this chain has {DEEP:,} operations.") from None
+            message = f"{function.__name__} calls itself, and Python stops at a depth of about 1,000 calls. This chain "
+            raise Wrong("recursion", f"{message}has {DEEP:,} operations: keep a list of nodes to visit.") from None
     compare(f"the cotangent at the end of a chain of {DEEP:,} operations", made[leaf], np.ones(1))

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 ADDED = "cotangents[source] = cotangents[source] + share if source in cotangents else share"
 SOLUTION = Path(__file__).with_name("solution.py").read_text(encoding="utf-8")

@@ -1,15 +1,15 @@
-"""A backward walk that sorts nothing: it counts. Arrays are NumPy's, float64."""
+"""A backward walk without a sort: it counts uses. Arrays are NumPy's, float64."""
 
-import numpy as np  # noqa: F401  at hand, though not all solutions need it
+import numpy as np  # noqa: F401  for you to use, though not every solution needs it
 
 
 class Node:
-    """An array, and how it was made.
+    """An array, and how it was computed.
 
     value    the array
-    inputs   the Nodes that it was made from; the same one may be among them twice
-    vjp      vjp(g): the shares of the inputs, a tuple with an array for each, from the node's own cotangent g.
-             They have g's shape: where an input was broadcast, its share is still to be summed.
+    inputs   the Nodes that it was computed from; the same Node may occur twice
+    vjp      vjp(g) takes the node's own cotangent g and returns a tuple with a share for each input.
+             Each share has the shape of g. If an input was broadcast, you must still sum its share.
     """
 
     def __init__(self, value, inputs=(), vjp=None):
@@ -23,9 +23,9 @@ class Node:
 
 
 def sum_to(g, shape):
-    """g summed over all that broadcasting repeats to take `shape` to g's shape: an array of that shape.
+    """Undo broadcasting: sum g over all repeats, and return an array of shape `shape`.
 
-    Broadcasting adds axes at the front, and stretches axes of length 1.
+    Broadcasting took an array of this shape to g's shape. It adds axes at the front, and stretches axes of length 1.
     """
     # >>> Sum over the new axes and over the stretched ones
     new = g.ndim - len(shape)
@@ -35,8 +35,8 @@ def sum_to(g, shape):
 
 
 def count_uses(output):
-    """dict: for each Node that the output depends on, how often it is used on the way to it; 0 for the output."""
-    # >>> Go through the graph once, and count each node whenever it is an input
+    """dict: for each Node that the output depends on, how often it is used on the way to the output; the output: 0."""
+    # >>> Go through the graph once, and count a node each time that it is an input
     uses, to_visit = {output: 0}, [output]
     while to_visit:
         for source in to_visit.pop().inputs:
@@ -49,7 +49,7 @@ def count_uses(output):
 
 
 def backward(output, g):
-    """dict: for each Node that the output depends on, its cotangent, of the shape of its value. The output's is g."""
+    """dict: the cotangent of each Node that the output depends on, in the shape of its value. The output's is g."""
     # >>> Start with the output. A node is ready when all of its shares have arrived
     missing, cotangents, ready = count_uses(output), {output: g}, [output]
     while ready:

@@ -2,21 +2,21 @@
 
 import numpy as np
 
-from lessons.checking import Wrong, check_function
+from lessons.course.checking import Wrong, check_function
 
-CASES = {  # image, weights, stride, padding; "odd": the last rows or columns are not read by any patch
+CASES = {  # image, weights, stride, padding; "odd": no patch reads the last rows or columns
     "stride 1": ((2, 6, 5, 3), (3, 3, 3, 3), 1, 1),
     "a 3×2 kernel without padding": ((2, 5, 6, 2), (3, 2, 2, 4), 1, 0),
     "stride 2": ((3, 7, 5, 2), (3, 3, 2, 4), 2, 1),
     "a 4×5 kernel at stride 3": ((2, 9, 7, 3), (4, 5, 3, 2), 3, 2),
     "odd sizes at stride 2, where a row and a column are left over": ((2, 8, 6, 3), (3, 3, 3, 4), 2, 1),
-    "odd sizes at stride 3, where one of each is left over": ((2, 10, 8, 2), (3, 4, 2, 3), 3, 0),
+    "odd sizes at stride 3, where a row and a column are left over": ((2, 10, 8, 2), (3, 4, 2, 3), 3, 0),
 }
 
 SHAPE = {
-    "spread": "Between two rows stand stride - 1 rows of zeros, after the last none; columns likewise.",
-    "input_gradient": "Count: `correlate` gives H rows if it gets H + kh - 1, those of ĝ among them.",
-    "weight_gradient": "Which arrays are image and kernel, and which axis is summed over?",
+    "spread": "Put stride - 1 rows of zeros between two rows, and none after the last; columns likewise.",
+    "input_gradient": "Count: `correlate` returns H rows if it gets H + kh - 1 rows, including those of ĝ.",
+    "weight_gradient": "Which array is the image, which is the kernel, and over which axis is the sum?",
 }
 ODD = {
     "input_gradient": "A stride may leave rows at the bottom that no patch reads. Where do they get their zeros?",
@@ -45,7 +45,7 @@ def reference_spread(g, stride):
 
 
 def reference_input_gradient(g, w, size, stride, padding):
-    """Each output pixel's share, added where its pixels were read."""
+    """The share of each output pixel, added to the pixels that it read."""
     out = padded(np.zeros((len(g), *size, w.shape[2])), padding)
     for p, q, (rows, columns) in patches(out, g, w.shape[:2], stride, padding):
         out[:, rows, columns] += np.einsum("no,ijco->nijc", g[:, p, q], w)
@@ -65,7 +65,7 @@ def turned(array, axes):
 
 
 def padded_otherwise(g, w, size, stride, before):
-    """The input gradient by a convolution of ĝ, with `before` rows and columns of zeros before it, the rest after."""
+    """The input gradient as a convolution of ĝ, with `before` rows and columns of zeros before ĝ, the rest after."""
     kh, kw, cin, _ = w.shape
     g = reference_spread(g, stride)
     cotangent = np.zeros((len(g), size[0] + kh - 1, size[1] + kw - 1, g.shape[3]))
@@ -80,11 +80,11 @@ def padded_otherwise(g, w, size, stride, before):
 
 NOT_SPREAD = "the cotangent has no zeros between its rows and columns: is `spread` called?"
 
-# What learners really do: (kind, what to say, what that gives)
+# The mistakes that learners make: (kind, the message, the result of the mistake)
 INPUT_MISTAKES = [
     ("flip", "the weights are not turned", lambda g, w, *at: reference_input_gradient(g, turned(w, (0, 1)), *at)),
-    ("flip", "only the columns are turned", lambda g, w, *at: reference_input_gradient(g, turned(w, 0), *at)),
-    ("flip", "only the rows are turned", lambda g, w, *at: reference_input_gradient(g, turned(w, 1), *at)),
+    ("flip", "only the columns are reversed", lambda g, w, *at: reference_input_gradient(g, turned(w, 0), *at)),
+    ("flip", "only the rows are reversed", lambda g, w, *at: reference_input_gradient(g, turned(w, 1), *at)),
     ("channels", "the weights' input and output channels are not exchanged, or only by a reshape", lambda g, w, *at:
      reference_input_gradient(g, w.reshape(*w.shape[:2], w.shape[3], w.shape[2]).transpose(0, 1, 3, 2), *at)),
     ("channels", "the channels are in reverse order: turn rows and columns only", lambda g, w, *at:
@@ -93,28 +93,28 @@ INPUT_MISTAKES = [
      reference_input_gradient(g, turned(w, (2, 3)), *at)),
     ("not spread", NOT_SPREAD, lambda g, w, size, stride, padding:
      reference_input_gradient(g, w, size, 1, padding)),
-    ("padding", "ĝ has P zeros before it, as x has forward: here it is k - 1 - P", lambda g, w, size, stride, padding:
-     padded_otherwise(g, w, size, stride, (padding, padding))),
-    ("rows and columns", "the zeros before the rows go by kw, those before the columns by kh",
+    ("padding", "ĝ has P zeros before it, as x has in the forward pass, but it needs k - 1 - P",
+     lambda g, w, size, stride, padding: padded_otherwise(g, w, size, stride, (padding, padding))),
+    ("rows and columns", "the number of zeros before the rows is computed from kw, and before the columns from kh",
      lambda g, w, size, stride, padding:
      padded_otherwise(g, w, size, stride, (w.shape[1] - 1 - padding, w.shape[0] - 1 - padding))),
 ]  # fmt: skip
 WEIGHT_MISTAKES = [
-    ("flip", "the cotangent is turned, but nothing is to be turned here", lambda x, g, *at:
+    ("flip", "the cotangent is turned, but nothing must be turned here", lambda x, g, *at:
      reference_weight_gradient(x, turned(g, (1, 2)), *at)),
     ("not spread", NOT_SPREAD, lambda x, g, kernel, stride, padding:
      reference_weight_gradient(x, g, kernel, 1, padding)),
-    ("images mixed", "each image meets the cotangent of another", lambda x, g, *at:
+    ("images mixed", "each image is combined with the cotangent of another image", lambda x, g, *at:
      reference_weight_gradient(turned(x, 0), g, *at)),
 ]  # fmt: skip
 
 
 def diagnose(function, reference, mistakes, arguments):
-    """Raise Wrong where the result is what a well-known mistake gives."""
+    """Raise Wrong if the result is that of a well-known mistake."""
     try:
         made = np.asarray(function(*arguments))
     except ValueError:
-        return  # which check_function will meet again
+        return  # check_function will meet this error again
     wanted = reference(*arguments)
     for kind, message, mistaken in mistakes:
         guess = mistaken(*arguments)
@@ -123,7 +123,7 @@ def diagnose(function, reference, mistakes, arguments):
 
 
 class Counted:
-    """A function that knows how often it was called."""
+    """A function that counts its calls."""
 
     def __init__(self, function):
         self.function, self.calls = function, 0
@@ -147,7 +147,7 @@ def check(exercise):
     for arguments in spreads.values():
         g, stride = arguments
         repeated = lambda g, s: g.repeat(s, 1).repeat(s, 2)[:, : s * g.shape[1] - s + 1, : s * g.shape[2] - s + 1]  # noqa: E731
-        mistakes = [("repeated", "between the rows and columns stand copies of them, where zeros are wanted", repeated)]
+        mistakes = [("repeated", "the rows and columns are repeated: put zeros between them instead", repeated)]
         diagnose(exercise.spread, reference_spread, mistakes if stride > 1 else [], arguments)
     check_function(exercise.spread, reference_spread, spreads, 1e-12, {"shape": SHAPE["spread"]})
 
@@ -164,4 +164,4 @@ def check(exercise):
         check_function(function, reference, first, 1e-12, because)  # before another case fails with an error
         check_function(function, reference, cases, 1e-12, because)
         if not counted.calls:
-            raise Wrong("another way", f"{name} is right, but not by a convolution: use `correlate`.")
+            raise Wrong("another way", f"{name} is right, but it is not a convolution: use `correlate`.")

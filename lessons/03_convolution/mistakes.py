@@ -1,4 +1,4 @@
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 MISTAKES = [
     Mistake("flip", "w[::-1, ::-1].transpose(0, 1, 3, 2)", "w.transpose(0, 1, 3, 2)"),
@@ -18,9 +18,9 @@ MISTAKES = [
             "all\n    columns = kw - 1 - padding, width + padding - g.shape[2]",
             "padding, height + kh - 1 - padding - g.shape[1]\n"
             "    columns = padding, width + kw - 1 - padding - g.shape[2]"),
-    # the padding of the forward pass: the same only where P = (k - 1)/2
+    # the padding of the forward pass: right only if P = (k - 1)/2
     Mistake("shape", "kh - 1 - padding, height + padding - g.shape[1]", "padding, padding"),
-    # both sides alike: right until a stride leaves rows over
+    # the same padding on both sides: right only if the stride leaves no rows over
     Mistake("odd sizes", "kh - 1 - padding, height + padding - g.shape[1]", "kh - 1 - padding, kh - 1 - padding"),
     # rows left over at the top
     Mistake("odd sizes", "kh - 1 - padding, height + padding", "height + padding - g.shape[1], kh - 1 - padding + 0 *"),

@@ -1,11 +1,11 @@
-"""Is it the derivative of PReLU, and is it so by rights or by luck? See lessons/kernel_check.py."""
+"""Is it the derivative of PReLU, and is it right in any order of the threads? See lessons/course/kernel_check.py."""
 
 import re
 
 import numpy as np
 
-from lessons.checking import Wrong, compare
-from lessons.kernel_check import Launch, all_written, code_of, run_kernels
+from lessons.course.checking import Wrong, compare
+from lessons.course.kernel_check import Launch, all_written, code_of, run_kernels
 
 THREADS = 32
 TOLERANCE = 1e-5  # float32
@@ -30,9 +30,9 @@ def check(exercise):
     for label, (g, x, _) in cases.items():
         check_da(f"da of {label}", made[f"slope_gradient, {label}"]["da"], g, x)
     if not re.search("__syncthreads|__shfl", code_of(exercise)):
-        raise Wrong("one thread", "the sums are right, but the threads of a block are to share the work: as a tree.")
+        raise Wrong("one thread", "the sums are right, but the threads of a block must share the work, as a tree.")
     if "atomic" in code_of(exercise):
-        raise Wrong("atomics", "right, but atomics add in an order that changes from run to run. A tree needs none.")
+        raise Wrong("atomics", "right, but atomics add in an order that changes from run to run. Use a tree instead.")
 
 
 def case(rows, channels):
@@ -44,28 +44,28 @@ def case(rows, channels):
 
 
 def check_dx(what, made, g, x, a):
-    """By the definition: y is linear in x on either side of 0, so its slope there is y of one step from 0."""
+    """Compare with the definition: on either side of 0, y is linear in x, so its slope is the y of a step from 0."""
     slopes = np.where(x > 0, np.float32(1), a)
     others = {
         "branch": [
             (np.where(x > 0, a, np.float32(1)) * g, "the two sides of 0 are exchanged."),
             (np.where(x < 0, np.float32(1), a) * g, "the two sides of 0 are exchanged."),
         ],
-        "at zero": (np.where(x >= 0, np.float32(1), a) * g, "where x is 0 it counts as not positive."),
-        "channels": (np.where(x > 0, np.float32(1), a[0]) * g, "all have the slope a[0]. Which is element i's?"),
-        "cotangent": (np.where(x > 0, x, a * x), "that is y. A vjp multiplies g by the derivative of y in x."),
-        "no cotangent": (slopes, "that is the derivative of y in x. A vjp multiplies g by it."),
+        "at zero": (np.where(x >= 0, np.float32(1), a) * g, "an x of 0 counts as not positive."),
+        "channels": (np.where(x > 0, np.float32(1), a[0]) * g, "all elements use a[0]. Which channel is element i in?"),
+        "cotangent": (np.where(x > 0, x, a * x), "this is y. A vjp multiplies g by the derivative of y."),
+        "no cotangent": (slopes, "this is the derivative of y with respect to x. A vjp multiplies g by it."),
         "half a cotangent": [
             (np.where(x > 0, np.float32(1), a * g), "g is missing where x is positive."),
             (np.where(x > 0, g, a), "g is missing where x is not positive."),
         ],
-        "x for g": (np.where(x > 0, g, a * x), "where x is not positive, it is the slope times g, not times x."),
+        "x for g": (np.where(x > 0, g, a * x), "where x is not positive, it is the negative slope times g, not x."),
     }
     diagnose(what, made, slopes * g, others)
 
 
 def check_da(what, made, g, x):
-    """By the definition: a central difference of the loss in a is exact, since the loss is linear in a."""
+    """Compare with the central difference of the loss. It is exact, since the loss is linear in a."""
 
     def loss(a):
         x64 = x.astype(float)
@@ -73,23 +73,23 @@ def check_da(what, made, g, x):
 
     wanted = ((loss(1.0) - loss(-1.0)) / 2).astype(np.float32)
     parts = np.where(x > 0, 0, g * x)
-    left_out, too_often = "some rows are left out of the sum:", "some rows are in the sum more than once:"
+    left_out, too_often = "some rows are missing from the sum:", "some rows are in the sum more than once:"
     times = np.minimum(np.arange(len(x)) + 1, THREADS)  # how many threads begin at a row or before it
     others = {
-        "branch": [(np.where(x > 0, g * x, 0).sum(0), "it sums up where x is positive: there y has no a in it.")],
-        "every row": [((g * x).sum(0), "it sums up all rows. Where x is positive, y has no a in it.")],
-        "factor x": [(np.where(x > 0, 0, g).sum(0), "the derivative of a x in a is x: g is to be multiplied by it.")],
-        "no cotangent": [(np.where(x > 0, 0, x).sum(0), "that is without g. A vjp multiplies g by the derivative.")],
+        "branch": [(np.where(x > 0, g * x, 0).sum(0), "it adds up rows where x is positive, but there y has no a.")],
+        "every row": [((g * x).sum(0), "it adds up all rows, but where x is positive, y has no a.")],
+        "factor x": [(np.where(x > 0, 0, g).sum(0), "the derivative of a x with respect to a is x: multiply g by it.")],
+        "no cotangent": [(np.where(x > 0, 0, x).sum(0), "g is missing. A vjp multiplies g by the derivative.")],
         "rows": [
             (parts[:THREADS].sum(0), f"{left_out} there may be more rows than threads."),
-            (parts[: len(x) // THREADS * THREADS].sum(0), f"{left_out} the last few, fewer than threads."),
-            (parts[np.arange(len(x)) % 2 == 0].sum(0), f"{left_out} the last step of the tree is missing."),
-            (parts[np.arange(len(x)) % THREADS < THREADS // 2].sum(0), f"{left_out} the tree begins too low."),
-            (parts[::THREADS].sum(0), f"{left_out} only those of thread 0 are in it."),
+            (parts[: len(x) // THREADS * THREADS].sum(0), f"{left_out} the last few, fewer than there are threads."),
+            (parts[np.arange(len(x)) % 2 == 0].sum(0), f"{left_out} the tree lacks its last step."),
+            (parts[np.arange(len(x)) % THREADS < THREADS // 2].sum(0), f"{left_out} `half` begins too small."),
+            (parts[::THREADS].sum(0), f"{left_out} it has only the rows of thread 0."),
         ],
         "shares": [
-            (THREADS * parts.sum(0), f"{too_often} all threads sum up all of them."),
-            (times @ parts, f"{too_often} each thread goes on from row t, without leaving out those of the others."),
+            (THREADS * parts.sum(0), f"{too_often} every thread adds up all rows."),
+            (times @ parts, f"{too_often} each thread takes every row from row t on, also those of other threads."),
         ],
         "index": [
             (parts.reshape(-1, len(x)).sum(1), "element [r, c] is at r * channels + c: a row has `channels` numbers."),
@@ -99,7 +99,7 @@ def check_da(what, made, g, x):
 
 
 def diagnose(what, made, wanted, others):
-    """compare, but for the mistakes whose results are known: kind -> (what it gives, what to say), or several."""
+    """compare, but first look for known mistakes. `others` is a dict: kind -> (its result, the message), or a list."""
     all_written(what, made)
     try:
         compare(what, made, wanted, TOLERANCE)
@@ -111,7 +111,3 @@ def diagnose(what, made, wanted, others):
                 ):
                     raise Wrong(kind, f"{what}: {message}") from None
         raise wrong from None
-
-
-def near(a, b, tolerance):
-    return np.allclose(a, b, rtol=0, atol=tolerance)

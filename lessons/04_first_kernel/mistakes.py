@@ -1,4 +1,4 @@
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 STEP = "        __syncthreads();\n        if (t < half) sum[t] += sum[t + half];\n"
 IN_A_BRANCH = "        if (t < half) {\n            __syncthreads();\n            sum[t] += sum[t + half];\n        }\n"

@@ -3,16 +3,16 @@
 //     y[r, c] = x[r, c] where x[r, c] > 0, else a[c] x[r, c]
 //
 // All images are one matrix: a row for each pixel, a column for each channel, in memory row after row. So element i of
-// an array is in column i % channels. g is what the engine hands to a vjp: the derivative of the loss in each element
-// of y.
+// an array is in column i % channels. The engine gives g to a vjp: the derivative of the loss with respect to each
+// element of y.
 //
-// `real` is float or double. SHARED(real, sum, [32]) is an array in shared memory: one for each block, in which nothing
-// is to be found before somebody writes it (kernels/common.cuh).
+// `real` is float or double. SHARED(real, sum, [32]) is an array in shared memory, one for each block. Its contents are
+// undefined until a thread writes them (kernels/common.cuh).
 
-constexpr int THREADS = 32;  // of a block of slope_gradient
+constexpr int THREADS = 32;  // in a block of slope_gradient
 
-// dx[i] = the derivative of the loss in x[i]; where x is 0 it counts as not positive. A thread for each of the n
-// elements, and as many more as fill the last block.
+// dx[i] = the derivative of the loss with respect to x[i]; an x of 0 counts as not positive. There is a thread for each
+// of the n elements, and the last block may have threads without an element.
 extern "C" __global__ void prelu_backward(const real *g /*[n]*/, const real *x /*[n]*/, const real *a /*[channels]*/,
                                           real *dx /*[n]*/, int n, int channels) {
     // >>> Write dx of this thread's element
@@ -21,14 +21,14 @@ extern "C" __global__ void prelu_backward(const real *g /*[n]*/, const real *x /
     // <<<
 }
 
-// da[c] = the derivative of the loss in the slope a[c]. A block of THREADS threads for each channel: c is blockIdx.x.
-// Each thread sums up some of the rows, as many as there are; then the threads' sums are added up as a tree, in shared
-// memory.
+// da[c] = the derivative of the loss with respect to the negative slope a[c]. There is a block of THREADS threads for
+// each channel: c is blockIdx.x. Each thread adds up some of the rows, perhaps none. Then the block adds up the sums of
+// its threads as a tree, in shared memory.
 extern "C" __global__ void slope_gradient(const real *g /*[rows*channels]*/, const real *x /*[rows*channels]*/,
                                           real *da /*[channels]*/, int rows, int channels) {
     SHARED(real, sum, [THREADS]);
     int t = threadIdx.x, c = blockIdx.x;
-    // >>> Sum up a share of the rows, add up the block's shares, and write da[c]
+    // >>> Add up this thread's share of the rows, then the shares of the block, and write da[c]
     real mine = 0;
     for (int r = t; r < rows; r += THREADS) {
         int i = r * channels + c;

@@ -1,13 +1,13 @@
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 MISTAKES = [
-    # PyTorch's order of channels, which is the usual one elsewhere
+    # PyTorch's order of channels, the usual order elsewhere
     Mistake("channel order", "x.reshape(n, h, w, r, r, c)", "np.moveaxis(x.reshape(n, h, w, c, r, r), 3, 5)"),
     Mistake("rows and columns", "return x.transpose(0, 1, 3, 2, 4, 5)", "return x.transpose(0, 1, 4, 2, 3, 5)"),
     Mistake("reshape only", "return x.transpose(0, 1, 3, 2, 4, 5).reshape", "return x.reshape"),
     # i·H + h instead of h·r + i
     Mistake("side by side", "return x.transpose(0, 1, 3, 2, 4, 5)", "return x.transpose(0, 3, 1, 4, 2, 5)"),
-    # "backward of a copy is a mean"
+    # a mean over the r² numbers of a square
     Mistake("constant factor", "h // r, w // r, r**2 * c)", "h // r, w // r, r**2 * c) / r**2"),
     Mistake("channel order", "return g.transpose(0, 1, 3, 2, 4, 5)", "return g.transpose(0, 1, 3, 5, 2, 4)"),
     Mistake("reshape only", "return g.transpose(0, 1, 3, 2, 4, 5).reshape", "return g.reshape"),

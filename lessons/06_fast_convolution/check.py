@@ -1,17 +1,17 @@
-"""Is it the convolution of the engine, in every checked build? See lessons/kernel_check.py."""
+"""Does the kernel compute the engine's convolution, in every checked build? See lessons/course/kernel_check.py."""
 
 import re
 
 import numpy as np
 
-from lessons.checking import Wrong, compare
-from lessons.kernel_check import Launch, all_written, code_of, run_kernels
+from lessons.course.checking import Wrong, compare
+from lessons.course.kernel_check import Launch, all_written, code_of, run_kernels
 
 TILE = 8
 TOLERANCE = 1e-5  # float32
 SHAPES = [(1, 8, 8, 1, 1), (1, 8, 16, 3, 2), (2, 9, 11, 2, 3), (1, 3, 5, 4, 2)]  # n, height, width, cin, cout
 BECAUSE = {
-    "border": "Beyond the image x is 0: a halo reaches over the edge.",
+    "border": "The halo reaches beyond the image, where x must be 0.",
     "shift": "The halo begins one pixel above and to the left of the tile.",
 }
 
@@ -24,9 +24,9 @@ def check(exercise):
         check_y(f"y of {label}", made[label]["y"], x, w)
     code = code_of(exercise)
     if not re.search(r"\bhalo\s*\[", code.partition("halo, [")[2]) or "__syncthreads" not in code:
-        raise Wrong("no shared memory", "right, but each thread loads all that it needs: that is step 1.")
+        raise Wrong("no shared memory", "right, but each thread loads all of its numbers itself, as in step 1.")
     if len(re.findall(r"\bx\s*\[", code)) > 1:
-        raise Wrong("no shared memory", "right, but x is read in more than one place: once in shared memory, use that.")
+        raise Wrong("no shared memory", "right, but x is read in more than one place: load it once, then use `halo`.")
 
 
 def launch(x, w):
@@ -44,7 +44,7 @@ def case(n, height, width, cin, cout):
 
 
 def convolution(x, w, before=1):
-    """By the definition, tap by tap. `before`: rows and columns of zeros above and to the left."""
+    """The definition, tap by tap. `before`: the number of rows and columns of zeros above and to the left."""
     padded = np.pad(x, ((0, 0), (before, 2 - before), (before, 2 - before), (0, 0))).astype(float)
     height, width = x.shape[1:3]
     taps = [padded[:, i : i + height, j : j + width] @ w[i, j] for i in range(3) for j in range(3)]
@@ -63,33 +63,33 @@ def check_y(what, made, x, w):
         (
             "flipped",
             convolution(x, w[::-1, ::-1]),
-            "the taps are turned round: pixel p meets p + i - 1 at tap i, and p - i + 1 in the input gradient.",
+            "the taps are turned: tap i of pixel p reads p + i - 1. In the input gradient it reads p - i + 1.",
         ),
         ("transposed", convolution(x, w.transpose(1, 0, 2, 3)), "rows and columns of the taps are exchanged."),
         (
             "weights",
             convolution(x, w.reshape(3, 3, cout, cin).transpose(0, 1, 3, 2)),
-            "w is (3, 3, cin, cout): the number after w[i, j, c, o] is that of the next output channel.",
+            "w is (3, 3, cin, cout): the number after w[i, j, c, o] belongs to the next output channel.",
         ),
-        ("one channel", convolution(last, w), "only the last input channel is in the sum. Where does it begin?"),
-        ("one channel", convolution(np.broadcast_to(x[..., :1], x.shape), w), "every channel of x is the first one."),
+        ("one channel", convolution(last, w), "only the last input channel is in the sum. Where is `sum` set to 0?"),
+        ("one channel", convolution(np.broadcast_to(x[..., :1], x.shape), w), "it uses only the first channel of x."),
         (
             "one tap",
             convolution(x, np.pad(w[1:2, 1:2], ((1, 1), (1, 1), (0, 0), (0, 0)))),
-            "only the middle tap is in it.",
+            "it has only the middle tap.",
         ),
-        ("one tap", convolution(last, corner), "only the last product is in it: is it added to the sum?"),
-        ("one image", convolution(np.broadcast_to(x[:1], x.shape), w), "every image has the first one's result."),
-        ("shift", convolution(x, w, before=0), f"it is of the pixel below and to the right. {BECAUSE['shift']}"),
+        ("one tap", convolution(last, corner), "it is only the last product: is each product added to the sum?"),
+        ("one image", convolution(np.broadcast_to(x[:1], x.shape), w), "every image has the result of the first."),
+        ("shift", convolution(x, w, before=0), f"it is shifted by a pixel along both axes. {BECAUSE['shift']}"),
         (
             "layout",
             convolution(channels_first, w),
-            "x is NHWC: the number after x[n, row, column, c] is that of the next channel.",
+            "x is NHWC: the number after x[n, row, column, c] belongs to the next channel.",
         ),
     ]
     swapped = wanted.transpose(0, 3, 1, 2).reshape(wanted.shape)
-    others.append(("layout", swapped, "y is NHWC: the number after y[n, row, column, o] is that of the next channel."))
-    if height == width == TILE:  # one tile, with nothing but zeros around it
+    others.append(("layout", swapped, "y is NHWC: the number after y[n, row, column, o] belongs to the next channel."))
+    if height == width == TILE:  # a single tile, with zeros all around it
         exchanged = convolution(x.transpose(0, 2, 1, 3), w)
         others.append(("transposed", exchanged, "rows and columns of the halo are exchanged."))
     try:

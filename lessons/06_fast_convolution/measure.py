@@ -2,8 +2,8 @@
 
     MINISRGAN_THREADS=1 OMP_NUM_THREADS=1 python measure.py ../../benchmarks/results/roofline-my-machine.json
 
-Times are of the processor, not of the wall: what else the machine does takes none of them, but for the caches and
-the memory that all share.
+The times are processor time, not wall-clock time. So other programs on the machine do not add to them, except through
+the caches and the memory that all programs share.
 """
 
 import json
@@ -15,18 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from minisrgan.arrays import use_device
-from minisrgan.kernels import launch
-from minisrgan.tools.bench import PAPER, convolution_shapes, describe_machine
-from minisrgan.tools.conv_steps import AFTER, STEPS
+from minisrgan.device import use_device
+from minisrgan.device.launch import launch
+from minisrgan.studies.bench import PAPER, convolution_shapes, describe_machine
+from minisrgan.studies.conv_steps import AFTER, STEPS
 
 ROUNDS = 7
 ROOFS = Path(__file__).resolve().with_name("roofs.cu")
-SIZES = {"L1": 16 << 10, "L2": 256 << 10, "memory": 512 << 20}  # bytes: they fit that cache, or none
+SIZES = {"L1": 16 << 10, "L2": 256 << 10, "memory": 512 << 20}  # bytes: sizes that fit this cache, or no cache
 
 
 def best(work, seconds=0.1):
-    """The least processor time of a call, in rounds of about so many seconds."""
+    """The least processor time of a call, over ROUNDS rounds of about this many seconds each."""
     work()
     begin = time.process_time()
     work()
@@ -56,7 +56,7 @@ def measure_roofs():
 
 
 def measure_steps():
-    """{name: GFLOP/s} on the trunk of the paper's G. The definition's operations, whatever the algorithm multiplies."""
+    """{name: GFLOP/s} on the trunk of the paper's G. It counts the operations of the definition for all of them."""
     shape = convolution_shapes(PAPER)[1]
     x, w, at = shape.image(), shape.weight(), (1, 1)
     with use_device("cpu"):

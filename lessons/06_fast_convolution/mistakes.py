@@ -1,4 +1,4 @@
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 INSIDE = "bool inside = row >= 0 && row < height && column >= 0 && column < width;"
 CLAMPED = "bool inside = true; row = min(max(row, 0), height - 1); column = min(max(column, 0), width - 1);"

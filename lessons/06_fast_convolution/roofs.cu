@@ -1,7 +1,7 @@
-// What a processor can do at most, to measure it: multiply and add without loading anything, and load without more
-// arithmetic than it takes to keep the compiler from leaving it out. measure.py times them.
+// Kernels that measure the most a processor can do. They multiply and add without loading anything, or load with just
+// enough arithmetic to keep the compiler from removing the loads. measure.py times them.
 //
-// One block of one thread: a roof of one core.
+// They run as one block of one thread: these are the roofs of one core.
 
 typedef Vec<LANES> V;
 
@@ -12,7 +12,7 @@ extern "C" __global__ void one_sum(const real *x /*[64]*/, real *out /*[64]*/, i
     out[0] = sum;
 }
 
-// SUMS sums of a vector each, none of which waits for another. 2 * SUMS * LANES * count operations, nothing loaded.
+// SUMS sums of one vector each; none of them waits for another. 2 * SUMS * LANES * count operations, nothing loaded.
 constexpr int SUMS = 24;
 extern "C" __global__ void many_sums(const real *x /*[64]*/, real *out /*[64]*/, int count) {
     V sum[SUMS], factor = V::load(x);
@@ -25,7 +25,7 @@ extern "C" __global__ void many_sums(const real *x /*[64]*/, real *out /*[64]*/,
     total.store(out);
 }
 
-// x, read `count` times: n * count numbers loaded.
+// Reads x `count` times: n * count numbers loaded.
 extern "C" __global__ void read_again(const real *x /*[n]*/, real *out /*[64]*/, int n, int count) {
     V sum[8];
     UNROLL for (int s = 0; s < 8; ++s) sum[s] = V::broadcast(0);

@@ -4,14 +4,15 @@
 //
 // Stride 1, padding 1: y is as large as x, and beyond the image x is 0. Arrays are NHWC, weights (3, 3, cin, cout).
 //
-// A block has TILE x TILE threads and makes TILE x TILE pixels of y, of one output channel. Side by side those pixels
-// need nearly the same pixels of x: the tile and a border of one pixel, its halo. So for one input channel after
-// another the block loads those HALO x HALO numbers to shared memory, waits, and takes all nine taps of each pixel from
-// there.
+// A block has TILE x TILE threads. It computes a tile of TILE x TILE pixels of y, of one output channel. These pixels
+// need nearly the same pixels of x: the tile and a border of one pixel around it, its halo. So the block takes one
+// input channel after another. It loads the HALO x HALO numbers of the channel into shared memory, waits, and reads all
+// nine taps of each pixel from there.
 
 constexpr int TILE = 8, HALO = TILE + 2, THREADS = TILE * TILE;
 
-// A block for each tile (blockIdx.x, tiles of an image row by row, image after image) and output channel (blockIdx.y).
+// There is a block for each tile (blockIdx.x: the tiles of an image row by row, image after image) and output channel
+// (blockIdx.y).
 extern "C" __global__ void __launch_bounds__(THREADS)
 conv3x3(const real *x /*[n*height*width*cin]*/, const real *w /*[9*cin*cout]*/, real *y /*[n*height*width*cout]*/,
         int n, int height, int width, int cin, int cout) {
@@ -19,10 +20,10 @@ conv3x3(const real *x /*[n*height*width*cin]*/, const real *w /*[9*cin*cout]*/, 
     int across = (width + TILE - 1) / TILE, down = (height + TILE - 1) / TILE;
     int image = blockIdx.x / across / down, o = blockIdx.y;
     int row0 = blockIdx.x / across % down * TILE, column0 = blockIdx.x % across * TILE;  // the tile's first pixel
-    int t = threadIdx.x, i0 = t / TILE, j0 = t % TILE;                                   // this thread's place in it
+    int t = threadIdx.x, i0 = t / TILE, j0 = t % TILE;                                   // this thread's pixel in it
     real sum = 0;
     for (int c = 0; c < cin; ++c) {
-        // >>> Load the halo of channel c, all threads together; zeros beyond the image
+        // >>> Load the halo of channel c with all threads together; zeros beyond the image
         for (int e = t; e < HALO * HALO; e += THREADS) {
             int row = row0 + e / HALO - 1, column = column0 + e % HALO - 1;
             bool inside = row >= 0 && row < height && column >= 0 && column < width;

@@ -1,17 +1,17 @@
-"""Is it batch norm's backward? What the engine makes of (x - μ)/s in single steps is the reference."""
+"""Is it the backward pass of batch norm? The reference: the engine's gradient of (x - μ)/s, written in single steps."""
 
 import itertools
 
 import numpy as np
 
-from lessons.checking import Wrong, check_function, compare_gradients, copies, is_close
-from minisrgan.autodiff import Tensor, grad
+from lessons.course.checking import Wrong, check_function, compare_gradients, copies, is_close
+from minisrgan.tensor import Tensor, grad
 
 AXES = (0, 1, 2)
 
 
 def reference(g, x, gamma, running_mean, running_var, eps, training):
-    """∂x, ∂γ, ∂β by walking back through means, squares and a quotient."""
+    """∂x, ∂γ, ∂β by a walk back through means, squares and a quotient."""
     x, gamma, beta = (Tensor(each, requires_grad=True) for each in (x, gamma, np.zeros_like(gamma)))
     if training:
         mean = x.mean(AXES)
@@ -23,7 +23,7 @@ def reference(g, x, gamma, running_mean, running_var, eps, training):
 
 
 def slip(g, x, gamma, running_mean, running_var, eps, training, **slips):
-    """What comes out with one of the usual slips; with none, ∂x and ∂γ by the formula."""
+    """(∂x, ∂γ) by the formula, with one of the usual slips, or with none."""
     axes = slips.get("axes", AXES)
     means = slips.get("means", axes)
     own = slips.get("own", training)
@@ -52,52 +52,50 @@ def slip(g, x, gamma, running_mean, running_var, eps, training, **slips):
 
 
 def places(what):
-    """Slips that have `what` for one x̂ of the third term, for the other, for both."""
+    """Slips that have `what` instead of x̂ in the third term: in both places, in the first, in the second."""
     return [{"outside": what, "inside": what}, {"outside": what}, {"inside": what}]
 
 
 TRAINING = [
-    ("mean held constant", {"terms": "s"}, "the term through μ is missing. μ depends on every x too: by 1/M on each."),
+    ("mean held constant", {"terms": "s"}, "the term through μ is missing. μ depends on every x: ∂μ/∂x_k = 1/M."),
     ("variance held constant", {"terms": "μ"},
-     "the term through s is missing. The deviation depends on every x too: ∂s/∂x_k = x̂_k/M. "
-     "(If you wrote one: mean(h·x̂) is not mean(h)·mean(x̂), which is 0.)"),
+     "the term through s is missing. The deviation depends on every x: ∂s/∂x_k = x̂_k/M. "
+     "(If you have this term: mean(h·x̂) is not mean(h)·mean(x̂), which is 0.)"),
     ("statistics held constant", {"terms": ""},
-     "μ and s are taken for constants, which they are only after training. Both depend on every x of the batch."),
+     "μ and s are treated as constants. They are constants only after training. In training they depend on every x."),
     ("running statistics in the gradient", {"own": False},
-     "the running averages are used. In training, forward used this batch's own mean and variance."),
+     "it uses the running averages. In training, the forward pass used this batch's own mean and variance."),
     ("running statistics in the gradient", {"own": False, "terms": ""},
-     "this is the derivative after training. In training, forward used this batch's own mean and variance, and they "
-     "depend on x."),
+     "this is the derivative after training. In training, the forward pass used this batch's own mean and variance, "
+     "and these depend on x."),
     ("N - 1", {"unbiased": True},
-     "the variance is divided by M - 1. Forward divides by M; only the running average has that correction."),
+     "the variance is divided by M - 1. The forward pass divides by M; only the running average has this correction."),
     ("sum for mean", {"sums": True},
-     "the two terms that are subtracted are sums over the channel; they should be means, 1/M of that."),
+     "the two terms that are subtracted are sums over the channel. They should be means: divide by M."),
     ("sign", {"sign": -1}, "the term with x̂ has the wrong sign: both terms are subtracted."),
-    *(("not normalised", slips, "the third term has x where x̂ belongs.") for slips in places("raw")),
-    *(("not normalised", slips, "the third term has x - μ where x̂ belongs: it is to be divided by s.")
+    *(("not normalised", slips, "the third term has x instead of x̂.") for slips in places("raw")),
+    *(("not normalised", slips, "the third term has x - μ instead of x̂: divide by s.")
       for slips in places("centred")),
 ]  # fmt: skip
 AFTER = [
-    ("batch statistics after training", {"own": True}, "after training, forward used the running averages, not the "
-     "mean and variance of this x."),
-    ("batch statistics after training", {"own": True, "terms": "μs"}, "this is training's derivative. After training "
-     "forward used the running averages, which do not depend on x: one term is left."),
+    ("batch statistics after training", {"own": True}, "after training, the forward pass used the running averages, "
+     "not the mean and variance of this x."),
+    ("batch statistics after training", {"own": True, "terms": "μs"}, "this is the derivative of training. After "
+     "training, the forward pass used the running averages. They do not depend on x, so only one term is left."),
     ("constants differentiated", {"terms": "μs"}, "the running averages are right, but they do not depend on x, so the "
      "terms through μ and s do not belong here."),
 ]  # fmt: skip
 BOTH = [
-    ("gamma missing", {"gammas": 0}, "γ is missing: what arrives at x̂ is h = γ·g."),
-    ("gamma twice", {"gammas": 2}, "γ is in it twice: h = γ·g has it already."),
-    ("epsilon", {"no_eps": True}, "ε is missing: s = √(v + ε), as in forward."),
+    ("gamma missing", {"gammas": 0}, "γ is missing: the cotangent of x̂ is h = γ·g."),
+    ("gamma twice", {"gammas": 2}, "γ occurs twice: h = γ·g already has it."),
+    ("epsilon", {"no_eps": True}, "ε is missing: s = √(v + ε), as in the forward pass."),
     ("epsilon", {"eps_outside": True}, "ε belongs under the root: s = √(v + ε)."),
-    ("no root", {"no_root": True}, "it divides by the variance. s is its root, √(v + ε)."),
-    ("no root", {"divided": "twice"}, "it divides by s², where s is enough."),
+    ("no root", {"no_root": True}, "it divides by the variance. s is the root, √(v + ε)."),
+    ("no root", {"divided": "twice"}, "it divides by s². Divide by s."),
     ("not divided", {"divided": "undivided"}, "the division by s is missing: ∂x̂/∂x has a factor of 1/s."),
 ]  # fmt: skip
 for wrong in (axes for n in range(1, 5) for axes in itertools.combinations(range(4), n) if axes != AXES):
-    text = (
-        f"over axes {', '.join(map(str, wrong))}. A channel is all images, rows and columns together: axes 0, 1 and 2."
-    )
+    text = f"over axes {', '.join(map(str, wrong))}. A channel covers all images, rows and columns: axes 0, 1 and 2."
     TRAINING.append(("wrong axes", {"axes": wrong}, f"the statistics are {text}"))
     TRAINING.append(("wrong axes", {"means": wrong}, f"the means in the last two terms are {text}"))
 
@@ -123,7 +121,7 @@ def check(exercise):
 
 
 def find_slip(label, gradients, arguments):
-    """Raise Wrong for a ∂x, ∂γ or ∂β that one of the slips makes."""
+    """Raise Wrong if ∂x, ∂γ or ∂β is the result of one of the slips."""
     if any(np.asarray(each).dtype != float or not np.all(np.isfinite(each)) for each in gradients):
         return
     dx, dgamma, dbeta = gradients
@@ -139,21 +137,21 @@ def find_slip(label, gradients, arguments):
     if training and np.shape(dx) == right[0].shape and not is_close(dx, right[0], 1e-8):
         find_part(label, dx, right[0], x)
     if is_close(dgamma, (g * x).sum(AXES), 1e-8):
-        raise Wrong("not normalised", f"∂γ ({label}): it is Σ g·x̂, and this is Σ g·x.")
+        raise Wrong("not normalised", f"∂γ ({label}): this is Σ g·x instead of Σ g·x̂.")
     mean, var = (x.mean(AXES), x.var(AXES)) if training else (mean, var)
     if is_close(dgamma, (g * x / np.sqrt(var + eps)).sum(AXES), 1e-8):
-        raise Wrong("not normalised", f"∂γ ({label}): it is Σ g·x̂, and x̂ is (x - μ)/s, with μ taken away.")
+        raise Wrong("not normalised", f"∂γ ({label}): it should be Σ g·x̂ with x̂ = (x - μ)/s. μ is not subtracted here.")
     for name, made, wanted in [("∂γ", dgamma, right[1]), ("∂β", dbeta, right[2])]:
         if is_close(made, gamma * wanted, 1e-8):
-            raise Wrong("h for g", f"{name} ({label}): a sum over h = γ·g, where g is wanted: γ belongs in ∂x alone.")
+            raise Wrong("h for g", f"{name} ({label}): it uses h = γ·g instead of g. γ belongs only in ∂x.")
 
 
 def find_part(label, dx, right, x):
-    """Raise Wrong for a ∂x of training that has a part which it cannot have."""
+    """Raise Wrong if training's ∂x has a part along a direction that it cannot have."""
     if np.abs(dx.sum(AXES)).max() > 1e-8 * np.abs(dx).sum():
         raise Wrong(
             "part along 1",
-            f"∂x ({label}) sums to {dx.sum(AXES)[0]:.4g} in channel 0, and it should to 0, since shifting x changes "
+            f"∂x ({label}) sums to {dx.sum(AXES)[0]:.4g} in channel 0. It should sum to 0, since a shift of x changes "
             "nothing: look at the first two terms.",
         )
     centred = x - x.mean(AXES)
@@ -162,13 +160,13 @@ def find_part(label, dx, right, x):
         raise Wrong(
             "part along x̂",
             f"∂x ({label}) sums to 0 in each channel, as it should, but its part along x̂ is wrong. Stretching x about "
-            "its mean changes nothing (but for ε), so almost all of that part must be taken away: look at the term "
-            "through s.",
+            "its mean changes nothing (except through ε), so almost all of this part must be subtracted: look at the "
+            "term through s.",
         )
 
 
 def cases():
-    """Training and after it; many images, one, and one that is all but constant, where ε matters."""
+    """In training and after training; with several images and with one; with a large ε and with the usual one."""
     rng = np.random.default_rng(70)
 
     def case(shape, training, eps=0.3):

@@ -1,6 +1,6 @@
-"""Wrong solutions, and the diagnosis that each must get."""
+"""Wrong solutions, each with the diagnosis that it must get."""
 
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 MISTAKES = [
     # conceptual: what depends on x, and when
@@ -13,7 +13,7 @@ MISTAKES = [
     Mistake("batch statistics after training", "mean = x.mean(axes) if training else running_mean\n"
             "    var = x.var(axes) if training else running_var", "mean, var = x.mean(axes), x.var(axes)"),
     Mistake("N - 1", "x.var(axes)", "x.var(axes, ddof=1)"),
-    # the formula remembered wrongly
+    # a wrong formula
     Mistake("sign", "- x_hat * (h * x_hat)", "+ x_hat * (h * x_hat)"),
     Mistake("sum for mean", "(h - h.mean(axes) - x_hat * (h * x_hat).mean(axes))",
             "(h - h.sum(axes) - x_hat * (h * x_hat).sum(axes))"),

@@ -1,17 +1,17 @@
-"""Batch norm's backward, in training and after it.
+"""The backward pass of batch norm, in training and after training.
 
-Arrays are (N, H, W, C) in float64; each channel has M = N·H·W values, over which its statistics are taken. g is ∂L/∂y,
-of x's shape. gamma, running_mean and running_var are (C,). Only NumPy is needed, and no loop.
+Arrays are (N, H, W, C) in float64. Each channel has M = N·H·W values, and its statistics are over these. g is ∂L/∂y and
+has the shape of x. gamma, running_mean and running_var have the shape (C,). You need only NumPy, and no loop.
 """
 
 import numpy as np
 
 
 def batch_norm_backward(g, x, gamma, running_mean, running_var, eps, training):
-    """(∂x, ∂γ, ∂β), of the shapes of x, γ and β.
+    """(∂x, ∂γ, ∂β), with the shapes of x, γ and β.
 
-    Forward was y = γ·x̂ + β with x̂ = (x - μ)/√(v + ε). In training μ and v are the mean and variance of this x, and v
-    is the mean square about μ, so divided by M. After it they are running_mean and running_var, and constants.
+    The forward pass was y = γ·x̂ + β with x̂ = (x - μ)/√(v + ε). In training μ and v are the mean and variance of this x;
+    v is the sum of the squares about μ, divided by M. After training they are running_mean and running_var, constants.
     """
     # >>> Return (dx, dgamma, dbeta)
     axes = (0, 1, 2)

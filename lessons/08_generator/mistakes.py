@@ -1,6 +1,6 @@
 """Wrong solutions, and the diagnosis that each must get."""
 
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 LOSS = """    errors = ((sr - candidates) ** 2).mean(axis=(1, 2, 3))
     return (p * errors).sum()"""

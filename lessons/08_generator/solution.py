@@ -1,16 +1,16 @@
 """What the pixel MSE asks of a generator, for one LR.
 
-candidates are the HR that this LR may come from, (K, H, W, 3) in float64; weights (K,) say how often each was seen: all
-are positive, and they need not add up to 1. An answer sr is one image, (H, W, 3). Only NumPy is needed.
+candidates are the HR that this LR may come from, (K, H, W, 3) in float64. weights, (K,), say how often each was seen.
+The weights are positive, and need not add up to 1. An answer sr is one image, (H, W, 3). Only NumPy is needed.
 """
 
 import numpy as np
 
 
 def expected_mse(sr, candidates, weights):
-    """The mean of the pixel MSE of sr against HR, where HR is each candidate as often as its weight says: a number.
+    """The mean of sr's pixel MSE against the candidates, in which each counts in proportion to its weight: a number.
 
-    The pixel MSE is the mean over the H·W·3 samples of an image.
+    The pixel MSE against one candidate is the mean of the squared differences over the H·W·3 samples of the image.
     """
     # >>> Return the expected loss
     p = weights / weights.sum()
@@ -29,7 +29,7 @@ def expected_slope(sr, candidates, weights):
 
 
 def best_answer(candidates, weights):
-    """The image of the smallest expected_mse, (H, W, 3). It need not be a candidate."""
+    """The image with the smallest expected_mse, (H, W, 3). It need not be a candidate."""
     # >>> Return the best answer
     p = weights / weights.sum()
     return np.einsum("k,khwc->hwc", p, candidates)

@@ -1,52 +1,53 @@
-"""What are L_D and L_adv, near zero, where mistakes of the formula show, and far out, where those of rounding do?"""
+"""Are L_D and L_adv right: near zero, where a wrong formula shows, and far out, where rounding shows?"""
 
 import numpy as np
 
-from lessons.checking import Wrong, compare
+from lessons.course.checking import Wrong, compare
 
 TOLERANCE = {np.float64: 1e-6, np.float32: 1e-5}
 
-SWAPPED = "takes HR for made and SR for real: -ln D belongs to `real`, -ln(1 - D) to `fake`."
+SWAPPED = "takes HR for fake and SR for real: -ln D belongs to `real`, -ln(1 - D) to `fake`."
 SATURATING = (
-    "is the mean of ln(1 - D(SR)), the minimax loss. Its derivative vanishes where D is sure that the image is made; "
-    "wanted is the mean of -ln D(SR)."
+    "is the mean of ln(1 - D(SR)), the minimax loss. Its derivative vanishes where D is sure that the image is fake. "
+    "Return the mean of -ln D(SR) instead."
 )
 AGAINST_D = (
-    "is what D pays for SR, the mean of -ln(1 - D(SR)). A G that minimises it helps D; wanted is the mean of -ln D(SR)."
+    "is D's loss on SR, the mean of -ln(1 - D(SR)). A G that minimises it helps D. Return the mean of -ln D(SR) "
+    "instead."
 )
 NEGATIVE = (
-    "has the wrong sign. The logarithm of a probability is negative, and what D is to maximise is -L_D, since an "
-    "optimiser minimises."
+    "has the wrong sign. The logarithm of a probability is negative, and both losses are minus its mean: they are "
+    "positive, and an optimiser minimises them."
 )
-SUMMED = "is a sum over the images, where E is their mean."
-NOT_DIVIDED = "is the derivative of a sum. The loss is a mean of n images: each moves it by 1/n of that."
-OTHER_N = "is divided by another number of images than its own. HR and SR have a mean each, of their own n."
+SUMMED = "is a sum over the images. The E in the formula is a mean."
+NOT_DIVIDED = "is the derivative of a sum. The loss is a mean over n images, so each derivative has the factor 1/n."
+OTHER_N = "is divided by the wrong number of images. HR and SR each have a mean of their own, over their own n."
 AT_PROBABILITY = (
-    "is the derivative in D, such as -1/D. Wanted is the one at the logit: D = σ(z), so it has a factor D(1 - D) more, "
-    "and what is left when you cancel is short."
+    "is the derivative with respect to D, such as -1/D. The exercise asks for the derivative at the logit. D = σ(z), "
+    "so multiply by σ'(z) = D(1 - D). Most of it cancels."
 )
 UPHILL = (
-    "has the wrong sign. The derivative of softplus(-z) is -σ(-z): the inner minus counts too. As a test, a step "
-    "against the derivative must move the logit to the side where the loss is less."
+    "has the wrong sign. The derivative of softplus(-z) is -σ(-z): the inner minus counts too. As a test: a step "
+    "against the derivative must make the loss smaller."
 )
-ONE_MEAN = "is one mean over all images. HR and SR have a mean each, and the two are added."
+ONE_MEAN = "is one mean over all images. HR and SR each have a mean of their own, and the two are added."
 OTHER_TAIL = (
-    "has σ(z) where σ(-z) belongs, or the other way round. D's loss is to let go of what D has right: of an HR where z "
-    "is large, of an SR where -z is. G's is to pull where D(SR) is small."
+    "has σ(z) where σ(-z) belongs, or the other way round. The derivative of D's loss must vanish where D is right: "
+    "for an HR with a large z, for an SR with a large -z. That of G's loss must be large where D(SR) is small."
 )
-OTHER_LABEL = "is D less the wrong label. D's labels are 1 for HR and 0 for SR; G would have SR taken for 1."
-SIGMOID_SLOPE = "has the derivative of σ, σ(z)σ(-z). What is to be differentiated is softplus, whose derivative is σ."
+OTHER_LABEL = "is D minus the wrong label. D's labels are 1 for HR and 0 for SR; G's label for SR is 1."
+SIGMOID_SLOPE = "has the derivative of σ, σ(z)σ(-z). Differentiate softplus instead: its derivative is σ."
 CLIPPED = (
-    "A probability that is kept away from 0, by clip or by a small number added, bounds the loss, and what is bounded "
-    "has no derivative out there. The softplus of the logit needs no such help."
+    "Clipping the probability, or adding a small number to it, bounds the loss. So far out the loss is constant and "
+    "its derivative is 0. The softplus of the logit needs no such help."
 )
 LOG_OF_ZERO = (
     "is infinite or NaN: σ(50) is rounded to 1, and ln(1 - 1) is -∞. Take no logarithm of a probability: -ln σ(z) = "
     "softplus(-z), -ln(1 - σ(z)) = softplus(z)."
 )
 OVERFLOW = (
-    "is infinite or NaN: e to the power of a large number is beyond what can be stored. Let exp see nothing above 0: "
-    "e^-|z|."
+    "is infinite or NaN: e to the power of a large number is too large for a float. Never call exp with a number above "
+    "0: use e^-|z|."
 )
 
 
@@ -86,7 +87,7 @@ def minimax(fake):
 
 
 def with_slopes(loss, logits, h=1e-4, **options):
-    """(the loss, its derivative in each array of logits), in float64."""
+    """(the loss, its derivative with respect to each array of logits), in float64."""
     logits = [z.astype(np.float64) for z in logits]
     slopes = [np.empty(z.size) for z in logits]
     for z, slope in zip(logits, slopes):
@@ -118,7 +119,7 @@ def check_loss(what, function, loss, logits):
 
 
 def check_value(what, made, loss, logits):
-    """Raise the diagnosis of a mistake that is known, if it is one."""
+    """Raise the diagnosis if it is one of the known mistakes."""
     if loss is discriminator and close(made, discriminator(*logits[::-1])):
         raise Wrong("labels swapped", f"{what} {SWAPPED}")
     if loss is adversarial and close(made, minimax(*logits)):
@@ -162,7 +163,7 @@ def close(made, wanted):
 
 
 def around(size, n, dtype, rng):
-    """Logits of about ±size, half of them of either sign, so that the loss is large and small terms are there too."""
+    """Logits of about ±size, half of them of each sign, so that the mean has both large and small terms."""
     return (np.resize([1, -1], n) * size + rng.standard_normal(n)).astype(dtype)
 
 
@@ -179,5 +180,5 @@ def check_far_out(what, function, loss, logits, size):
     if made[0] < 0.99 * value:
         raise Wrong("clipped", f"{what}: the loss is {made[0]:.4g} instead of {value:.4g}. {CLIPPED}")
     for i, (one, other) in enumerate(zip(made, wanted)):
-        because = {"dtype": "Results are of the type of the logits."}
+        because = {"dtype": "The results must have the dtype of the logits."}
         compare(f"{what}: its result {i}", one, other, TOLERANCE[dtype.type], because)

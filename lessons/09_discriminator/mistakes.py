@@ -1,4 +1,6 @@
-from lessons.exercises import Mistake
+"""Wrong solutions, and the diagnosis that each must get."""
+
+from lessons.course.exercises import Mistake
 
 LOSS_D = "loss = softplus(-real).mean() + softplus(fake).mean()"
 LOSS_G = "value = softplus(-fake).mean()\n    slope = -sigmoid(-fake) / fake.size"

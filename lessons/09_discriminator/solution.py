@@ -1,13 +1,13 @@
-"""The two losses of SRGAN's game, each with its derivative at the logits.
+"""SRGAN's two adversarial losses, D's and G's, each with its derivative at the logits.
 
 D gives a logit z for each image, and D(x) = 1/(1 + e⁻ᶻ) is the probability that x is real.
 
-real   D's logits of the HR images, (n,)
-fake   D's logits of the SR images, (m,): perhaps another number of images
+real   D's logits for the HR images, (n,)
+fake   D's logits for the SR images, (m,): the number of images may differ
 
-Both are NumPy arrays, of float32 or float64, and their numbers may be of any size: the results must be right at ±1000,
-and ±50 must not be rounded to a probability of 0 or 1 before its logarithm is taken. Results are of the same type.
-Write helper functions if you like.
+Both are NumPy arrays of float32 or float64. The logits may have any size: the results must be right at ±1000, and a
+logit of ±50 must not be rounded to a probability of 0 or 1 before the logarithm is taken. The results have the dtype of
+the logits. Write helper functions if you like.
 """
 
 import numpy as np

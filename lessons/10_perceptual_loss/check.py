@@ -2,56 +2,62 @@
 
 import numpy as np
 
-from lessons.checking import Wrong, compare
-from minisrgan.autodiff import Conv2d, Conv2dBias, MaxPool, ReLU, Tensor, grad
+from lessons.course.checking import Wrong, compare
 from minisrgan.models.vgg import MEAN, STD
 from minisrgan.models.vgg import normalise as as_expected
+from minisrgan.ops import Conv2d, Conv2dBias, MaxPool, ReLU
+from minisrgan.tensor import Tensor, grad
 
 TOLERANCE = 1e-9
 
-NOT_NORMALISED = "takes the images as they are, and the weights see what they were not trained on."
-RANGE = "is as if the images were in [0, 1]. HR and SR are in [-1, 1]: first (x + 1)/2."
+NOT_NORMALISED = "takes the images as they are. The weights were trained on normalised images."
+RANGE = "treats the images as if they were in [0, 1]. HR and SR are in [-1, 1]: first compute (x + 1)/2."
 BGR = "has red and blue exchanged, in the images or in MEAN and STD. BGR is Caffe's; torchvision's weights take RGB."
-CAFFE = "is what Caffe's weights take. These are of torchvision's family: RGB in [0, 1], less MEAN, divided by STD."
-NOT_STANDARD = "is in [0, 1], and still to be less MEAN and divided by STD."
-NOT_HALVED = "lacks the half of (x + 1)/2, which brings [-1, 1] to [0, 1]."
+CAFFE = (
+    "is the input for Caffe's weights. These are of torchvision's family: RGB in [0, 1], minus MEAN, divided by STD."
+)
+NOT_STANDARD = "is in [0, 1]: now subtract MEAN and divide by STD."
+NOT_HALVED = "lacks the division by 2: (x + 1)/2 brings [-1, 1] to [0, 1]."
 NOT_DIVIDED_BY_STD = "is not divided by STD, or is multiplied by it."
-NO_BIAS = "is right but for the bias, which is added before the ReLU."
-NO_RECTIFIER = "is right but for the ReLU, which comes between the convolution and the pooling."
+NO_BIAS = "is right except for the bias. Add it before the ReLU."
+NO_RECTIFIER = "is right except for the ReLU, which comes between the convolution and the pooling."
 POOLED_FIRST = "is right for a ReLU after the pooling. The mean of rectified numbers is not the rectified mean."
 NO_MASK = (
-    "passes through the ReLU as if it were not there. Where it gave 0, its derivative is 0: a unit that is off has no "
-    "say."
+    "passes through the ReLU as if it were not there. Where the ReLU gave 0, its derivative is 0, and nothing passes "
+    "back."
 )
-AT_HR = "has the ReLU's mask of HR. J is the Jacobian at SR: which units are on at SR decides."
+AT_HR = "has the ReLU's mask of HR. J is the Jacobian at SR, so the mask is 1 where the convolution of SR is positive."
 THROUGH_HR = (
-    "has a share of HR's too. HR is a photo, a constant: nothing that is done to SR changes φ(HR), so it has no part "
-    "in the derivative."
+    "contains HR's part of the gradient too. HR is a photo, a constant: changing SR does not change φ(HR), so HR has "
+    "no part in the derivative."
 )
 INPUT_SLOPE = (
     "lacks the derivative of the normalisation, or multiplies where it should divide. Each channel was divided by 2 "
-    "and by its own deviation, and so must its derivative be."
+    "and by its own deviation, so divide its derivative by both too."
 )
-SUMMED = "is a sum over the features, where it should be their mean."
-NOT_DIVIDED = "is the derivative of a sum. The loss is a mean over N features, N being the size of φ and not SR's."
-FEWER = "is divided by too few: N counts every number of φ(SR), its pixels times its channels times the images."
-BY_IMAGE = "is divided by the number of SR's samples. N counts the features, the size of φ(SR)."
+SUMMED = "is a sum over the features. It should be their mean."
+NOT_DIVIDED = "is the derivative of a sum. The loss is a mean over N features; N is the size of φ, not of SR."
+FEWER = (
+    "is divided by too small a number: N counts all numbers in φ(SR), its pixels times its channels times the images."
+)
+BY_IMAGE = "is divided by the number of SR's samples. N is the number of features, the size of φ(SR)."
 POOLING = (
-    "is 4 times too large. A feature is a mean of 4 numbers, each of which gets a quarter of its derivative; or 2 is a "
-    "factor where the normalisation has 1/2."
+    "is 4 times too large. A feature is a mean of 4 numbers, so each of these gets a quarter of the feature's "
+    "derivative. Or you have multiplied by 2 where the normalisation divides by 2."
 )
 TWICE = "is twice what it should be: the normalisation's 1/2 is missing, or the pooling has 1/2 instead of 1/4."
 MASKED_GRADIENT = (
-    "has a mask of the gradient's own sign. What the ReLU lets pass depends on its input: g where the convolution's "
-    "result is positive, else 0, and g of either sign."
+    "is masked by the sign of the gradient itself. What the ReLU lets pass depends on its input: it passes g, of "
+    "either sign, where the result of the convolution is positive, and 0 elsewhere."
 )
 MASKED_LATE = (
-    "has a mask of φ's own shape, one for four. The ReLU comes before the pooling, and each of the four has its own."
+    "has a mask of φ's shape, one value for four numbers. The ReLU comes before the pooling, so each of the four needs "
+    "a value of its own."
 )
-MAXIMUM = "has the largest of 2×2. VGG's pooling does that; here it is their mean."
-POOLED_SUM = "has the sum of 2×2, where their mean is wanted."
-HALF = "is half of what it should be: the derivative of a square is twice what is squared."
-INEXACT = "is right to three digits or so, like a finite difference. Wanted is the exact derivative, by the chain rule."
+MAXIMUM = "takes the largest of 2×2. VGG's pooling does that; take their mean here."
+POOLED_SUM = "takes the sum of 2×2. Take their mean."
+HALF = "is half of what it should be: the derivative of a square brings a factor of 2."
+INEXACT = "is right to about three digits, like a finite difference. Compute the exact derivative, by the chain rule."
 
 
 def check(exercise):
@@ -78,12 +84,12 @@ def phi(images, weight, bias, rectified=True, pooled=True):
 
 
 def transposed_jacobian(at, g, weight, bias, **options):
-    """J_φᵀ g, J at the images `at`."""
+    """J_φᵀ g, with J taken at the images `at`."""
     x = Tensor(at, requires_grad=True)
     return grad(phi(x, weight, bias, **options), x, Tensor(g))[0].data
 
 
-# ---- One after another ----------------------------------------------------------------------------------
+# ---- The three functions, in turn -----------------------------------------------------------------------
 
 
 def check_normalise(function, images):
@@ -107,7 +113,7 @@ def check_normalise(function, images):
 
 def check_features(function, images, weight, bias):
     made, what = unchanged(function, images, weight, bias), "features(images, weight, bias)"
-    as_they_are = 2 * (images * STD + MEAN) - 1  # of which the normalisation makes the images again
+    as_they_are = 2 * (images * STD + MEAN) - 1  # the normalisation turns these into `images`
     linear = phi(Tensor(images), weight, bias, rectified=False).data
     wrong = [
         ("not normalised", NOT_NORMALISED, phi(Tensor(as_they_are), weight, bias).data),
@@ -171,14 +177,14 @@ def check_odd(exercise, pair, weight, bias):
         made = exercise.content_loss(sr, hr, weight, bias)
         compare("content_loss(sr, hr, weight, bias)", made, (np.mean(difference**2), slope), TOLERANCE)
     except (Wrong, ValueError, IndexError) as error:
-        where = f"right for even sizes, but not for {height}×{width}"
+        where = f"right for even sizes, but wrong for {height}×{width}"
         why = error.message if isinstance(error, Wrong) else f"{type(error).__name__}: {error}"
-        raise Wrong("odd sizes", f"{where}: {why} The row or column that pooling leaves out has no feature, and the "
-                    "derivative 0.") from None  # fmt: skip
+        raise Wrong("odd sizes", f"{where}: {why} The row or column that pooling leaves out has no feature, so its "
+                    "derivative is 0.") from None  # fmt: skip
 
 
 def unchanged(function, *arrays):
-    """The function's result. Raises a diagnosis if it changed an array that it was given."""
+    """The result of the function. Raises a diagnosis if the function changed one of its arguments."""
     given = [array.copy() for array in arrays]
     made = function(*given)
     if not all(np.array_equal(before, after) for before, after in zip(arrays, given)):
@@ -187,7 +193,7 @@ def unchanged(function, *arrays):
 
 
 def known(what, made, wrong_answers):
-    """Raise the diagnosis of a mistake that is known, if it is one: [(kind, why, what it gives)]."""
+    """Raise the diagnosis if `made` is one of the known wrong answers: [(kind, why, the answer)]."""
     for kind, why, wrong in wrong_answers:
         if near(made, wrong, TOLERANCE):
             raise Wrong(kind, f"{what} {why}")

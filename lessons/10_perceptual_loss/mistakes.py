@@ -1,4 +1,4 @@
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 NORMALISED = "((images + 1) / 2 - MEAN) / STD"
 RECTIFIED = "np.maximum(normalise(images) @ weight + bias, 0)"

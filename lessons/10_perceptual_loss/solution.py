@@ -1,14 +1,14 @@
 """A content loss, and its derivative by hand, through a VGG in miniature.
 
-φ is: the input as torchvision's weights expect it, one convolution of 1×1, a ReLU, and a pooling that takes the mean of
-2×2 (VGG's takes the largest). Of an odd height or width, pooling leaves out the last row or column.
+φ has four steps: normalise the input as torchvision's weights expect it, apply one 1×1 convolution and a ReLU, and pool
+by the mean of 2×2 (VGG pools by the largest). If the height or width is odd, pooling leaves out the last row or column.
 
 images    (n, height, width, 3), RGB in [-1, 1], float64
-weight    (3, c) of the 1×1 convolution: each pixel's three numbers times a matrix
+weight    (3, c), the 1×1 convolution: each pixel's three numbers are multiplied by this matrix
 bias      (c,)
 φ         (n, height // 2, width // 2, c)
 
-All are NumPy arrays; use NumPy alone, and no loops.
+All are NumPy arrays. Use only NumPy, and no loops.
 """
 
 import numpy as np
@@ -18,14 +18,14 @@ STD = np.array([0.229, 0.224, 0.225])  # their standard deviations
 
 
 def normalise(images):
-    """The images, from [-1, 1] to [0, 1], less the mean, divided by the deviation, each channel by itself."""
+    """The images, brought from [-1, 1] to [0, 1], minus MEAN, divided by STD, channel by channel."""
     # >>> Return the images as the weights expect them
     return ((images + 1) / 2 - MEAN) / STD
     # <<<
 
 
 def features(images, weight, bias):
-    """φ: normalised, convolved, rectified, pooled."""
+    """φ: the images normalised, convolved, rectified and pooled."""
     # >>> Return the features
     x = np.maximum(normalise(images) @ weight + bias, 0)
     n, height, width, c = x.shape
@@ -35,7 +35,7 @@ def features(images, weight, bias):
 
 
 def content_loss(sr, hr, weight, bias):
-    """L = mean of (φ(SR) - φ(HR))² over all features, and ∂L/∂SR, of SR's shape. HR is a constant."""
+    """L = the mean of (φ(SR) - φ(HR))² over all features; and ∂L/∂SR, of SR's shape. HR is a constant."""
     # >>> Return the loss and its derivative at SR
     difference = features(sr, weight, bias) - features(hr, weight, bias)
     g = 2 / difference.size * difference

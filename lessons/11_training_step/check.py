@@ -1,22 +1,22 @@
-"""Two steps of the learner's, with a G and a D that take notes, beside two of the library's Trainer."""
+"""Two of the learner's steps, with a G and a D that take notes, compared with two steps of the library's Trainer."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from lessons.checking import Wrong, compare
-from minisrgan.autodiff import Tensor, grad
+from lessons.course.checking import Wrong, compare
 from minisrgan.errors import GraphError
 from minisrgan.losses import DiscriminatorLoss, MinimaxLoss, NonSaturatingLoss, PixelMSE
 from minisrgan.models.discriminator import Discriminator, DiscriminatorConfig
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.nn import held
 from minisrgan.optim import Adam
+from minisrgan.tensor import Tensor, grad
 from minisrgan.training.config import PRESETS, Stage
 from minisrgan.training.trainer import Trainer
 
 WEIGHT, RATE, STEPS = 0.3, 2e-3, 2
-TOLERANCE = 1e-9  # all is in float64
+TOLERANCE = 1e-9  # everything is in float64
 CONFIG = replace(
     PRESETS["tiny"],
     generator=GeneratorConfig(channels=4, blocks=1, edge_kernel=3),
@@ -38,7 +38,7 @@ def check(exercise):
         for name in ("D", "G"):
             check_state(name, learner, library, step)
         if isinstance(returned, tuple | list) and any(isinstance(each, Tensor) for each in returned):
-            raise Wrong("type", "training_step(…) returns Tensors, where numbers are wanted: loss.item() is one.")
+            raise Wrong("type", "training_step(…) returns Tensors. Return numbers: loss.item() is one.")
         wanted = (library.trainer.measured["loss_d"], library.trainer.measured["loss_g"])
         compare("training_step(…)", returned, wanted, TOLERANCE)
 
@@ -47,7 +47,7 @@ def check(exercise):
 
 
 class Library:
-    """The Trainer, on given crops. Of each step it keeps the gradients, and those that known mistakes would give."""
+    """The Trainer, on given crops. It keeps each step's gradients, and the gradients that known mistakes would give."""
 
     def __init__(self):
         self.trainer = Trainer(CONFIG, photos=None, device="numpy")
@@ -79,7 +79,7 @@ class Library:
         trainer.gan_step()
 
     def note_mistakes(self, name, lr, hr, old_d):
-        """At the moment of a player's move: its gradients of losses that are not quite its own; in G's, ∂L_G/∂θ_D."""
+        """When a player moves: the gradients that mistaken losses would give it; in G's move also ∂L_G/∂θ_D."""
         g, d = self.networks.values()
 
         def of(loss, module=g):
@@ -91,7 +91,7 @@ class Library:
 
         if name == "D":
             exchanged = of(lambda sr: DiscriminatorLoss(d(sr), d(hr)), d)
-            self.mistakes = {"labels exchanged": (exchanged, "D learns to take SR for real, and HR for made")}
+            self.mistakes = {"labels exchanged": (exchanged, "D learns to take SR for real, and HR for fake")}
             return
         self.leaks.append(WEIGHT * of(adversarial, d))
         pixel, fooling, saturating = of(lambda sr: PixelMSE(sr, hr)), of(adversarial), of(lambda sr: MinimaxLoss(d(sr)))
@@ -101,15 +101,15 @@ class Library:
         d.load_state(new_d)
         self.mistakes |= {
             "stale D": (pixel + WEIGHT * stale, "G learned from D as it was before its move"),
-            "adversarial term missing": (pixel, "G's gradient is that of the pixels alone"),
-            "pixel term missing": (WEIGHT * fooling, "G's gradient is that of the adversarial loss alone"),
-            "weight missing": (pixel + fooling, "the adversarial loss comes without its weight"),
-            "weight misplaced": (WEIGHT * pixel + fooling, "the weight is on the pixels, not on the adversarial loss"),
+            "adversarial term missing": (pixel, "G's gradient comes from the pixel loss alone"),
+            "pixel term missing": (WEIGHT * fooling, "G's gradient comes from the adversarial loss alone"),
+            "weight missing": (pixel + fooling, "the adversarial loss has no weight"),
+            "weight misplaced": (WEIGHT * pixel + fooling, "the weight is on the pixel loss, not the adversarial loss"),
             "adversarial sign": (
                 pixel - WEIGHT * fooling,
-                "the adversarial loss is subtracted: its minus is inside it",
+                "the adversarial loss is subtracted: add it, it has its minus inside",
             ),
-            "minimax": (pixel + WEIGHT * saturating, "G minimises E[ln(1 - D(SR))], where -E[ln D(SR)] is asked for"),
+            "minimax": (pixel + WEIGHT * saturating, "G minimises E[ln(1 - D(SR))] instead of -E[ln D(SR)]"),
         }
 
 
@@ -117,7 +117,7 @@ class Library:
 
 
 class Learner:
-    """G, D and two Adams that start as the library's do, and write down what is done with them."""
+    """G, D and two Adams that start like the library's, and note everything that is done with them."""
 
     def __init__(self):
         start = Library()
@@ -139,7 +139,7 @@ class Learner:
             returned = exercise.training_step(g, d, self.adams["G"], self.adams["D"], lr, hr, WEIGHT, RATE)
         except GraphError as error:
             if self.undetached():
-                raise Wrong("graph not detached", UNDETACHED + f" Here it ended in: {error}") from None
+                raise Wrong("graph not detached", UNDETACHED + f" Here that led to the error: {error}") from None
             if "changed in place since by Adam.step" in str(error):
                 raise Wrong("stale D", f"{STALE} The engine says so too: {error}") from None
             raise
@@ -148,14 +148,14 @@ class Learner:
                 raise Wrong("gradient missing", self.without_gradient) from None
             raise error
         if not (np.array_equal(images[0], lr.data) and np.array_equal(images[1], hr.data)):
-            raise Wrong("input changed", "training_step changes the images that it is given.")
+            raise Wrong("input changed", "training_step changes the images that it is given: leave them as they are.")
         self.check_notes()
         return returned
 
     without_gradient = ""
 
     def undetached(self):
-        """Whether D, before its move, saw SR with its graph, and not without."""
+        """Whether D, before its move, saw SR only with its graph."""
         before = self.notes[: self.notes.index(("step", "D"))] if ("step", "D") in self.notes else self.notes
         return ("D", "SR", True) in before and ("D", "SR", False) not in before
 
@@ -165,25 +165,26 @@ class Learner:
         if made != 1:
             raise Wrong(
                 "SR not once",
-                f"G was called {made} times in a step: once is enough, D sees SR without its graph, G's loss with it.",
+                f"G was called {made} times in a step. Call it once: D sees SR without its graph, G's loss sees it "
+                "with its graph.",
             )
         if self.undetached():
             raise Wrong("graph not detached", UNDETACHED)
         if any(note[:2] == ("D", "another image") for note in notes):
             raise Wrong(
                 "other images",
-                "D saw something that is neither HR nor SR. (In one batch, batch norm would tie the two together: show "
-                "them one after the other.)",
+                "D saw something that is neither HR nor SR. (If you put both into one batch: batch norm would tie them "
+                "together, so show them one after the other.)",
             )
         if ("D", "HR", False) not in notes:
-            raise Wrong("D without HR", "D was never shown HR.")
+            raise Wrong("D without HR", "D never saw HR.")
         if steps == ["G", "D"]:
-            raise Wrong("order", "G moved before D: in a step D moves first, and G answers the D that has just moved.")
+            raise Wrong("order", "G moved before D. D moves first in a step, and G responds to the updated D.")
         if steps.count("D") > 1 or steps.count("G") > 1:
             raise Wrong(
                 "moved twice",
-                f"the moves of a step were {', '.join(steps)}, where D, G is wanted. In G's move D's parameters stay "
-                "as they are, and the other way round.",
+                f"the moves of a step were {', '.join(steps)}. They should be D, G. D's parameters must not change in "
+                "G's move, nor G's in D's.",
             )
         for name in ("D", "G"):
             if name not in steps:
@@ -192,55 +193,53 @@ class Learner:
         if ("D", "SR", True) not in after and ("D", "SR", False) in after:
             raise Wrong(
                 "adversarial term missing",
-                "in G's move D was shown SR without its graph, so that what D says of it does not reach G.",
+                "in G's move D saw SR without its graph, so the gradient of the adversarial loss does not reach G.",
             )
         if any(note[0] == "D" for note in notes[notes.index(("step", "G")) :]):
             raise Wrong(
                 "losses again",
-                "D was asked again after G's move: the losses to return are those that the players moved down.",
+                "D was called again after G's move. Return the losses that the two moves were made with.",
             )
         if not any(note[:2] == ("D", "SR") for note in after):
             raise Wrong("stale D", STALE)
         if ("eval",) in notes:
             raise Wrong(
                 "D in eval mode",
-                "D was asked in eval mode: there it normalises by running averages, and is another function than the "
-                "one that learns. `held(discriminator)` keeps the function, and leaves the averages alone.",
+                "D was called in eval mode. There it normalises by its running averages, so it is not the same "
+                "function as the D that learns. `held(discriminator)` keeps the function and the averages.",
             )
         if all(np.array_equal(self.after_d[name], array) for name, array in self.before.items() if "running" in name):
             raise Wrong(
                 "D held in its own move",
-                "after D's move its running averages are what they were: `held` is for G's move alone.",
+                "D's running averages did not change in D's own move: use `held` in G's move only.",
             )
         check_untouched(self.networks["D"], self.after_d)
 
     def made_first(self):
-        """Whether D was shown SR before HR in its own move. It is as good; but the running averages tell."""
+        """Whether D saw SR before HR in its own move. That is equally right, but the running averages then differ."""
         shown = [note[1] for note in self.notes[: self.notes.index(("step", "D"))] if note[0] == "D"]
         return shown == ["SR", "HR"]
 
 
-STALE = (
-    "after its move D was not asked about SR again, so G would learn from D as it was before: compute L_G after D's "
-    "update."
-)
+STALE = "after its move D was not called on SR again, so G would learn from the old D: compute L_G after D's update."
 UNDETACHED = (
-    "D's loss was computed from SR with its graph. backward then walks on through G: it leaves there what would make "
-    "G's images easier to tell, and releases the graph that G's own move needs. In D's move SR is data: sr.detach()."
+    "D's loss was computed from SR with its graph. So backward continues through G. It leaves a gradient there that "
+    "makes G's images easier to tell, and it releases the graph that G's own move needs. In D's move SR is data: "
+    "sr.detach()."
 )
 
 
 def check_untouched(discriminator, before):
-    """D is, after G's move, what it was after its own."""
+    """Raise a diagnosis if G's move changed D."""
     for name, array in discriminator.arrays().items():
         if not np.array_equal(array, before[name]):
             if "running" in name:
                 raise Wrong(
                     "D not held",
-                    f"G's move changed D's {name}: batch norm counted SR once more. With `held(discriminator)` its "
-                    "forward leaves no trace.",
+                    f"G's move changed D's {name}: batch norm counted SR once more. Inside `with held(discriminator)` "
+                    "a forward pass leaves no trace.",
                 )
-            raise Wrong("D moved", f"G's move changed D's {name}: in it D's parameters stay as they are.")
+            raise Wrong("D moved", f"G's move changed D's {name}. D's parameters must not change in G's move.")
 
 
 class NotingGenerator(Generator):
@@ -268,7 +267,7 @@ class NotingAdam(Adam):
         adam, gradients = f"adam_{self.name.lower()}", list(gradients)
         strange = next((each for each in gradients if not (each is None or isinstance(each, Tensor))), None)
         if strange is not None:
-            text = f"{adam}.step got a list with a {type(strange).__name__} in it, where Tensors are wanted"
+            text = f"{adam}.step got a list with a {type(strange).__name__} in it. It takes Tensors"
             raise Wrong("type", f"{text}: each parameter's .grad, as it is.")
         if any(each is None for each in gradients):
             self.learner.without_gradient = (
@@ -284,11 +283,11 @@ class NotingAdam(Adam):
             self.learner.after_d = copy(self.learner.networks["D"])
 
 
-# ---- Beside each other ---------------------------------------------------------------------------------
+# ---- The comparison ------------------------------------------------------------------------------------
 
 
 def check_gradients(learner, library, step):
-    """What each optimiser got, beside what the library's got; with a name for what is a known mistake."""
+    """Compare the gradients that each optimiser got with the library's. Known mistakes get their own diagnosis."""
     for name in ("D", "G"):
         made, wanted = learner.gradients[name], library.gradients[-1][name]
         if close(made, wanted):
@@ -298,7 +297,7 @@ def check_gradients(learner, library, step):
                 text = (
                     f"in step {step} {name}'s gradient has {what} added to it: backward adds to what is in .grad, so "
                 )
-                raise Wrong("left-over gradient", text + "clear it before every walk.")
+                raise Wrong("left-over gradient", text + "clear it before every backward pass.")
         for kind, (mistaken, sentence) in library.mistakes.items():
             if close(made, mistaken):
                 raise Wrong(kind, f"in step {step} {sentence}.")
@@ -306,19 +305,19 @@ def check_gradients(learner, library, step):
 
 
 def left_over(name, library):
-    """(array, what it is) of what may be left in .grad from the step before."""
+    """(array, its name) for every gradient that may be left in .grad from the step before."""
     if len(library.gradients) > 1:
         before = library.gradients[-2][name]
-        yield before, "that of the step before"
+        yield before, "the gradient of the step before"
         if name == "D":
             yield library.leaks[-2], "∂L_G/∂θ_D, which G's move left there in the step before,"
-            yield before + library.leaks[-2], "that of the step before, and ∂L_G/∂θ_D from G's move,"
+            yield before + library.leaks[-2], "the gradient of the step before, and ∂L_G/∂θ_D from G's move,"
 
 
 def check_state(name, learner, library, step):
-    """Every parameter and running average of G or D, beside the library's, to a millionth of a step.
+    """Compare every parameter and running average of G or D with the library's, to a millionth of a step.
 
-    (A bias before batch norm has no gradient but rounding errors, which Adam makes visible: 1e-12.)
+    (The gradient of a bias before batch norm is only rounding errors, and Adam makes them visible: 1e-12.)
     """
     wanted = library.networks[name].arrays()
     for key, array in learner.networks[name].arrays().items():

@@ -1,4 +1,4 @@
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 MISTAKES = [
     Mistake("graph not detached", "discriminator(sr.detach())", "discriminator(sr)"),
@@ -7,7 +7,7 @@ MISTAKES = [
         "    for parameter in adam.parameters.values():\n        parameter.grad = None\n",
         "",
     ),
-    # cleared once a step, after both moves were computed: what G's move leaves in D stays there
+    # cleared only after a player's own move: what G's move leaves in D stays there
     Mistake(
         "left-over gradient",
         "        parameter.grad = None\n    loss.backward()\n"
@@ -36,7 +36,7 @@ MISTAKES = [
         "    update(adam_g, loss_g, rate)\n"
         "    update(adam_d, loss_d, rate)\n",
     ),
-    # both players down L_G
+    # both players move down L_G
     Mistake(
         "moved twice",
         "    update(adam_g, loss_g, rate)\n",

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons.checking import Wrong, compare, compare_gradients
-from minisrgan.autodiff import MatMul, Tensor, grad
+from lessons.course.checking import Wrong, compare, compare_gradients
 from minisrgan.models.discriminator import Discriminator, DiscriminatorConfig
 from minisrgan.nn import Module, Parameter
+from minisrgan.ops import MatMul
 from minisrgan.regularisers import R1
+from minisrgan.tensor import Tensor, grad
 
 GAMMA, TOLERANCE = 3.7, 1e-9  # all is in float64
 SHAPE = (5, 3, 4, 3)  # images: n, h, w, c

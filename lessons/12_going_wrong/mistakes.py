@@ -1,4 +1,4 @@
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 MISTAKES = [
     Mistake("not recorded", ", create_graph=True", ""),

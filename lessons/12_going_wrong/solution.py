@@ -6,7 +6,7 @@
 both are at hand where D's loss is computed.
 """
 
-from minisrgan.autodiff import Tensor, grad
+from minisrgan.tensor import Tensor, grad
 
 
 def r1_penalty(discriminator, hr, sr, gamma):

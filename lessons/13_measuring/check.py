@@ -5,7 +5,7 @@ from copy import deepcopy
 
 import numpy as np
 
-from lessons.checking import Wrong, compare, is_close
+from lessons.course.checking import Wrong, compare, is_close
 
 TOLERANCE = 1e-9
 

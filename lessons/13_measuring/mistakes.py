@@ -1,6 +1,6 @@
 """What goes wrong in measuring, and what the check must say of it."""
 
-from lessons.exercises import Mistake
+from lessons.course.exercises import Mistake
 
 MEAN_OF_PSNRS = "np.mean([psnr_y(sr, hr, border) for sr, hr in pairs])"
 Y = "np.floor(16 + rgb @ [65.481, 128.553, 24.966] / 255 + 0.5)"

@@ -1,0 +1,1 @@
+"""Photos: in and out of files, resized, cut into crops, compared. NumPy and Pillow alone."""

@@ -1,13 +1,7 @@
 """Photos in and out of files. Whatever a photo is stored as, it comes in as uint8 RGB, upright."""
 
-import os
 import re
-import socket
-import time
-import uuid
 import warnings
-from contextlib import contextmanager, suppress
-from errno import EISDIR, ENOTDIR, EWOULDBLOCK
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ..errors import ImageError, ShapeError
+from ..files import write_whole
 from . import odd_files
 from .png import encode_png
 from .transparency import over_white
@@ -59,8 +54,6 @@ READ = {
 }
 PHOTO_SUFFIXES = tuple(" ".join(READ.values()).split())
 REDUCED = re.compile(r"(^|_)LR(_|$)")  # the name of a folder of low-resolution copies of photos beside it
-PART = ".minisrgan-"  # how the name of a temporary file begins
-FORSAKEN = 3600  # seconds: nobody writes that long at one
 PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # a profile's colour space: Pillow's mode of it
 
 MEMORY = 2**30  # bytes that reading a photo may take
@@ -356,107 +349,6 @@ def write_photo(path, rgb, alpha=None):
             f"{path}: the photo cannot be written ({_reason(error)}): "
             "check the folder, the space left, and that the format can hold this size"
         ) from None
-
-
-def free_name(path):
-    """`path`, or the first of name-2, name-3, ... that is not there yet: a file that nobody named is never replaced."""
-    path, n = Path(path), 1
-    while os.path.lexists(candidate := path if n == 1 else path.with_name(f"{path.stem}-{n}{path.suffix}")):
-        n += 1
-    return candidate
-
-
-def write_whole(path, data):
-    """Write bytes to `path` so that at any moment it holds all of the old content or all of the new.
-
-    They may come part by part, as an iterable. They go to a temporary file in the same folder, created with its
-    parents, which then takes the name; if anything fails, it is removed. On return they are on the disk. Raises
-    OSError: the caller knows what kind of file it is, and says so.
-    """
-    with replacement(path) as temporary:
-        with open(temporary, "xb") as file:
-            file.writelines([data] if isinstance(data, (bytes, memoryview)) else data)
-            file.flush()
-            os.fsync(file.fileno())  # or a power cut could keep the new name and lose the bytes
-        os.replace(temporary, path)
-        sync_folder(temporary.parent)  # or it could keep the bytes and lose the new name
-
-
-def make_folder(folder):
-    """Make a folder, and its parents, unless they are there. Raises OSError."""
-    upwards = [folder, *folder.parents]
-    if file := next((each for each in upwards if each.is_file()), None):
-        raise NotADirectoryError(ENOTDIR, "this is a file, where a folder is needed: name another", str(file))
-    missing = [each for each in upwards if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for each in missing:
-        sync_folder(each.parent)
-
-
-def sync_folder(folder):
-    """Bring the names in a folder to the disk, where the system can."""
-    with suppress(OSError):  # some file systems, and Windows, sync no folders
-        opened = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
-
-
-def check_writable(path):
-    """Raise OSError if `write_whole` could not write `path`: before the minutes that its content takes, not after."""
-    with replacement(path) as temporary:
-        open(temporary, "xb").close()
-
-
-@contextmanager
-def replacement(path):
-    """The temporary file that is to become `path`, in a folder that is there. An OSError then names `path` itself."""
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(EISDIR, "this is a folder: name a file in it", str(path))
-    make_folder(path.parent)
-    remove_leftovers(path.parent, FORSAKEN)
-    temporary = path.with_name(f"{PART}{uuid.uuid4().hex}.part")
-    try:
-        yield temporary
-    except OSError as error:
-        error.filename, error.filename2 = str(path), None
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_leftovers(folder, age=0):
-    """Remove the temporary files in a folder, not written to for `age` seconds, of writers that were killed."""
-    for leftover in Path(folder).glob(f"{PART}*.part"):
-        with suppress(OSError):  # another's, or gone already
-            if time.time() - leftover.stat().st_mtime >= age:
-                leftover.unlink()
-
-
-def lock_file(path):
-    """Lock a file, created if need be, for as long as what is returned, an open file, is not closed.
-
-    The system unlocks it when the process ends, however it ends. Meanwhile the file says who holds it. Raises
-    BlockingIOError, with that as its `strerror`, where another has locked it.
-    """
-    import fcntl  # there is none on Windows, where photos can be read all the same
-
-    file = open(path, "a+", encoding="utf-8", errors="replace")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        holder = "".join(filter(str.isprintable, file.read(200))) or "another process"
-        file.close()
-        raise BlockingIOError(EWOULDBLOCK, holder, str(path)) from None
-    except OSError:  # this file system has no locks: then as well as can be, without
-        pass
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-    file.flush()
-    return file
 
 
 def find_photos(folder):

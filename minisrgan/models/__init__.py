@@ -1,1 +1,1 @@
-"""The generator G, the discriminator D, VGG, and their weights in files."""
+"""The networks: the generator G, the discriminator D, VGG and ST-LPIPS."""

@@ -12,7 +12,7 @@ its gradient need it. With spectral norm instead, every layer's weights are divi
 from dataclasses import dataclass
 
 from ..errors import ConfigError, ShapeError
-from ..nn import BatchNorm, Conv, Dense, LeakyReLU, Module, Sequential, SpectralNorm
+from ..nn import BatchNorm, Conv, Dense, LeakyReLU, Module, Sequential, SpectralNormed
 
 SLOPE = 0.2
 
@@ -37,7 +37,7 @@ class DiscriminatorConfig:
 class Discriminator(Module):
     def __init__(self, config, rng):
         def bounded(layer):
-            return SpectralNorm(rng, layer) if config.spectral_norm else layer
+            return SpectralNormed(rng, layer) if config.spectral_norm else layer
 
         self.config = config
         self.layers = []

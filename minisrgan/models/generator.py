@@ -8,7 +8,7 @@ paper: no batch norm (fewer artifacts: Lim et al. 2017), a global skip that adds
 network learns only what bicubic lacks, and a direct end, one convolution shuffled ×scale into RGB in place of the
 doublings and the last convolution (Shi et al. 2016), which leaves the most of a small network to its trunk.
 
-Every residual branch starts as a whisper: its last layer at START of its usual size. So the untrained trunk passes
+Every residual branch starts as a whisper: its last layer at WHISPER of its usual size. So the untrained trunk passes
 on what it reads, however deep it is (Zhang et al. 2019, Fixup; with batch norm Goyal et al. 2017), and with the
 bicubic skip the untrained network is bicubic.
 """
@@ -19,15 +19,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..arrays import array_module
-from ..autodiff import Concatenate, Conv2d, PixelShuffle, Tensor
-from ..autodiff.conv import grain
-from ..bands import Bands, itself
+from ..arrays import array_module, definition
 from ..errors import ConfigError
 from ..imaging.resize import resize_matrix
 from ..nn import BatchNorm, Conv, Module, PReLU, Sequential, SubpixelConv, chain
+from ..ops import Concatenate, Conv2d, PixelShuffle
+from ..tensor import Tensor
 
-START = 0.01  # of the usual weights in the last layer of a branch, where a skip brings the signal
+WHISPER = 0.01  # of the usual weights in the last layer of a branch, where a skip brings the signal
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,9 @@ def norm_conv(rng, channels, batch_norm):
 
 
 def whisper(branch):
-    """The branch, with what scales its output at START of its usual size."""
+    """The branch, with what scales its output at WHISPER of its usual size."""
     last = branch.layers[-1].gamma if isinstance(branch, Sequential) else branch.weight
-    last.data *= START
+    last.data *= WHISPER
     return branch
 
 
@@ -108,19 +107,13 @@ class Generator(Module):
         return max(2, math.ceil(edge + 2 * self.config.blocks + 1 + end))  # bicubic: 2
 
 
+@definition
 def enlarge_bicubic(x, scale):
-    """(N, h, w, C) → (N, scale·h, scale·w, C) by bicubic interpolation, or the same of Bands.
+    """(N, h, w, C) → (N, scale·h, scale·w, C) by bicubic interpolation.
 
     scale² pixels are made of the 5×5 around each: a convolution to scale² channels, shuffled. Beyond an edge the edge
     pixel is repeated.
     """
-    if isinstance(x, Bands):
-        across, weights = 3 - x.axis, bicubic_weights(3, scale)
-
-        def of_window(window, _):
-            return enlarge_inner(repeat_ends(window, across), scale)
-
-        return x.windows(of_window, 2, grain(weights, x.width, 2), itself, scale)
     return enlarge_inner(repeat_ends(repeat_ends(x, 1), 2), scale)
 
 

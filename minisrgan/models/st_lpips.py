@@ -12,17 +12,13 @@ generator that was trained on it cannot be judged by it.
 The weights are in the wheel `stlpips-pytorch` on PyPI (BSD-2), which `minisrgan vgg fetch --st-lpips` gets.
 """
 
-import numpy as np
-
 from ..arrays import to_device
-from ..autodiff import Conv2dBias, ReLU, Tensor, no_grad
-from ..errors import ShapeError, WeightsError
-from ..kernels import cache_folder
+from ..errors import ShapeError
 from ..nn import BlurPool
-from .array_files import check_finite, read_arrays, say_if_unchecked, write_arrays
+from ..ops import Conv2dBias, ReLU
+from ..tensor import Tensor, no_grad
 from .vgg import ST_LPIPS, normalise
 
-KIND = "minisrgan st-lpips"
 ALEX = (  # name of the convolution, its side and padding, its channels in and out
     ("slice1.0", 11, 2, 3, 64),
     ("slice2.5", 5, 2, 64, 192),
@@ -32,12 +28,6 @@ ALEX = (  # name of the convolution, its side and padding, its channels in and o
 )
 LEAST = 24  # pixels a side: every map has something in it
 EPS = 1e-10
-ADVICE = "`minisrgan vgg fetch --st-lpips` gets it anew"
-
-
-def fetched():
-    """Where `minisrgan vgg fetch --st-lpips` keeps the AlexNet."""
-    return cache_folder() / "st-lpips-alex.safetensors"
 
 
 class STLPIPS:
@@ -68,37 +58,9 @@ class STLPIPS:
             return sum(((a - b) ** 2 * self.arrays[f"lin{k}"]).sum(-1).mean().item() for k, (a, b) in enumerate(pairs))
 
 
-def load_st_lpips(device, path=None):
-    """The STLPIPS in a file, by default the fetched one. Raises WeightsError where there is none."""
-    arrays, about = read_arrays(path or fetched(), ADVICE)
-    shapes = expected_shapes()
-    if about.get("kind") != KIND or {name: array.shape for name, array in arrays.items()} != shapes:
-        raise WeightsError(f"{path or fetched()}: is not the AlexNet of ST-LPIPS: {ADVICE}")
-    say_if_unchecked(path or fetched(), about)
-    return STLPIPS(arrays, device)
-
-
 def expected_shapes():
     shapes = {}
     for k, (name, side, _, cin, cout) in enumerate(ALEX):
         shapes |= {f"{name}.weight": (side, side, cin, cout), f"{name}.bias": (cout,), f"lin{k}": (cout,)}
     return shapes
 
-
-def save_st_lpips(path, lazy):
-    """Keep the AlexNet of the wheel's file, {its name: Lazy}, in our layout. Raises WeightsError for another file."""
-    arrays = {}
-    try:
-        for k, (name, *_) in enumerate(ALEX):
-            weight = lazy[f"net.{name}.weight"].read()
-            arrays[f"{name}.weight"] = weight.transpose(2, 3, 1, 0)
-            arrays[f"{name}.bias"] = lazy[f"net.{name}.bias"].read()
-            arrays[f"lin{k}"] = lazy[f"lin{k}.model.1.weight"].read().reshape(-1)
-    except KeyError as error:
-        raise WeightsError(f"the file is not the AlexNet of ST-LPIPS: it has no {error}") from None
-    arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
-    for name, array in arrays.items():
-        check_finite("the file", name, array, "get it again")
-    if {name: array.shape for name, array in arrays.items()} != expected_shapes():
-        raise WeightsError("the file is not the AlexNet of ST-LPIPS: its arrays are of other sizes")
-    write_arrays(path, arrays, kind=KIND)

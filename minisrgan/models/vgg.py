@@ -13,16 +13,14 @@ A feature map has two names. φ_{i,j}, the paper's, is the j-th convolution of b
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from ..arrays import array_module
-from ..autodiff import Tensor
 from ..errors import ConfigError, ShapeError
 from ..nn import BlurPool, Conv, MaxPool, Module, ReLU
+from ..tensor import Tensor
 
-EMBEDDED = Path(__file__).parent.parent / "weights" / "vgg-small.safetensors"  # distilled from VGG19, in the package
 PAPER_SCALE = 1 / 12.75  # of the features, so that their MSE is of the size of the pixels': Ledig et al., section 3.2
 FAMILIES = ("torchvision", "caffe")  # of those that a file may not say
 ST_LPIPS = "st-lpips"  # a third, whose files say it: with pooling that tolerates shifts (st_lpips.py)

@@ -1,0 +1,1 @@
+"""Training: the steps, what they are configured by, and the loop and folder of a run."""

@@ -7,10 +7,10 @@ from ..errors import ConfigError
 from ..losses import ADVERSARIAL, PIXEL_CONTENT
 from ..models.discriminator import DiscriminatorConfig
 from ..models.generator import GeneratorConfig
-from ..models.vgg_weights import knows_content
-from ..models.weights import typed
 from ..optim import SCHEDULES
 from ..regularisers import REGULARISERS
+from ..weights.generators import typed
+from ..weights.vgg import knows_content
 
 TERMS = ("content", "pixel", "adversarial", "tv", "grid")  # of L_G in the GAN stage
 ON_NAN = ("stop", "rollback")
@@ -176,7 +176,7 @@ class TrainConfig:
             raise ConfigError(f"not a training configuration ({error})") from None
 
 
-SHOWS = dict(  # a GAN stage that one sees: found by trials, which the README has
+SHOWS = dict(  # a GAN stage that one sees: found by trials, which docs/training.md has
     pretrain_loss="l1",
     content="vgg-small",
     adversarial="relativistic",

@@ -20,9 +20,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..arrays import array_module, to_numpy
-from ..autodiff import Tensor, grad, no_grad
 from ..losses import ADVERSARIAL
 from ..models.generator import enlarge_bicubic
+from ..tensor import Tensor, grad, no_grad
 
 WINDOW = 50  # steps: of batches of 8 or 16, some hundred images, whose mean d_right errs by about 0.02
 BLOCK, BLOCKS = 10, 20  # of steps, in which D's luck turns or does not

@@ -20,16 +20,16 @@ from functools import cached_property, partial
 import numpy as np
 
 from ..arrays import to_device
-from ..autodiff import Tensor, grad
 from ..errors import DivergedError, WeightsError
 from ..imaging.pixels import hr_from_uint8, lr_from_uint8
 from ..losses import ADVERSARIAL, PIXEL_CONTENT, PixelMSE, feature_mse, grid_loss, total_variation
 from ..models.discriminator import Discriminator
 from ..models.generator import Generator
-from ..models.vgg_weights import load_content
 from ..nn import held
 from ..optim import Adam, move_average
 from ..regularisers import REGULARISERS
+from ..tensor import Tensor, grad
+from ..weights.vgg import load_content
 from .config import PRESETS
 from .health import measure_discriminator, measure_images
 from .shares import Shares

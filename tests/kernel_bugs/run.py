@@ -19,10 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from lessons.course.checked_builds import MODES, compile_program, compile_runtimes, run
+from minisrgan.device.geometry import macros
+from minisrgan.device.source import first_errors
 from minisrgan.errors import KernelError
-from minisrgan.geometry import macros
-from minisrgan.kernels import first_errors
-from minisrgan.tools.checked_builds import MODES, compile_program, compile_runtimes, run
 
 HERE = Path(__file__).resolve().parent
 KERNELS = HERE.parent.parent / "kernels"
@@ -118,7 +118,7 @@ def reals():
 def real(stem, build):
     """kernels/<stem>.cu with its main(), in the build that some words say: `double gpu WIDE=4`.
 
-    It is cut up as the product's launches are, by minisrgan/geometry.py.
+    It is cut up as the product's launches are, by minisrgan/device/geometry.py.
     """
     common, kernel, main = with_text(KERNELS / "common.cuh", KERNELS / f"{stem}.cu", HERE / f"real/{stem}.cu")
     words = build.split()

@@ -107,16 +107,17 @@ class RawModule:
 
     @functools.cached_property
     def compiled(self):
-        from minisrgan import kernels
+        from minisrgan.device import cpu, source
+        from minisrgan.errors import KernelError
 
-        kernels.runtime()
+        cpu.runtime()
         export, flushing = ("EXPORT_FLUSHING", FLUSHING) if self.real == "float" else ("EXPORT_KERNEL", "")
         exports = "".join(f"{export}({name})\n" for name in self.parameters)
-        header = ["-include", str(kernels.FOLDER / "cpu" / "cuda.h")]
+        header = ["-include", str(source.FOLDER / "cpu" / "cuda.h")]
         options = [*self.options, "-fvisibility=hidden", "-fno-strict-aliasing", "-Wno-unknown-pragmas", *header]
         try:
-            return kernels.load(f"as-on-a-gpu-{self.real}", f"{NO_HOST}{self.code}{flushing}{exports}", options)
-        except kernels.KernelError as error:
+            return cpu.load(f"as-on-a-gpu-{self.real}", f"{NO_HOST}{self.code}{flushing}{exports}", options)
+        except KernelError as error:
             raise CompileException(str(error)) from error
 
     def get_function(self, name):
@@ -137,7 +138,7 @@ class RawKernel:
         ]
 
     def __call__(self, grid, block, args, *, shared_mem=0):
-        from minisrgan.kernels import runtime as cpu_runtime
+        from minisrgan.device.cpu import runtime as cpu_runtime
 
         if [type(each) for each in args] != self.types:
             raise TypeError(f"{self.name} takes {self.types}, not {[type(each) for each in args]}")

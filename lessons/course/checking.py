@@ -1,0 +1,342 @@
+"""What is wrong with an answer? A check that only says no teaches nothing, so these look for the nearest mistake.
+
+A lesson's check.py calls them on the learner's functions. Each returns nothing if all is right, and raises Wrong with
+a diagnosis if not.
+"""
+
+import inspect
+import itertools
+import math
+
+import numpy as np
+
+from minisrgan.tensor import Tensor
+
+
+class Wrong(Exception):
+    """A diagnosis: `kind` names the mistake in a word or two, `message` says what was seen and where to look."""
+
+    def __init__(self, kind, message):
+        super().__init__(f"{kind}: {message}")
+        self.kind, self.message = kind, message
+
+
+def check_function(function, reference, cases, tolerance=1e-6, because={}):  # noqa: B006  never written to
+    """Compare a learner's function with a reference on every case.
+
+    cases      a dict: label -> tuple of arguments. A label that begins with "odd" marks odd sizes
+    tolerance  relative to the largest element of what is wanted
+    because    a dict: kind -> a sentence that is added to the message of a diagnosis of this kind
+    """
+    found, right = {}, []
+    for label, arguments in cases.items():
+        try:
+            check_case(function, reference, arguments, tolerance, because)
+            right.append(label)
+        except Wrong as wrong:
+            found[label] = wrong
+        except Exception:
+            if not found:
+                raise
+            break  # the first thing that is wrong explains more than what came of it
+    if not found:
+        return
+    label, first = next(iter(found.items()))
+    if right and all(each.startswith("odd") for each in found) and not any(each.startswith("odd") for each in right):
+        message = f"right for {listed(right)}, but not for {label}: {first.message}"
+        raise diagnosis("odd sizes", message, because)
+    raise Wrong(first.kind, f"{first.message} (Case: {label}.)" if len(cases) > 1 else first.message)
+
+
+def check_case(function, reference, arguments, tolerance, because):
+    wanted = reference(*copies(arguments))
+    what = call_text(function, arguments)
+    given, again = copies(arguments), copies(arguments)
+    try:
+        made = function(*given)
+        second = function(*again)
+    except Exception as error:
+        error.add_note(f"in {what}")
+        raise
+    for before, after in zip(arguments, given):
+        if isinstance(before, np.ndarray) and not np.array_equal(before, after, equal_nan=before.dtype.kind == "f"):
+            raise diagnosis("input changed", f"{what} changes its argument: make a new array.", because)
+    compare(what, made, wanted, tolerance, because)
+    try:
+        compare(what, second, made, 0, {})
+    except Wrong:
+        raise Wrong("not repeatable", f"{what} gives another result when it is called again.") from None
+
+
+def compare_gradients(made, wanted, tolerance=1e-6, because={}):  # noqa: B006
+    """Compare dicts of gradients by name. Finds those that are missing, and two that were exchanged, too."""
+    for name in wanted:
+        if made.get(name) is None:
+            raise diagnosis("gradient missing", f"there is no gradient for {name}.", because)
+    for one, other in itertools.combinations(wanted, 2):
+        exchanged = is_close(made[one], wanted[other], tolerance) and is_close(made[other], wanted[one], tolerance)
+        if exchanged and not is_close(wanted[one], wanted[other], tolerance):
+            raise diagnosis("swapped", f"the gradients for {one} and {other} are exchanged.", because)
+    for name in wanted:
+        compare(f"the gradient for {name}", made[name], wanted[name], tolerance, because)
+
+
+def compare(what, made, wanted, tolerance=1e-6, because={}):  # noqa: B006
+    """Raise Wrong with the nearest diagnosis unless `made` is `wanted`: a number, an array, a Tensor, or a tuple."""
+    if isinstance(wanted, tuple | list):
+        return compare_tuples(what, made, wanted, tolerance, because)
+    try:
+        find_difference(what, made, wanted, tolerance)
+    except Wrong as wrong:
+        raise diagnosis(wrong.kind, wrong.message, because) from None
+
+
+def diagnosis(kind, message, because):
+    return Wrong(kind, f"{message} {because[kind]}" if kind in because else message)
+
+
+def compare_tuples(what, made, wanted, tolerance, because):
+    if not isinstance(made, tuple | list):
+        raise diagnosis("type", f"{what} is {described(made)}, where {len(wanted)} results are wanted.", because)
+    if len(made) != len(wanted):
+        raise diagnosis("type", f"{what} has {len(made)} results, where {len(wanted)} are wanted.", because)
+    if len(wanted) == 1:
+        return compare(what, made[0], wanted[0], tolerance, because)
+    exchanged = len(wanted) == 2 and is_close(made[0], wanted[1], tolerance) and is_close(made[1], wanted[0], tolerance)
+    if exchanged and not is_close(wanted[0], wanted[1], tolerance):
+        raise diagnosis("swapped", f"the two results of {what} are exchanged.", because)
+    for i, (one, other) in enumerate(zip(made, wanted)):
+        compare(f"{what}[{i}]", one, other, tolerance, because)
+
+
+# ---- The search for the nearest mistake ---------------------------------------------------------------
+
+
+def find_difference(what, made, wanted, tolerance):
+    made, wanted = as_array(what, made, wanted)
+    if made.shape != wanted.shape:
+        raise shape_diagnosis(what, made, wanted, tolerance)
+    if made.dtype != wanted.dtype and wanted.ndim:
+        raise Wrong("dtype", f"{what} is {made.dtype}, where {wanted.dtype} is wanted.")
+    if count := int(np.sum(np.isfinite(wanted) & ~np.isfinite(made))):
+        which = f"{count} of {made.size} elements are" if made.size > 1 else "it is"
+        raise Wrong("not finite", f"{what}: {which} NaN or infinite.")
+    if is_close(made, wanted, tolerance):
+        return
+    for find in (find_scale, find_offset, find_permutation, find_border, find_shift, find_elements):
+        if found := find(what, made, wanted, tolerance):
+            raise found
+    raise Wrong("wrong", f"{what}: {worst(made, wanted)}.")
+
+
+def as_array(what, made, wanted):
+    """Both as arrays, or a diagnosis of what the learner returned instead."""
+    if made is None:
+        raise Wrong("type", f"{what} is None: is a `return` missing?")
+    if isinstance(wanted, Tensor):
+        if not isinstance(made, Tensor):
+            raise Wrong("type", f"{what} is {described(made)}, where a Tensor is wanted.")
+        made, wanted = made.data, wanted.data
+    elif isinstance(made, Tensor):
+        advice = "an array is wanted: its .data is one" if np.ndim(wanted) else "a number is wanted: its .item() is one"
+        raise Wrong("type", f"{what} is a Tensor, where {advice}.")
+    wanted = np.asarray(wanted)
+    try:
+        array = np.asarray(made)
+    except ValueError:
+        array = np.empty(0, object)
+    if array.dtype.kind not in "biuf":
+        raise Wrong("type", f"{what} is {described(made)}, where {described(wanted)} is wanted.")
+    if isinstance(made, tuple | list):
+        raise Wrong("type", f"{what} is {described(made)}, where {described(wanted)} is wanted.")
+    return array, wanted
+
+
+def shape_diagnosis(what, made, wanted, tolerance):
+    shapes = f"{what} has the shape {made.shape}, where {wanted.shape} is wanted"
+    for axes in permutations(made.ndim):
+        if is_close(made.transpose(axes), wanted, tolerance):
+            return Wrong("transpose", f"{shapes}: its axes are in the order {inverse(axes)} of those wanted.")
+    squeezed = tuple(size for size in made.shape if size != 1), tuple(size for size in wanted.shape if size != 1)
+    if squeezed[0] == squeezed[1]:
+        how = "missing" if made.ndim < wanted.ndim else "too many or elsewhere"
+        return Wrong("shape", f"{shapes}: an axis of length 1 is {how}.")
+    if not made.ndim:
+        return Wrong("shape", f"{shapes}: a single number, so something was summed or averaged that should be kept.")
+    if not wanted.ndim:
+        return Wrong("shape", f"{shapes}: a single number, so something is left to be summed or averaged.")
+    return Wrong("shape", f"{shapes}.")
+
+
+def find_scale(what, made, wanted, tolerance):
+    """Is it the right array times a number?"""
+    if not np.any(made):
+        return Wrong("wrong", f"{what} is zero everywhere.")
+    if is_close(-made, wanted, tolerance):
+        return Wrong("sign", f"{what} has the wrong sign.")
+    norm = float(np.sum(np.square(wanted, dtype=float)))
+    if not norm or not np.all(np.isfinite(wanted)):
+        return None
+    factor = float(np.sum(np.multiply(made, wanted, dtype=float))) / norm
+    if not factor or not is_close(made / factor, wanted, max(tolerance, 1e-9)):
+        return None
+    name = factor_name(factor, wanted.shape, tolerance)
+    if wanted.size == 1 and name is None:  # any number is some multiple of another
+        return None
+    return Wrong("constant factor", f"{what} is {name or f'{factor:.6g}'} times what it should be.")
+
+
+def factor_name(factor, shape, tolerance):
+    """`2`, `1/2`, `1/12 (12: the number of elements)`; None for a number that has no such name."""
+    groups = [axes for n in range(len(shape), 0, -1) for axes in itertools.combinations(range(len(shape)), n)]
+    sizes = {math.prod(shape[axis] for axis in axes): axes for axes in groups}  # the fewest axes give the name
+    for number in [*range(2, 17), *sorted(sizes)]:
+        meaning = ""
+        if number in sizes and number > 2:
+            whole = number == math.prod(shape)
+            meaning = f" ({number}: the number of elements{'' if whole else f' along {axes_text(sizes[number])}'})"
+        for value, text in [(number, f"{number}"), (1 / number, f"1/{number}")]:
+            if abs(abs(factor) - value) <= max(tolerance, 1e-6) * value:
+                return ("-" if factor < 0 else "") + text + meaning
+    return None
+
+
+def find_offset(what, made, wanted, tolerance):
+    """Is the same number added to every element?"""
+    if wanted.size == 1:
+        return None
+    offset = float(np.mean(np.subtract(made, wanted, dtype=float)))
+    if not is_close(made - offset, wanted, max(tolerance, 1e-9)):
+        return None
+    return Wrong("offset", f"{what} has {offset:.6g} added to every element.")
+
+
+def find_permutation(what, made, wanted, tolerance):
+    """Are the right elements in other places?"""
+    for axes in permutations(made.ndim):
+        if made.transpose(axes).shape == wanted.shape and is_close(made.transpose(axes), wanted, tolerance):
+            return Wrong("transpose", f"{what} has its axes in the order {inverse(axes)}.")
+    for n in range(1, made.ndim + 1):
+        for axes in itertools.combinations(range(made.ndim), n):
+            if is_close(np.flip(made, axes), wanted, tolerance):
+                return Wrong("flip", f"{what} is turned round along {axes_text(axes)}.")
+    if made.ndim > 1 and 1 < made.shape[-1] <= 64:
+        order = [
+            next((j for j in range(made.shape[-1]) if is_close(made[..., j], wanted[..., i], tolerance)), None)
+            for i in range(wanted.shape[-1])
+        ]
+        if None not in order:
+            return Wrong("channels", f"{what} has the right channels in the wrong order: {np.argsort(order).tolist()}.")
+    return None
+
+
+def find_border(what, made, wanted, tolerance):
+    """Is it right but for a margin?"""
+    if made.ndim not in SPATIAL:
+        return None
+    wrong = np.moveaxis(where_wrong(made, wanted, tolerance), SPATIAL[made.ndim], (0, 1))
+    wrong = wrong.reshape(*wrong.shape[:2], -1).any(axis=-1)
+    for margin in range(1, (min(wrong.shape) + 1) // 2):
+        if not wrong[margin:-margin, margin:-margin].any():
+            rows = "row and column" if margin == 1 else f"{margin} rows and columns"
+            where = f"right inside and wrong at the border, in the outermost {rows}"
+            return Wrong("border", f"{what} is {where}: {worst(made, wanted)}.")
+    return None
+
+
+def find_shift(what, made, wanted, tolerance):
+    """Is it moved by one pixel?"""
+    for axis in SPATIAL.get(made.ndim, ()):
+        ahead, behind = [slice(None)] * made.ndim, [slice(None)] * made.ndim
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        for one, other, where in [(ahead, behind, "later"), (behind, ahead, "earlier")]:
+            if made.shape[axis] > 2 and is_close(made[tuple(one)], wanted[tuple(other)], tolerance):
+                return Wrong("shift", f"{what} is one element {where} along {axes_text((axis,))} than it should be.")
+    return None
+
+
+def find_elements(what, made, wanted, tolerance):
+    """Are only some elements wrong?"""
+    wrong = where_wrong(made, wanted, tolerance)
+    if wrong.mean() >= 0.5:
+        return None
+    index = tuple(int(i) for i in np.argwhere(wrong)[0])
+    message = f"{what}: {wrong.sum()} of {wrong.size} elements are wrong, the first at {list(index)}: "
+    return Wrong("some elements", f"{message}{made[index]:.6g} instead of {wanted[index]:.6g}.")
+
+
+SPATIAL = {4: (1, 2), 3: (0, 1), 2: (0, 1)}  # rows and columns, by the number of axes
+
+
+def where_wrong(made, wanted, tolerance):
+    off = np.abs(np.subtract(made, wanted, dtype=float)) > tolerance * largest(wanted)
+    return off | (np.isfinite(wanted) & ~np.isfinite(made))
+
+
+def is_close(made, wanted, tolerance):
+    made, wanted = np.asarray(made), np.asarray(wanted)
+    if made.shape != wanted.shape or made.dtype.kind not in "biuf":
+        return False
+    return bool(np.allclose(made, wanted, rtol=0, atol=tolerance * largest(wanted), equal_nan=True))
+
+
+def largest(array):
+    """The size that errors are relative to."""
+    finite = np.abs(array[np.isfinite(array)], dtype=float)
+    return float(finite.max(initial=0)) or 1.0
+
+
+def permutations(ndim):
+    """The orders of the axes but for the one they are in; none for so many axes that it would take long."""
+    return list(itertools.permutations(range(ndim)))[1:] if ndim <= 5 else []
+
+
+def inverse(axes):
+    return tuple(int(i) for i in np.argsort(axes))
+
+
+def axes_text(axes):
+    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {listed(axes)}"
+
+
+def listed(words):
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = map(str, words)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def worst(made, wanted):
+    """Where a result is farthest off, in words."""
+    index = np.unravel_index(np.argmax(np.abs(np.subtract(made, wanted, dtype=float))), made.shape)
+    where = f" at {[int(i) for i in index]}" if made.ndim else ""
+    return f"{made[index]:.6g} instead of {wanted[index]:.6g}{where}"
+
+
+# ---- Words --------------------------------------------------------------------------------------------
+
+
+def copies(arguments):
+    return [each.copy() if isinstance(each, np.ndarray) else each for each in arguments]
+
+
+def call_text(function, arguments):
+    """`shuffle(x, 2), x of shape (1, 4, 6, 8)`: a call as the learner would write it."""
+    names = list(inspect.signature(function).parameters)
+    texts, shapes = [], []
+    for i, value in enumerate(arguments):
+        name = names[i] if i < len(names) else f"argument {i}"
+        if isinstance(value, np.ndarray | Tensor):
+            texts.append(name)
+            shapes.append(f"{name} of shape {value.shape}")
+        else:
+            texts.append(getattr(value, "__name__", None) or repr(value))
+    where = f" with {', '.join(shapes)}" if shapes else ""
+    return f"{function.__name__}({', '.join(texts)}){where}"
+
+
+def described(value):
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype}, shape {value.shape}" if value.ndim else "a number"
+    return {tuple: "a tuple", list: "a list", Tensor: "a Tensor", float: "a number", int: "a number"}.get(
+        type(value), f"of type {type(value).__name__}"
+    )

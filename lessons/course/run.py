@@ -1,0 +1,141 @@
+"""Run a lesson's cells as a script; compare what they print and draw with what its README.md shows."""
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from minisrgan.files import write_whole
+
+from .document import REPOSITORY, cells, with_outputs
+
+BLOCK = 8  # pixels: pictures are compared by the mean colours of squares of this size,
+SHADE = 16  # of 255: which may differ by this much
+SHARE = 0.02  # in all but this share of the squares
+
+
+class CellError(Exception):
+    """A cell that failed. The message is its traceback, in lines of the README."""
+
+
+def execute(lesson, place):
+    """Run a lesson's cells in `place`, a folder that stands where the lesson's does; yield what each prints.
+
+    Raises CellError with a traceback that names the README's lines.
+    """
+    import matplotlib
+
+    matplotlib.use("agg")
+    namespace = {"__name__": "__main__"}
+    with contextlib.chdir(place):
+        for cell, _ in cells(lesson.readme.read_text(encoding="utf-8")):
+            printed = io.StringIO()
+            try:
+                code = compile("\n" * (cell.line - 1) + cell.text, str(lesson.readme), "exec")
+                with contextlib.redirect_stdout(printed):
+                    exec(code, namespace)
+            except Exception as error:
+                frames = error.__traceback__.tb_next  # without this function's own
+                text = "".join(traceback.format_exception(type(error), error, frames))
+                raise CellError(printed.getvalue() + text) from error
+            yield printed.getvalue()
+
+
+@contextlib.contextmanager
+def scratch_place(lesson):
+    """A scratch folder in the lesson's stead: what it reads by ../ is there, and its pictures overwrite none."""
+    with tempfile.TemporaryDirectory(prefix="lesson-") as top:
+        place = Path(top, "lessons", lesson.name)
+        (place / "images").mkdir(parents=True)
+        for path in (*REPOSITORY.glob("[!.]*"), *REPOSITORY.glob("lessons/*.mplstyle")):
+            if path.name != "lessons":
+                Path(top, path.relative_to(REPOSITORY)).symlink_to(path)
+        for path in lesson.folder.glob("*.cu"):  # the lesson's kernels
+            (place / path.name).symlink_to(path)
+        yield place
+
+
+def run(lesson, mode):
+    """Run a lesson. `mode`: "show" prints and keeps the pictures in runs/lessons; "write" puts both into the lesson;
+    "check" compares both with what the lesson has. Returns the differences, as lines of text."""
+    began = time.perf_counter()
+    document = lesson.readme.read_text(encoding="utf-8")
+    with scratch_place(lesson) as place:
+        outputs = []
+        for printed in execute(lesson, place):
+            outputs.append(printed)
+            print(printed, end="", flush=True)
+        made = {path.name: path for path in sorted((place / "images").iterdir())}
+        differences = []
+        if mode == "check":
+            differences = compare_outputs(document, outputs) + compare_pictures(lesson, made)
+        elif mode == "write":
+            write_whole(lesson.readme, with_outputs(document, outputs).encode())
+            shutil.rmtree(lesson.folder / "images", ignore_errors=True)
+            shutil.copytree(place / "images", lesson.folder / "images")
+        elif made:
+            shutil.copytree(place / "images", kept := REPOSITORY / "runs" / "lessons" / lesson.name, dirs_exist_ok=True)
+            print(f"pictures: {os.path.relpath(kept)}", file=sys.stderr)
+    print(f"lesson {lesson.number}: {time.perf_counter() - began:.1f} s", file=sys.stderr)
+    return differences
+
+
+# ---- Are they what the lesson shows? ------------------------------------------------------------------
+
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)", re.IGNORECASE)
+
+
+def compare_outputs(document, outputs):
+    return [
+        f"README.md:{fence.line}: the cell prints\n{printed}where the lesson shows\n{fence.text}"
+        for (_, fence), printed in zip(cells(document), outputs, strict=True)
+        if fence and not same_output(printed, fence.text)
+    ]
+
+
+def same_output(printed, shown):
+    """Whether two texts are the same, but for small differences between machines in numbers with a point or exponent:
+    5 %, or one unit of the last digit shown."""
+    printed, shown = (" ".join(text.split()) for text in (printed, shown))
+    if NUMBER.sub("0", printed) != NUMBER.sub("0", shown):
+        return False
+    return all(map(same_number, NUMBER.findall(printed), NUMBER.findall(shown)))
+
+
+def same_number(printed, shown):
+    if shown.lstrip("+-").isdigit():
+        return printed == shown
+    mantissa, _, exponent = shown.lower().partition("e")
+    digits = mantissa.partition(".")[2]
+    unit = 10.0 ** (int(exponent or 0) - len(digits)) if digits else 0
+    return abs(float(printed) - float(shown)) <= max(1.01 * unit, 0.05 * abs(float(shown)))
+
+
+def compare_pictures(lesson, made):
+    there = {path.name: path for path in (lesson.folder / "images").glob("*")}
+    differences = [f"images/{name}: the lesson does not draw it" for name in sorted(there.keys() - made.keys())]
+    for name, path in made.items():
+        if name not in there:
+            differences.append(f"images/{name}: drawn by the lesson, but not in the repository")
+        elif (share := picture_difference(path, there[name])) > SHARE:
+            differences.append(f"images/{name}: {share:.1%} of the picture is not what the lesson draws")
+    return [f"{each}; `python -m lessons run {lesson.number} --write` draws them anew" for each in differences]
+
+
+def picture_difference(one, other):
+    """The share of two pictures that differs visibly: 1 where their sizes do."""
+    one, other = (np.asarray(Image.open(path).convert("RGB"), np.float32) for path in (one, other))
+    if one.shape != other.shape:
+        return 1.0
+    height, width = (size - size % BLOCK for size in one.shape[:2])
+    squares = (one - other)[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, 3).mean(axis=(1, 3))
+    return float((np.abs(squares).max(axis=-1) > SHADE).mean())

@@ -1,0 +1,131 @@
+"""The kernels of channels.cu: arrays as matrices of pixels × channels, mapped number by number or summed down."""
+
+from ..arrays import array_module, empty_like, on_gpu
+from ..losses import PixelMSE
+from ..ops.batch_norm import BatchNorm, batch_norm_gradients, batch_statistics
+from ..ops.elementwise import Add, Mul, PReLU, PReLUGrad, SlopeGrad
+from ..ops.reduce import SumTo
+from .cuts import arguments, contiguous, part
+from .geometry import macros
+from .launch import launch
+from .register import kernel
+
+MOST_PARTS = 512  # of a sum: their sum is one block's work
+
+
+def by_channel(x, a):
+    """Whether a is a vector with a number for each channel of an image x."""
+    return x.ndim > 1 and x.size > 0 and a.shape == x.shape[-1:]
+
+
+def cut_rows(rows, channels, x):
+    """(grid, rows of a part) by which a launch goes through a matrix of rows × channels."""
+    across = macros("channels.cu", on_gpu(x))
+    rows_per_part = max(1, part(x) // channels, -(-rows // MOST_PARTS))
+    return (-(-rows // rows_per_part), -(-channels // (across["THREADS"] * across["COLUMNS"]))), rows_per_part
+
+
+def map_channels(name, *inputs):
+    """An array like the first input, by the kernel `name`."""
+    inputs = arguments(inputs)
+    out = empty_like(inputs[0])
+    channels = out.shape[-1]
+    rows = out.size // channels
+    grid, rows_per_part = cut_rows(rows, channels, out)
+    launch("channels.cu", name, grid, None, *inputs, out, rows, channels, rows_per_part)
+    return out
+
+
+def sum_channels(name, *inputs, channels=None, sums=1):
+    """As many (channels,) arrays as the kernel `name` makes `sums` down the columns of its inputs."""
+    parts, _ = part_sums(name, *inputs, channels=channels, sums=sums)
+    return [total(each) for each in parts]
+
+
+def part_sums(name, *inputs, channels=None, sums=1):
+    """(arrays (parts, channels) of what each part of the rows sums up to, rows of a part)."""
+    x, *_ = inputs = arguments(inputs)
+    channels = channels or x.shape[-1]
+    rows = x.size // channels
+    grid, rows_per_part = cut_rows(rows, channels, x)
+    parts = [array_module(x).empty((grid[0], channels), x.dtype) for _ in range(sums)]
+    launch("channels.cu", name, grid, None, *inputs, *parts, rows, channels, rows_per_part)
+    return parts, rows_per_part
+
+
+def total(parts):
+    """The sum of the parts, in an order of its own that is always the same."""
+    count, channels = parts.shape
+    if count > 1:
+        grid, _ = cut_rows(1, channels, parts)
+        out = array_module(parts).empty((1, channels), parts.dtype)
+        launch("channels.cu", "column_sums", grid, None, parts, out, count, channels, count)
+        parts = out
+    return parts.reshape(channels)
+
+
+@kernel(Add)
+def add(x, y):
+    return map_channels("add_channels", x, y) if by_channel(x, y) else NotImplemented
+
+
+@kernel(Mul)
+def scale(x, y):
+    return map_channels("scale_channels", x, y) if by_channel(x, y) else NotImplemented
+
+
+@kernel(PReLU)
+def prelu(x, a):
+    return map_channels("prelu_forward", x, a) if by_channel(x, a) else NotImplemented
+
+
+@kernel(PReLUGrad)
+def prelu_grad(g, x, a):
+    return map_channels("prelu_backward", g, x, a) if g.shape == x.shape and by_channel(x, a) else NotImplemented
+
+
+@kernel(SlopeGrad)
+def slope_grad(g, x, shape):
+    if not (x.ndim and x.size and g.shape == x.shape and shape == x.shape[-1:]):
+        return NotImplemented
+    return sum_channels("slope_gradient", g, x)[0]
+
+
+@kernel(SumTo)
+def sum_to(x, shape):
+    return sum_channels("column_sums", x)[0] if x.size and shape == x.shape[-1:] else NotImplemented
+
+
+@kernel(PixelMSE)
+def pixel_mse(sr, hr):
+    if not sr.size or sr.shape != hr.shape:
+        return NotImplemented
+    return sum_channels("squared_error", sr, hr, channels=1)[0][0] / sr.size
+
+
+@kernel(batch_statistics)
+def merged_moments(x):
+    """(mean, variance) of each channel of x, merged from those of its parts."""
+    if not (x.ndim and x.size):
+        return NotImplemented
+    x = contiguous(x)
+    (means, squares), rows_per_part = part_sums("column_moments", x, sums=2)
+    parts, channels = means.shape
+    mean, var = (array_module(x).empty(channels, x.dtype) for _ in range(2))
+    grid, _ = cut_rows(1, channels, x)
+    launch("channels.cu", "merge_moments", grid, None, x, means, squares, mean, var, parts, channels,
+           x.size // channels, rows_per_part)  # fmt: skip
+    return mean, var
+
+
+@kernel(BatchNorm)
+def batch_norm(x, gamma, beta, statistics, eps):
+    return map_channels("batch_norm_forward", x, gamma, beta, *statistics, eps) if x.size else NotImplemented
+
+
+@kernel(batch_norm_gradients)
+def fused_gradients(g, x, gamma, statistics, eps):
+    if not x.size:
+        return NotImplemented
+    dgamma, dbeta = sum_channels("batch_norm_sums", g, x, *statistics, eps, sums=2)
+    return map_channels("batch_norm_backward", g, x, gamma, *statistics, dgamma, dbeta, eps), dgamma, dbeta

@@ -1,0 +1,217 @@
+"""Kernels on a CPU: compiled by the system's C++ compiler, kept in a cache, run by kernels/cpu/runtime.cpp."""
+
+import ctypes
+import functools
+import hashlib
+import importlib.util
+import logging
+import os
+import shlex
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from errno import EACCES
+from pathlib import Path
+from typing import NamedTuple
+
+from .. import files
+from ..errors import KernelError
+from . import source
+from .source import SCALARS, cuda_source, first_errors, flags, kernel_names, numbered
+
+FLAGS = ["-std=c++17", "-O3", "-fPIC", "-shared", "-pthread"]
+FLAGS += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]  # what is so on a GPU anyway
+if sys.platform == "darwin":
+    FLAGS += ["-undefined", "dynamic_lookup"]  # the runtime is found when a library is loaded, as on Linux
+NATIVE = (["-march=native"], ["-mcpu=native"], [])  # the first that the compiler knows
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+NO_COMPILER = "no C++ compiler: install g++ for speed (Debian: sudo apt install g++, macOS: xcode-select --install)"
+
+
+def cpu_problem():
+    """Why the kernels cannot run on the CPU, in a few words; None if they can."""
+    try:
+        runtime()
+    except KernelError as error:
+        return " ".join(str(error).split())
+    return None
+
+
+def bind_cpu(kernel, real, defines):
+    function = getattr(cpu_library(kernel.file, real, defines), f"launch_{kernel.name}")
+    function.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p
+    kernel_error = runtime().kernel_error
+    # What the function reads, in one piece of memory: grid, block, the arguments, and a pointer to each of them.
+    slots = ["Q" if each.pointer else SCALARS[real if each.type == "real" else each.type] for each in kernel.parameters]
+    layout = struct.Struct(f"=3I3I{''.join(slots)}{len(slots)}Q")
+    memory = ctypes.c_char * layout.size
+    arguments = range(24, 24 + 8 * len(slots), 8)
+
+    def run(grid, block, shared, values):
+        piece = memory()
+        start = ctypes.addressof(piece)
+        try:
+            layout.pack_into(piece, 0, *grid, *block, *values, *[start + offset for offset in arguments])
+        except (struct.error, OverflowError) as error:
+            raise KernelError(f"{kernel.name}: grid {grid}, block {block}, arguments {values}: {error}") from error
+        if function(start, start + 12, shared, start + arguments.stop):
+            raise KernelError(kernel_error().decode())
+
+    return run
+
+
+@functools.cache
+def cpu_library(file, real, defines):
+    runtime()
+    exports = "".join(f"EXPORT_KERNEL({name})\n" for name in kernel_names(file))
+    options = [*flags(real, defines), "-fvisibility=hidden", "-include", str(source.FOLDER / "cpu" / "cuda.h")]
+    return load(f"{Path(file).stem}-{real}", cuda_source(file) + exports, options)
+
+
+@functools.cache
+def runtime():
+    """kernels/cpu/runtime.cpp, once in a process: all kernels share its threads."""
+    library = load("runtime", numbered("cpu/runtime.cpp"), [f"-I{source.FOLDER / 'cpu'}"], ctypes.RTLD_GLOBAL)
+    library.kernel_error.restype = ctypes.c_char_p
+    keep_freed_memory()
+    return library
+
+
+def keep_freed_memory():
+    """Let glibc keep the memory of freed arrays for the next ones, as CuPy's pool does on a GPU.
+
+    It would give large arrays back to the system at once, and the next of the same size would cost a page fault
+    for every 4 KB: as much time as an element-wise kernel takes.
+    """
+    if hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def load(stem, text, options, mode=ctypes.DEFAULT_MODE):
+    path = compiled(stem, text, options)
+    try:
+        return ctypes.CDLL(str(path), mode=mode)
+    except OSError as error:
+        raise KernelError(f"{error}; MINISRGAN_CACHE names another folder for compiled kernels") from error
+
+
+class Compiler(NamedTuple):
+    command: list
+    identity: str  # what else its output depends on: its version, and the instructions of this CPU
+
+
+@functools.cache
+def find_compiler():
+    """The first C++ compiler that works: $CXX, g++, clang++, c++, or the clang in the package ziglang. None: none.
+
+    Raises KernelError for a $CXX that is no command.
+    """
+    commands = [words_of("CXX"), ["g++"], ["clang++"], ["c++"]]
+    if importlib.util.find_spec("ziglang"):
+        commands.append([sys.executable, "-m", "ziglang", "c++"])
+    for command in commands:
+        if not command or not shutil.which(command[0]):
+            continue
+        for native in NATIVE:
+            # its predefined macros name the version, and each extension that the CPU has
+            question = [*command, *native, "-dM", "-E", "-x", "c++", os.devnull]
+            try:
+                answer = subprocess.run(question, capture_output=True, text=True, errors="replace", timeout=60)
+            except (OSError, subprocess.TimeoutExpired):
+                break
+            if answer.returncode == 0 and "__cplusplus" in answer.stdout:
+                return Compiler([*command, *native], answer.stdout)
+    return None
+
+
+def words_of(variable):
+    """The words of a command in an environment variable."""
+    try:
+        return shlex.split(os.environ.get(variable, ""))
+    except ValueError as error:
+        raise KernelError(f"${variable} is no command: {error} in it") from None
+
+
+def compiled(stem, text, options):
+    """The path of the library that the compiler makes of a C++ text, from the cache if it is there.
+
+    A library's name has two hashes: of all that it is made from, and of its content. So an edited header makes
+    another library, and a damaged one is not loaded. Nor is one that another user could have written: whatever in the
+    cache is not as it should be is passed over. $MINISRGAN_CXXFLAGS has more flags: "-O0 -g" for a debugger.
+    """
+    compiler = find_compiler()
+    if compiler is None:
+        raise KernelError(NO_COMPILER)
+    command = [*compiler.command, *FLAGS, *words_of("MINISRGAN_CXXFLAGS"), *options]
+    headers = [path.read_text(encoding="utf-8") for path in sorted((source.FOLDER / "cpu").glob("*.h"))]
+    key = digest("\0".join([*command, compiler.identity, *headers, text]).encode(errors="surrogateescape"))
+    if kept := find_kept(files.cache_folder(), f"{stem}-{key}-"):
+        return kept
+    try:
+        with tempfile.TemporaryDirectory(prefix="minisrgan-") as folder:
+            written, made = Path(folder, f"{stem}.cpp"), Path(folder, f"{stem}.so")
+            written.write_text(text, encoding="utf-8")
+            command += ["-x", "c++", str(written), "-o", str(made)]
+            ran = subprocess.run(command, capture_output=True, text=True, errors="replace")
+            if ran.returncode or not made.is_file():
+                problem = first_errors(ran.stderr) or f"it says nothing, and ends with {ran.returncode}"
+                raise KernelError(f"{compiler.command[0]} cannot compile {stem}: {problem}")
+            return keep(made, f"{stem}-{key}-{digest(made.read_bytes())}.so")
+    except OSError as error:
+        raise KernelError(f"cannot compile {stem}: {error}; TMPDIR names another folder for temporary files") from error
+
+
+def find_kept(folder, start):
+    """A library in the cache whose name begins so; None where there is none that can be trusted."""
+    with suppress(OSError):  # as if nothing were there
+        if problem_of(folder):
+            return None
+        for path in sorted(each for each in folder.iterdir() if each.name.startswith(start) and each.suffix == ".so"):
+            with suppress(OSError):
+                if ours(path.lstat(), stat.S_ISREG) and path.stem.endswith(digest(path.read_bytes())):
+                    return path
+    return None
+
+
+def ours(about, kind):
+    """Whether what `os.stat` told is of a file of that kind, of this user, where nobody else may write."""
+    return kind(about.st_mode) and about.st_uid == os.geteuid() and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def problem_of(folder):
+    """Why libraries in a folder cannot be trusted, in a few words; None if they can. Raises OSError."""
+    return None if ours(folder.stat(), stat.S_ISDIR) else "it is another user's, or others may write there"
+
+
+def keep(made, name):
+    """Put a new library into the cache, whole or not at all; for this process alone if the cache takes nothing."""
+    folder = files.cache_folder()
+    try:
+        files.make_cache_folder()
+        if problem := problem_of(folder):
+            raise PermissionError(EACCES, problem)
+        handle, part = tempfile.mkstemp(dir=folder, prefix=name)
+        try:
+            os.close(handle)
+            shutil.copyfile(made, part)
+            os.replace(part, folder / name)
+        except OSError:
+            os.unlink(part)
+            raise
+        return folder / name
+    except OSError as error:
+        problem = error.strerror or error
+        warn_once(f"compiled kernels are not kept: {folder}: {problem}; MINISRGAN_CACHE names another folder")
+        return made.rename(files.private_folder() / name)
+
+
+warn_once = functools.cache(logging.getLogger(__name__).warning)
+
+
+def digest(content):
+    return hashlib.sha256(content).hexdigest()[:16]

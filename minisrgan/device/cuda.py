@@ -1,0 +1,44 @@
+"""Kernels on a GPU: compiled by NVRTC, through CuPy."""
+
+import functools
+
+import numpy as np
+
+from ..errors import KernelError
+from .source import DTYPES, cuda_source, first_errors, flags
+
+
+def bind_cuda(kernel, real, defines):
+    import cupy
+
+    try:
+        function = cuda_module(kernel.file, real, defines).get_function(kernel.name)
+    except cupy.cuda.compiler.CompileException as error:
+        raise KernelError(f"NVRTC cannot compile {kernel.file}: {first_errors(str(error))}") from error
+    types = [
+        np.uint64 if each.pointer else DTYPES[real if each.type == "real" else each.type].type
+        for each in kernel.parameters
+    ]
+
+    def run(grid, block, shared, values):
+        if shared > function.max_dynamic_shared_size_bytes:
+            function.max_dynamic_shared_size_bytes = shared
+        # CuPy passes NumPy's scalars as they are, but a Python float as a double
+        args = tuple([as_type(value) for as_type, value in zip(types, values)])
+        try:
+            function(grid, block, args, shared_mem=shared)
+        except cupy.cuda.driver.CUDADriverError as error:
+            raise KernelError(f"{kernel.name}: grid {grid}, block {block}: {error}") from error
+
+    return run
+
+
+@functools.cache
+def cuda_module(file, real, defines):
+    import cupy
+
+    return cupy.RawModule(code=cuda_source(file), options=tuple(cuda_options(real, defines)))
+
+
+def cuda_options(real, defines=()):
+    return ["-std=c++17", *flags(real, defines)]

@@ -1,0 +1,80 @@
+"""The kernels of elementwise.cu: each number by itself."""
+
+from numbers import Number
+
+from ..arrays import array_module, empty_like
+from ..losses import PixelMSEGrad
+from ..ops.elementwise import Add, LeakyReLU, LeakyReLUGrad, Mul, ReLU, Sigmoid, Softplus, WherePositive
+from .cuts import arguments, elementwise_grid
+from .launch import launch
+from .register import kernel
+
+
+def one_shape(x, *others):
+    """Whether all are arrays of one shape and not empty: the case that these kernels cover."""
+    return x.ndim > 0 and x.size > 0 and all(each.shape == x.shape for each in others)
+
+
+def map_elements(name, *inputs):
+    """An array like the first input, by the kernel `name`."""
+    inputs = arguments(inputs)
+    out = empty_like(inputs[0])
+    launch("elementwise.cu", name, *elementwise_grid(out.size, out), *inputs, out, out.size)
+    return out
+
+
+def sum_parts(parts):
+    """The sum along the first axis, in order: the same bits on every run."""
+    if len(parts) == 1:
+        return parts[0]
+    out = empty_like(parts[0])
+    launch("elementwise.cu", "sum_parts", *elementwise_grid(out.size, out), parts, out, out.size, len(parts))
+    return out
+
+
+@kernel(Add)
+def add(x, y):
+    return map_elements("add", x, y) if one_shape(x, y) else NotImplemented
+
+
+@kernel(Mul)
+def scale(x, y):
+    return map_elements("scale", x, y) if one_shape(x) and isinstance(y, Number) else NotImplemented
+
+
+@kernel(Sigmoid)
+def sigmoid(x):
+    return map_elements("sigmoid", x) if one_shape(x) else NotImplemented
+
+
+@kernel(Softplus)
+def softplus(x):
+    return map_elements("softplus", x) if one_shape(x) else NotImplemented
+
+
+@kernel(WherePositive)
+def where_positive(x, u, v):
+    return map_elements("where_positive", x, u, v) if one_shape(x, u, v) else NotImplemented
+
+
+@kernel(ReLU)
+def relu(x):
+    return map_elements("relu_forward", x) if one_shape(x) else NotImplemented
+
+
+@kernel(LeakyReLU)
+def leaky_relu(x, slope):
+    return map_elements("leaky_relu_forward", x, slope) if one_shape(x) else NotImplemented
+
+
+@kernel(LeakyReLUGrad)
+def leaky_relu_grad(g, x, slope):
+    return map_elements("leaky_relu_backward", g, x, slope) if one_shape(g, x) else NotImplemented
+
+
+@kernel(PixelMSEGrad)
+def pixel_mse_grad(a, b, g):
+    if not one_shape(a, b):
+        return NotImplemented
+    weight = array_module(a).asarray(g).reshape(1)
+    return map_elements("squared_error_backward", a, b, weight, 2 / a.size)

@@ -1,0 +1,210 @@
+"""The CUDA kernels of kernels/*.cu, launched on the device of their arrays.
+
+    launch("channels.cu", "prelu_forward", grid, block, x, slope, y, rows, channels, rows_per_part)
+
+runs on the GPU if the arrays are CuPy's (cuda.py). If they are NumPy's, it runs what the system's C++ compiler makes
+of the same file (cpu.py). `real` is float or double, as the arrays are.
+
+CUDA itself checks nothing: it reads a wrong dtype or a stride as if it were right, and a wrong size runs over the end
+of an array. So every argument is first held against the kernel's signature, as the .cu text has it:
+
+    extern "C" __global__ void prelu_forward(const real *x /*[rows*channels]*/, const real *slope /*[channels]*/,
+                                             real *y /*[rows*channels]*/, int rows, int channels, int rows_per_part)
+
+/*[...]*/ after a pointer says how many elements its array has, in terms of the kernel's integers and of MACROS that
+the file is compiled with.
+"""
+
+import ctypes
+import functools
+import re
+from numbers import Real
+from operator import index
+from typing import NamedTuple
+
+import numpy as np
+
+from ..arrays import on_gpu
+from ..errors import KernelError
+from .cpu import bind_cpu
+from .cuda import bind_cuda
+from .geometry import macros
+from .source import DTYPES, KERNEL, kernel_text
+
+
+def launch(file, name, grid, block, *args, shared=0, **choice):
+    """Run the kernel `name` of `file` on `grid` blocks of `block` threads (ints, or tuples of up to three).
+
+    block     None: of as many threads as geometry.py has for the file
+    args      the kernel's: contiguous arrays (None is a null pointer), ints and floats
+    shared    bytes of dynamic shared memory for each block
+    choice    of what geometry.py has for the file: FEW=3, KH=9, KW=9. The macros that it is compiled with follow
+
+    Raises KernelError before anything runs if the kernel cannot take an argument.
+    """
+    kernel = find_kernel(file, name)
+    real, on_gpu, defines, values = kernel.check(args, choice)
+    grid, block = dim3(grid), dim3(defines["THREADS"] if block is None else block)
+    if 0 in grid:
+        return  # an empty batch: CUDA has no empty grids
+    key = (real, on_gpu, *defines.items())
+    if (run := kernel.compiled.get(key)) is None:
+        bind = bind_cuda if on_gpu else bind_cpu
+        run = kernel.compiled[key] = bind(kernel, real, tuple(sorted(defines.items())))
+    run(grid, block, shared, values)
+
+
+def dim3(size):
+    return (*size, 1, 1)[:3] if isinstance(size, tuple) else (size, 1, 1)
+
+
+# ---- Signatures --------------------------------------------------------------------------------------
+
+ALIGNMENT = 16  # bytes: vectors of this size are loaded from where an array starts
+
+
+REALS = {np.dtype("f4"): "float", np.dtype("f8"): "double"}
+
+
+BITS = {"int": (-(2**31), 2**31), "unsigned": (0, 2**32), "long long": (-(2**63), 2**63)}
+
+
+PARAMETER = re.compile(
+    r"\s*(?P<const>const\s+)?(?P<type>real|float|double|int|unsigned char|unsigned|long long)\b\s*"
+    r"(?P<pointer>\*)?\s*(?:const\b)?\s*(?:__restrict__\b)?\s*(?P<name>\w+)\s*(?:/\*\[(?P<size>.*?)\]\*/)?\s*"
+)
+
+
+class Parameter(NamedTuple):
+    name: str
+    type: str
+    pointer: bool
+    const: bool
+
+
+class Kernel:
+    """A kernel's signature, and what is compiled of it so far."""
+
+    def __init__(self, file, name, parameters, sizes):
+        self.file, self.name, self.parameters = file, name, parameters
+        self.sizes = sizes  # from the arguments and macros, the size that each array must have (None: any)
+        self.compiled = {}  # (real, on_gpu, *defines): a function of (grid, block, shared, values)
+
+    def check(self, args, choice):
+        """What `real` is, whether the arrays are on a GPU, all macros, and the arguments: an array is its address."""
+        if len(args) != len(self.parameters):
+            names = ", ".join(each.name for each in self.parameters)
+            raise KernelError(f"{self.name}: takes {len(self.parameters)} arguments ({names}), not {len(args)}")
+        values = []
+        first = real = None
+        for parameter, value in zip(self.parameters, args):
+            if not parameter.pointer:
+                values.append(self.scalar(parameter, value))
+            elif value is None:
+                values.append(0)
+            else:
+                values.append(self.address(parameter, value, first, real))
+                first = first or (parameter, value)
+                real = real or (parameter.type == "real" and (parameter, value)) or None
+        if first is None:
+            raise KernelError(f"{self.name}: has no array among its arguments")
+        gpu = not isinstance(first[1], np.ndarray)
+        defines = macros(self.file, gpu, **choice)
+        for parameter, value, size in zip(self.parameters, args, self.sizes(args, defines)):
+            if size is not None and value is not None and value.size != size:
+                self.refuse(parameter, f"has {value.size} elements {value.shape} where the kernel needs {size}")
+        return REALS[real[1].dtype] if real else "float", gpu, defines, values
+
+    def scalar(self, parameter, value):
+        if parameter.type in BITS:
+            try:
+                value = index(value)
+            except TypeError:
+                self.refuse(parameter, f"is {value!r} where the kernel takes an {parameter.type}")
+            low, high = BITS[parameter.type]
+            if not low <= value < high:
+                self.refuse(parameter, f"is {value}, more than an {parameter.type} of the kernel can hold")
+            return value
+        if not isinstance(value, Real):
+            self.refuse(parameter, f"is {value!r} where the kernel takes a number")
+        return float(value)
+
+    def address(self, parameter, array, first, real):
+        """Where the array starts. `first` and `real`: the first array, and the first for a `real *`."""
+        numpy = isinstance(array, np.ndarray)
+        if not numpy and not on_gpu(array):
+            self.refuse(parameter, f"is {array!r:.80} where the kernel takes an array")
+        if first and numpy != isinstance(first[1], np.ndarray):
+            here, there = ("NumPy's", "CuPy's") if numpy else ("CuPy's", "NumPy's")
+            self.refuse(parameter, f"is {here} where {first[0].name} is {there}")
+        if parameter.type != "real":
+            if array.dtype != DTYPES[parameter.type]:
+                self.refuse(parameter, f"is {array.dtype} where the kernel takes {DTYPES[parameter.type]}")
+        elif real:
+            if array.dtype != real[1].dtype:
+                self.refuse(parameter, f"is {array.dtype} where {real[0].name} is {real[1].dtype}")
+        elif array.dtype not in REALS:
+            self.refuse(parameter, f"is {array.dtype} where the kernel takes float32 or float64")
+        flags = array.flags
+        if not flags.c_contiguous:
+            self.refuse(parameter, f"is not contiguous: shape {array.shape}, strides {array.strides}")
+        if numpy and not parameter.const and not flags.writeable:
+            self.refuse(parameter, "is read-only, and the kernel writes it")
+        if array.size >= 2**31:
+            self.refuse(parameter, f"has {array.size} elements: a kernel counts to 2**31 - 1")
+        at = address(array)
+        if at % ALIGNMENT:
+            self.refuse(parameter, f"starts at an address that is no multiple of {ALIGNMENT} bytes")
+        return at
+
+    def refuse(self, parameter, problem):
+        raise KernelError(f"{self.name}: argument {parameter.name} {problem}")
+
+
+def address(array):
+    if not array.size:
+        return 0
+    if not isinstance(array, np.ndarray):
+        return array.data.ptr
+    if array.flags.carray:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # a third of the time of what follows
+    return array.ctypes.data
+
+
+@functools.cache
+def find_kernel(file, name):
+    kernels = signatures(file)
+    if name not in kernels:
+        raise KernelError(f"{file} has no kernel {name}, only: {', '.join(kernels) or 'none'}")
+    return kernels[name]
+
+
+@functools.cache
+def signatures(file):
+    """The kernels of a file, by name."""
+    text = kernel_text(file)
+    kernels = {}
+    for name, listed in KERNEL.findall(text):
+        matches = [(each, PARAMETER.fullmatch(each)) for each in listed.split(",")] if listed.strip() else []
+        for each, match in matches:
+            if not match:
+                raise KernelError(f"{name}: cannot read the parameter `{each.strip()}`")
+        parameters = [Parameter(m["name"], m["type"], bool(m["pointer"]), bool(m["const"])) for _, m in matches]
+        sizes = size_function(name, parameters, [m["size"] for _, m in matches])
+        kernels[name] = Kernel(file, name, parameters, sizes)
+    return kernels
+
+
+def size_function(name, parameters, sizes):
+    """A function (arguments, macros) -> the sizes of a kernel's arrays, from what the signature has in /*[...]*/."""
+    places = {each.name: i for i, each in enumerate(parameters) if each.type in BITS and not each.pointer}
+
+    def argument(word):
+        if word[0].isupper():
+            return f"defines[{word[0]!r}]"
+        if word[0] not in places:
+            raise KernelError(f"{name}: a size names {word[0]}, which is no integer of the kernel")
+        return f"args[{places[word[0]]}]"
+
+    terms = [re.sub(r"[A-Za-z_]\w*", argument, size).replace("/", "//") if size else "None" for size in sizes]
+    return eval(f"lambda args, defines: ({', '.join(terms)},)")

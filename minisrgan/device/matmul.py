@@ -1,0 +1,52 @@
+"""The kernel of matmul.cu: matrix products, and batches of them."""
+
+from ..arrays import array_module
+from ..ops.linear import MatMul
+from .cuts import contiguous
+from .elementwise import sum_parts
+from .launch import launch
+from .register import kernel
+
+BLOCKS = 256  # of a launch: enough to keep a machine busy
+DEPTH = 256  # what a block goes along K at the least: less is not worth a sum of its own
+
+
+@kernel(MatMul)
+def matrix_product(x, y):
+    """x @ y for a matrix x and a matrix y, or a batch of them."""
+    if not (x.ndim == 2 and y.ndim in (2, 3) and x.shape[-1] == y.shape[-2] and x.size and y.size):
+        return NotImplemented
+    (m, k), n = x.shape, y.shape[-1]
+    x, x_row, x_column = with_strides(x)
+    if y.ndim == 3:
+        out = array_module(x).empty((len(y), m, n), x.dtype)
+        multiply(x, contiguous(y), out, m, n, k, x_row, x_column, n, 1, n, 1, 0, k * n, 0, len(y))
+        return out
+    y, y_row, y_column = with_strides(y)
+    depth = -(-k * tiles(m, n) // BLOCKS)
+    depth = -(-depth // DEPTH) * DEPTH
+    parts = -(-k // depth)
+    out = array_module(x).empty((parts, m, n), x.dtype)
+    x_next, y_next = depth * x_column, depth * y_row
+    if y_column == 1:
+        multiply(x, y, out, m, n, k, x_row, x_column, y_row, 1, n, 1, x_next, y_next, depth, parts)
+    else:  # Cᵀ = Bᵀ Aᵀ, so that it is the rows of the weights that lie in memory as rows
+        multiply(y, x, out, n, m, k, y_column, y_row, x_column, x_row, 1, n, y_next, x_next, depth, parts)
+    return sum_parts(out)
+
+
+def with_strides(x):
+    """A contiguous array of the numbers of the matrix x, and how far apart x's rows and its columns are in it."""
+    if not x.flags.c_contiguous and x.T.flags.c_contiguous:
+        return contiguous(x.T), 1, len(x)
+    return contiguous(x), x.shape[1], 1
+
+
+def tiles(m, n):
+    return -(-m // 64) * -(-n // 64)
+
+
+def multiply(a, b, out, m, n, k, *steps):
+    """Launch the kernel, whose other arguments `steps` are; the last is how many products there are."""
+    shape = {"NARROW": 1} if n <= 16 < m else {"SKINNY": 1} if min(m, k) <= 16 else {}
+    launch("matmul.cu", "matmul", tiles(m, n) * steps[-1], None, a, b, out, m, n, k, *steps, **shape)

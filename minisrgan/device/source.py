@@ -1,0 +1,81 @@
+"""The text of the kernels, and the macros that it is compiled with, on a GPU and on a CPU."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import KernelError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+# an installed package has the kernels inside it, the repository beside it
+FOLDER = next(folder for folder in (PACKAGE / "kernel_source", PACKAGE.parent / "kernels") if folder.is_dir())
+
+
+SCALARS = {  # how each type lies in an argument's slot of 8 bytes, in the letters of `struct`
+    "float": "f4x",
+    "double": "d",
+    "int": "i4x",
+    "unsigned": "I4x",
+    "long long": "q",
+}
+
+DTYPES = {
+    "float": np.dtype("f4"),
+    "double": np.dtype("f8"),
+    "int": np.dtype("i4"),
+    "unsigned": np.dtype("u4"),
+    "long long": np.dtype("i8"),
+    "unsigned char": np.dtype("u1"),
+}
+
+COMMENT = re.compile(r"//[^\n]*|/\*(?!\[).*?\*/", re.DOTALL)  # but not /*[...]*/
+
+BOUNDS = r"(?:__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)\s*)?"
+
+KERNEL = re.compile(rf'extern\s+"C"\s+__global__\s+{BOUNDS}void\s+{BOUNDS}(\w+)\s*\((.*?)\)\s*[{{;]', re.DOTALL)
+
+
+def kernel_files():
+    return sorted(path.name for path in FOLDER.glob("*.cu"))
+
+
+def kernel_text(file):
+    """The text of a kernel file without its comments, but with the sizes of arrays. Raises KernelError."""
+    try:
+        return COMMENT.sub("", (FOLDER / file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise KernelError(f"no kernel file {FOLDER / file}: {error.strerror}") from error
+
+
+def kernel_names(file):
+    """The names of a file's kernels, in order."""
+    return [name for name, _ in KERNEL.findall(kernel_text(file))]
+
+
+def cuda_source(file):
+    """common.cuh and the file as one text: CuPy's cache would not notice an edited #include."""
+    return numbered("common.cuh") + numbered(file)
+
+
+def numbered(file):
+    path = FOLDER / file
+    return f"{line_directive(path)}\n{path.read_text(encoding='utf-8')}\n"
+
+
+def line_directive(path):
+    """`#line 1 "path"`, for a path of any characters: quotes, and bytes that are no text."""
+    name = os.fsencode(path).decode(errors="replace")
+    return '#line 1 "{}"'.format(name.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n"))
+
+
+def flags(real, defines):
+    return [f"-Dreal={real}", *(f"-D{name}={int(value)}" for name, value in defines)]
+
+
+def first_errors(text):
+    """The lines of a compiler's output that say what is wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "\n".join([line for line in lines if re.search(r"\berror\s*:", line)][:5] or lines[-5:])

@@ -1,0 +1,44 @@
+"""Which NVIDIA GPU is here, and which CuPy is for it.
+
+Asked before anything is installed, so it uses the standard library alone.
+"""
+
+import ctypes
+
+
+def nvidia_gpu(load=ctypes.CDLL):
+    """(CUDA version of the driver, compute capability) of the first NVIDIA GPU; None if none answers.
+
+    12040 is CUDA 12.4; (8, 6) is compute capability 8.6.
+    """
+    try:
+        driver = load("libcuda.so.1")
+        call(driver.cuInit, 0)
+        if not ask(driver.cuDeviceGetCount):
+            return None
+        device = ask(driver.cuDeviceGet, 0)
+        major, minor = (ask(driver.cuDeviceGetAttribute, attribute, device) for attribute in (75, 76))
+        return ask(driver.cuDriverGetVersion), (major, minor)
+    except OSError:
+        return None
+
+
+def ask(function, *arguments):
+    """What a function of the driver writes into its first argument, an int."""
+    value = ctypes.c_int()
+    call(function, ctypes.byref(value), *arguments)
+    return value.value
+
+
+def call(function, *arguments):
+    error = function(*arguments)
+    if error:
+        raise OSError(f"the NVIDIA driver answers with error {error}")
+
+
+def cupy_extra(driver, capability):
+    """Which of pyproject.toml's extras brings the CuPy for this GPU; None if the driver is too old."""
+    if driver < 12000:
+        return None
+    # CUDA 13 no longer compiles for GPUs before Turing, though its driver may still run them
+    return "cuda13" if driver >= 13000 and capability >= (7, 5) else "cuda12"

@@ -1,0 +1,82 @@
+"""Batch normalisation and its three-term derivative. Ioffe and Szegedy 2015.
+
+    x̂ = (x - μ)/σ,   y = γ·x̂ + β,   μ and σ² = var + ε over every axis but the last (M values a channel)
+
+x moves y in three ways: itself, through μ, and through σ. With h = γ·g, the three terms are
+
+    ∂x = (h - mean(h) - x̂·mean(h·x̂))/σ,   ∂γ = Σ g·x̂,   ∂β = Σ g
+"""
+
+from ..arrays import array_module, definition
+from ..errors import ShapeError
+from ..tensor import Op, Tensor, recording
+from .reduce import sum_rows
+
+
+@definition
+def batch_statistics(x):
+    """(μ, var) of each channel of an array; var about μ, since Σx² - μ² would cancel.
+
+    Raises ShapeError for an empty one.
+    """
+    if not (x.ndim and x.size):
+        raise ShapeError(f"a batch of shape {x.shape} has no mean and no variance")
+    count = x.size // x.shape[-1]
+    mean = sum_rows(x) / count
+    centred = x - mean
+    centred *= centred
+    return mean, sum_rows(centred) / count
+
+
+class BatchNorm(Op):
+    """γ·(x - μ)/√(var + ε) + β, with `statistics` = (μ, var) = batch_statistics(x).
+
+    Anything else as `statistics` is wrong: the derivative counts on it that they are x's own. They are handed
+    in because the layer keeps a running average of them too.
+    """
+
+    def forward(x, gamma, beta, statistics, eps):
+        mean, var = statistics
+        scale = gamma / array_module(x).sqrt(var + eps)
+        out = x * scale
+        out += beta - mean * scale
+        return out
+
+    def vjp(g, out, x, gamma, beta, statistics, eps):
+        if recording():
+            return composed_vjp(g, x, gamma, eps)
+        gradients = batch_norm_gradients(g.data, x.data, gamma.data, statistics, eps)
+        return tuple((lambda gradient=gradient: Tensor(gradient)) for gradient in gradients)
+
+
+def composed_vjp(g, x, gamma, eps):
+    """(∂x, ∂γ, ∂β) as functions, in Tensor operations from x alone, so that they can be differentiated."""
+    axes = tuple(range(x.ndim - 1))
+    centred = x - x.mean(axes)
+    inverse_std = ((centred**2).mean(axes) + eps) ** -0.5
+    x_hat = centred * inverse_std
+    h = g * gamma
+    return (
+        lambda: (h - h.mean(axes) - x_hat * (h * x_hat).mean(axes)) * inverse_std,
+        lambda: (g * x_hat).sum(axes),
+        lambda: g.sum(axes),
+    )
+
+
+@definition
+def batch_norm_gradients(g, x, gamma, statistics, eps):
+    """(∂x, ∂γ, ∂β) as arrays in few passes: ∂x is g, x and 1 weighted for each channel.
+
+    mean(h) = γ·∂β/M and mean(h·x̂) = γ·∂γ/M, so ∂x = (γ/σ)·(g - ∂β/M - x̂·∂γ/M).
+    """
+    mean, var = statistics
+    inverse_std = 1 / array_module(x).sqrt(var + eps)
+    count = x.size // x.shape[-1]
+    x_hat = x - mean
+    x_hat *= inverse_std
+    dgamma, dbeta = sum_rows(g * x_hat), sum_rows(g)
+    x_hat *= -dgamma / count
+    x_hat += g
+    x_hat -= dbeta / count
+    x_hat *= gamma * inverse_std
+    return x_hat, dgamma, dbeta

@@ -1,0 +1,1 @@
+"""What is measured and tried around the training, and is not needed for it."""

@@ -1,0 +1,274 @@
+"""The other side of the benchmark: the same models and steps in PyTorch, plainly written.
+
+Only bench.py imports this, where PyTorch is installed; nothing in the package needs it. Images are NCHW,
+in either of PyTorch's memory layouts, and weights (Cout, Cin, kh, kw).
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..arrays import to_device, to_numpy
+from ..device import use_device
+from ..losses import DiscriminatorLoss, PixelMSE
+from ..models import discriminator, generator
+from ..tensor import Tensor, grad, no_grad
+
+RATE = 1e-4
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
+
+
+class Place(NamedTuple):
+    """Where PyTorch computes: device "cpu" or "cuda", and one of LAYOUTS."""
+
+    device: str
+    layout: str
+
+    def images(self, array):
+        """An NHWC array as images of this layout, over there."""
+        return (
+            torch.from_numpy(array).permute(0, 3, 1, 2).to(self.device).contiguous(memory_format=LAYOUTS[self.layout])
+        )
+
+    def model(self, model, dtype=torch.float32):
+        return model.to(self.device, dtype, memory_format=LAYOUTS[self.layout])
+
+
+def places(device, threads):
+    """(the places to measure, how PyTorch was set) for one of our devices; PyTorch is set so from now on."""
+    if device == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("high")
+        return [Place("cuda", "channels-last")], "eager; cuDNN benchmark on; TF32 allowed; Adam fused"
+    torch.set_num_threads(threads)
+    return [Place("cpu", layout) for layout in LAYOUTS], f"eager; {threads} threads; float32; Adam fused"
+
+
+# ---- The models, their parts in the order of ours ------------------------------------------------------
+
+
+def conv(cin, cout, kernel=3, stride=1):
+    return nn.Conv2d(cin, cout, kernel, stride, kernel // 2)
+
+
+def norm_conv(channels, batch_norm):
+    return nn.Sequential(conv(channels, channels), *([nn.BatchNorm2d(channels)] if batch_norm else []))
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, channels, batch_norm):
+        super().__init__()
+        self.conv1 = norm_conv(channels, batch_norm)
+        self.prelu = nn.PReLU(channels)
+        self.conv2 = norm_conv(channels, batch_norm)
+
+    def forward(self, x):
+        return x + self.conv2(self.prelu(self.conv1(x)))
+
+
+class Generator(nn.Module):
+    """G without the option of a bicubic skip."""
+
+    def __init__(self, config):
+        super().__init__()
+        c, edge = config.channels, config.edge_kernel
+        self.head = nn.Sequential(conv(3, c, edge), nn.PReLU(c))
+        self.blocks = nn.Sequential(*[ResidualBlock(c, config.batch_norm) for _ in range(config.blocks)])
+        self.trunk = norm_conv(c, config.batch_norm)
+        doublings = int(math.log2(config.scale))
+        self.upsample = nn.Sequential(
+            *[nn.Sequential(conv(c, 4 * c), nn.PixelShuffle(2), nn.PReLU(c)) for _ in range(doublings)]
+        )
+        self.tail = conv(c, 3, edge)
+
+    def forward(self, lr):
+        first = self.head(lr)
+        return self.tail(self.upsample(self.trunk(self.blocks(first)) + first))
+
+
+class Discriminator(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        layers, cin, size = [], 3, config.crop
+        for width in (1, 2, 4, 8):
+            for stride in (1, 2):
+                cout = config.channels * width
+                layers += [conv(cin, cout, stride=stride)]
+                layers += [nn.BatchNorm2d(cout)] if cin != 3 else []
+                layers += [nn.LeakyReLU(0.2, inplace=True)]
+                cin, size = cout, -(-size // stride)
+        self.layers = nn.Sequential(*layers)
+        self.dense = nn.Sequential(nn.Linear(size * size * cin, config.dense), nn.LeakyReLU(0.2, inplace=True))
+        self.logit = nn.Linear(config.dense, 1)
+
+    def forward(self, image):
+        return self.logit(self.dense(self.layers(image).flatten(1))).flatten()
+
+
+def discriminator_loss(model, hr, sr):
+    return F.softplus(-model(hr)).mean() + F.softplus(model(sr)).mean()
+
+
+# ---- What is timed -------------------------------------------------------------------------------------
+
+
+def generator_step(sizes, place):
+    model = place.model(Generator(sizes.generator))
+    lr, hr = (place.images(each) for each in sizes.pair())
+    return step(model, lambda: F.mse_loss(model(lr), hr))
+
+
+def discriminator_step(sizes, place):
+    model = place.model(Discriminator(sizes.discriminator))
+    hr, sr = (place.images(each) for each in sizes.real_and_fake())
+    return step(model, lambda: discriminator_loss(model, hr, sr))
+
+
+def step(model, loss):
+    adam = torch.optim.Adam(model.parameters(), RATE, fused=True)  # fused: its fastest
+
+    def run():
+        adam.zero_grad()
+        loss().backward()
+        adam.step()
+
+    return run
+
+
+def inference(sizes, place):
+    model = place.model(Generator(sizes.generator)).eval()
+    photo = place.images(sizes.photo())
+
+    def run():
+        with torch.no_grad():
+            model(photo)
+
+    return run
+
+
+def convolution(shape, direction, place):
+    x, g = (place.images(each) for each in (shape.image(), shape.cotangent()))
+    w = torch.from_numpy(shape.weight()).permute(3, 2, 0, 1).to(place.device)
+    w = w.contiguous(memory_format=LAYOUTS[place.layout])
+    stride, padding = (shape.stride,) * 2, (shape.padding,) * 2
+    if direction == "forward":
+        return lambda: F.conv2d(x, w, None, stride, padding)
+    wanted = [direction == "InputGrad", direction == "WeightGrad", False]
+
+    def run():
+        torch.ops.aten.convolution_backward(g, x, w, None, stride, padding, (1, 1), False, (0, 0), 1, wanted)
+
+    return run
+
+
+def peak_of_pool(work):
+    """Bytes that PyTorch's pool on the GPU grows to in one more run of `work`, emptied before it."""
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_reserved()
+
+
+# ---- Do both compute the same? -------------------------------------------------------------------------
+
+
+def as_theirs(name, array, config):
+    """One of our arrays, a parameter or its gradient, as PyTorch's model has it.
+
+    Convolutions: (kh, kw, Cin, Cout) → (Cout, Cin, kh, kw). Before a pixel shuffle our channel (i·r + j)·C + c is
+    theirs c·r² + i·r + j. After D's convolutions we flatten (row, column, channel), they (channel, row, column).
+    """
+    if name.startswith("upsample") and not name.endswith("slope"):
+        array = array.reshape(*array.shape[:-1], 4, -1).swapaxes(-1, -2).reshape(array.shape)
+    if name == "dense.layers.0.weight":
+        channels = 8 * config.channels
+        side = math.isqrt(len(array) // channels)
+        array = array.reshape(side, side, channels, -1).transpose(2, 0, 1, 3).reshape(array.shape)
+    return np.ascontiguousarray(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T)
+
+
+def load(theirs, ours):
+    """Copy the state of our model into theirs."""
+    own = [(name, tensor) for name, tensor in theirs.state_dict().items() if not name.endswith("num_batches_tracked")]
+    for (name, tensor), (our_name, array) in zip(own, ours.state().items(), strict=True):
+        array = as_theirs(our_name, array, ours.config)
+        if tensor.shape != array.shape:
+            raise ValueError(f"{name} is {tuple(tensor.shape)} and our {our_name} {array.shape}")
+        tensor.copy_(torch.from_numpy(array))
+
+
+def disagreement(sizes, device, dtype="float64"):
+    """{"G": error, "D": error}: how far apart the two sides are, from the same weights and images.
+
+    The largest relative error (in the norm) of the outputs, in training and after it in evaluation, when the
+    running statistics count, and of the gradients in the images and in every parameter. A gradient is held against
+    a thousandth of the largest one's norm if its own is less: of a bias before batch norm, whose gradient is 0, only
+    rounding is left.
+    """
+    rng = np.random.default_rng(0)
+    sides = {
+        "G": (
+            (generator.Generator(sizes.generator, rng), lambda model, lr, hr: PixelMSE(model(lr), hr)),
+            (Generator(sizes.generator), lambda model, lr, hr: F.mse_loss(model(lr), hr)),
+            sizes.pair(),
+        ),
+        "D": (
+            (
+                discriminator.Discriminator(sizes.discriminator, rng),
+                lambda model, hr, sr: DiscriminatorLoss(model(hr), model(sr)),
+            ),
+            (Discriminator(sizes.discriminator), discriminator_loss),
+            sizes.real_and_fake(),
+        ),
+    }
+    errors = {}
+    for name, ((ours, our_loss), (theirs, their_loss), images) in sides.items():
+        load(theirs, ours)
+        images = [image.astype(dtype) for image in images]
+        with use_device(device):
+            found = our_results(ours.to(device, dtype), our_loss, images, device)
+        place = Place("cuda" if device == "cuda" else "cpu", "contiguous")
+        expected = their_results(place.model(theirs, getattr(torch, dtype)), their_loss, images, place)
+        errors[name] = largest_error(found, expected)
+    return errors
+
+
+def our_results(model, loss, images, device):
+    """(outputs, gradients), as NumPy arrays in PyTorch's arrangement."""
+    images = [Tensor(to_device(image, device), requires_grad=True) for image in images]
+    parameters = model.named_parameters()
+    gradients = [to_numpy(each.data) for each in grad(loss(model, *images), [*images, *parameters.values()])]
+    with no_grad():
+        outputs = [model.train(training)(images[0]) for training in (True, False)]
+    return (
+        [as_nchw(to_numpy(each.data)) for each in outputs],
+        [as_nchw(each) for each in gradients[:2]]
+        + [as_theirs(name, each, model.config) for name, each in zip(parameters, gradients[2:])],
+    )
+
+
+def their_results(model, loss, images, place):
+    images = [place.images(image).requires_grad_() for image in images]
+    gradients = torch.autograd.grad(loss(model, *images), [*images, *model.parameters()])
+    with torch.no_grad():
+        outputs = [model.train(training)(images[0]) for training in (True, False)]
+    return [each.cpu().numpy() for each in outputs], [each.cpu().numpy() for each in gradients]
+
+
+def as_nchw(array):
+    return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
+
+
+def largest_error(found, expected):
+    errors = []
+    for ours, theirs in zip(found, expected):
+        least = max(np.linalg.norm(each) for each in theirs) / 1000
+        for one, other in zip(ours, theirs, strict=True):
+            errors.append(np.linalg.norm(one - other) / max(np.linalg.norm(other), least))
+    return float(max(errors))

@@ -1,0 +1,253 @@
+"""`minisrgan vgg distil`: the small VGG of the package, which learns from VGG19 to ask for what VGG19 asks for.
+
+What.  The student has VGG19's layers up to vgg34, with a fraction of the channels in each but the last: there it is to
+give the teacher's own 256. As a content loss is used for its slope at SR, J^T(φ(SR) - φ(HR)), that is what is taught
+(Hinton et al. 2015 match outputs; Czarnecki et al. 2017 slopes too). For pairs of a crop x and an image x̃ made of it,
+with s the student's map, t the teacher's, and g_s, g_t the slopes at x̃ of ½|s(x̃) - s(x)|² and ½|t(x̃) - t(x)|²,
+
+    L = |s(x) - t(x)|²/|t(x) - E t|²  +  |Δs - Δt|²/|Δt|²  +  |g_s - g_t|²/|g_t|²        Δs = s(x̃) - s(x)
+
+each a mean over the pairs, so that a slight change counts as much as a grave one. g_s is a gradient, and L's gradient
+in the weights is the gradient of a gradient.
+
+What of.  Half of the x̃ are distorted in all ways of distortions.py. The others are a generator's outputs, which goes
+down the student's slopes as G will in training, for `ROUND` steps, and then begins again: so the student is shown, and
+taught better about, whatever a G makes of its mistakes.
+
+From where.  Layer by layer from the teacher: of a layer's channels those are taken that tell most about all of them,
+and least squares finds the weights that make them of the student's layer before. Four fifths of the variance of the
+teacher's last map are had so, within seconds; what training adds is mostly the slopes.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from ..arrays import array_module, to_device, to_numpy
+from ..errors import ConfigError, DivergedError
+from ..files import check_writable
+from ..imaging.patches import PhotoSet
+from ..imaging.pixels import hr_from_uint8, lr_from_uint8
+from ..models.vgg import PAPER_SCALE, SMALL, VGG, VGGConfig, normalise
+from ..nn import Conv
+from ..optim import SCHEDULES, Adam
+from ..progress import progress_bar
+from ..tensor import Tensor, grad, no_grad
+from ..weights.array_files import read_arrays, write_arrays
+from ..weights.generators import load_generator
+from ..weights.vgg import load_vgg, save_vgg, sha256
+from .distortions import KINDS, MARGIN, enlarge, inner
+
+LAYER = "vgg34"  # of the teacher, and the student's last
+LEAST = 64 + 2 * MARGIN  # pixels on a side of a crop, with its margin: what a photo has to have
+PAIRS = 4  # of either sort in a batch
+RATE = 8e-4
+RATE_G, ROUND = 2e-4, 200  # G's learning rate, and after how many steps it begins again
+FITTED_ON, WINDOWS, RIDGE = 40, 12_000, 1e-3  # crops and 3×3 windows that least squares sees; its ridge
+FOURFOLD = math.log(4 / 1.25) / math.log(8 / 1.25)  # the strength at which `enlarge` enlarges four times
+SLIGHT = 1e-3  # of the mean of the pairs: what is added to each one's size, so that none divides by nothing
+EVERY = 50  # steps, the state is saved
+KIND = "minisrgan distillation"
+ORIGIN = (
+    "distilled from VGG19 of the Visual Geometry Group, University of Oxford (Simonyan and Zisserman 2015), released "
+    "under a Creative Commons Attribution licence"
+)
+
+
+class Distiller:
+    """The student in training. Its state is a function of teacher, generator, photos, device, steps and seed alone."""
+
+    def __init__(self, teacher, generator, photos, device, steps, seed=0):
+        if MARGIN % generator.config.scale:
+            raise ConfigError(f"the generator is to enlarge 2 or 4 times, not {generator.config.scale} times")
+        self.device, self.steps, self.step = device, steps, 0
+        self.teacher, self.generator = teacher.to(device), generator.to(device)
+        self.first = generator.state()
+        self.photos = PhotoSet(photos, scale=generator.config.scale, crop=LEAST)
+        self.rng = np.random.default_rng([seed, 1])
+        config = VGGConfig(SMALL)
+        self.student = VGG(config, np.random.default_rng([seed, 0]), config.index()).to(device)
+        self.teacher.scale = 1 / fit(self.student, teacher, self.examples(), self.rng)
+        self.adam = Adam(self.student.named_parameters())
+        self.adam_g = Adam(self.generator.named_parameters())
+
+    def examples(self):
+        """FITTED_ON crops to start from, half of them distorted."""
+        patches = self.photos.hr(self.photos.choose(self.rng, FITTED_ON))
+        half = FITTED_ON // 2
+        return self.images(np.concatenate([inner(patches[:half]), self.distort(patches[half:])]))
+
+    def distort(self, patches):
+        """Each in a way and at a strength drawn at random; without the margin."""
+        kinds = self.rng.choice(list(KINDS.values()), len(patches))
+        return inner(np.array([kind(each, self.rng.uniform(), self.rng) for kind, each in zip(kinds, patches)]))
+
+    def images(self, pixels):
+        return Tensor(to_device(hr_from_uint8(pixels), self.device))
+
+    def batch(self):
+        """(SR with its graph, (x, x̃)): PAIRS of HR and SR, and PAIRS more of crops and the same distorted."""
+        crops = self.photos.choose(self.rng, 2 * PAIRS)
+        patches, edge = self.photos.hr(crops), MARGIN // self.photos.scale
+        lr = self.photos.lr(crops[:PAIRS])[:, edge:-edge, edge:-edge]
+        sr = self.generator(Tensor(to_device(lr_from_uint8(lr), self.device)))
+        made = np.concatenate([to_numpy(sr.data), to_numpy(self.images(self.distort(patches[PAIRS:])).data)])
+        return sr, (self.images(inner(patches)), Tensor(to_device(made, self.device)))
+
+    def train_step(self):
+        """The student and G, a step each; returns L's three terms."""
+        if self.step % ROUND == 0:  # G begins again
+            self.generator.load_state(self.first)
+            self.adam_g = Adam(self.generator.named_parameters())
+        sr, pairs = self.batch()
+        losses, slope = compare(self.student, self.teacher, *pairs)
+        terms = [loss.mean() for loss in losses]
+        gradients = grad(sum(terms[1:], terms[0]), self.adam.parameters.values())
+        self.adam.step(gradients, RATE * SCHEDULES["cosine"](self.step / self.steps))
+        self.adam_g.step(grad(sr, self.adam_g.parameters.values(), Tensor(slope.data[:PAIRS])), RATE_G)
+        self.step += 1
+        return [float(term.item()) for term in terms]
+
+    def parts(self):
+        """{name: what has a state}."""
+        models = {"student": self.student, "generator": self.generator}
+        return models | {"adam": self.adam, "adam_g": self.adam_g}
+
+    def save(self, path, about):
+        """Write all that the next step depends on; `about`, which training this is."""
+        arrays = {f"{name}/{key}": a for name, part in self.parts().items() for key, a in part.state().items()}
+        counts = {"step": self.step, "t": self.adam.t, "t_g": self.adam_g.t}
+        write_arrays(path, arrays, kind=KIND, about=about, rng=self.rng.bit_generator.state, **counts)
+
+    def restore(self, path, about):
+        """Go on from what `save` wrote. Raises ConfigError if it is of another training."""
+        arrays, metadata = read_arrays(path, "delete it to begin anew")
+        if metadata.get("kind") != KIND or metadata.get("about") != about:
+            raise ConfigError(f"{path}: of another training: name another file with --out, or delete it to begin anew")
+        for name, part in self.parts().items():
+            part.load_state({key.partition("/")[2]: a for key, a in arrays.items() if key.startswith(f"{name}/")})
+        self.rng.bit_generator.state = metadata["rng"]
+        self.step, self.adam.t, self.adam_g.t = metadata["step"], metadata["t"], metadata["t_g"]
+
+    def calibrate(self, crops=64):
+        """Scale each layer so that, times 1/12.75, its MSE between crops and the same enlarged fourfold is the pixels'.
+
+        With s_l the factor that the output of layer l needs, its weights are multiplied by s_l/s_{l-1} and its bias by
+        s_l: ReLU and max pooling let positive factors through.
+        """
+        patches = self.photos.hr(self.photos.choose(self.rng, crops))
+        enlarged = np.array([enlarge(patch, FOURFOLD, self.rng) for patch in patches])
+        a, b = self.images(inner(patches)), self.images(inner(enlarged))
+        with no_grad():
+            pixels = ((a - b) ** 2).mean().item()
+            maps = zip(self.student.maps(a), self.student.maps(b))
+            measured = {index: ((x - y) ** 2).mean().item() for (index, x), (_, y) in maps}
+        before = 1.0
+        for index, layer in enumerate(self.student.features):
+            if isinstance(layer, Conv):
+                factor = math.sqrt(pixels / measured[index + 1]) / PAPER_SCALE  # index + 1: after the activation
+                layer.weight.data *= factor / before
+                layer.bias.data *= factor
+                before = factor
+
+
+def compare(student, teacher, x, made):
+    """((three terms of L, an array over the pairs each), the student's slope at x̃), for x and x̃."""
+    here = Tensor(made.data, requires_grad=True)
+    with no_grad():
+        tx = teacher(x)
+    ty = teacher(here)
+    dt = (ty - tx).detach()
+    gt = grad(ty, here, dt)[0]
+    sx, sy = student(x), student(here)
+    ds = sy - sx
+    gs = grad(sy, here, ds, create_graph=True)[0]
+    return (apart(sx, tx, tx - tx.mean((0, 1, 2))), apart(ds, dt, dt), apart(gs, gt, gt)), gs
+
+
+def apart(student, teacher, of):
+    """|student - teacher|²/|of|² of each pair."""
+    size = (of**2).sum((1, 2, 3)).detach()
+    return ((student - teacher) ** 2).sum((1, 2, 3)) / (size + SLIGHT * size.mean())
+
+
+def fit(student, teacher, images, rng):
+    """Give the student, layer by layer, weights that make the teacher's maps of `images`, as far as they can.
+
+    Returns the size of the teacher's last map: the student's is of size 1, in each layer.
+    """
+    with no_grad():
+        maps = {index: to_numpy(x.data) for index, x in teacher.maps(images)}
+        x = normalise(images, student.config.family)
+        for index, layer in enumerate(student.features):
+            if isinstance(layer, Conv):
+                wanted, channels = maps[index], layer.weight.shape[-1]
+                if channels < wanted.shape[-1]:
+                    wanted = wanted[..., telling(maps[index + 1], channels)]
+                size = float(np.sqrt((wanted.clip(0) ** 2).mean()))
+                found = least_squares(to_numpy(x.data), wanted / size, rng)
+                for parameter, values in ((layer.weight, found[:-1]), (layer.bias, found[-1])):
+                    parameter.data[...] = array_module(parameter.data).asarray(values.reshape(parameter.shape))
+            x = layer(x)
+    return size
+
+
+def telling(x, count):
+    """`count` channels of a map that tell the most about all of them, by a line: pivoted Cholesky of x^T x.
+
+    The channel that explains most is taken, what it explains is taken off all others, and so on.
+    """
+    flat = x.reshape(-1, x.shape[-1]).astype(np.float64)
+    left, found = flat.T @ flat, []
+    least = 1e-9 * np.trace(left)
+    for _ in range(count):
+        explained = (left**2).sum(0) / np.maximum(np.diag(left), least)
+        explained[found] = -1
+        found.append(int(explained.argmax()))
+        column = left[found[-1]]
+        left = left - np.outer(column, column) / max(column[found[-1]], least)
+    return sorted(found)
+
+
+def least_squares(x, wanted, rng):
+    """Weights and, in the last row, bias of a 3×3 convolution that makes `wanted` of x, by WINDOWS random windows."""
+    n, height, width, _ = x.shape
+    i, top, left = rng.integers([n, height, width], size=(WINDOWS, 3)).T
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    windows = [padded[i, top + dy, left + dx] for dy in range(3) for dx in range(3)]
+    rows = np.concatenate([*windows, np.ones((WINDOWS, 1), x.dtype)], axis=1).astype(np.float64)
+    square = rows.T @ rows
+    square += RIDGE * np.trace(square) / len(square) * np.eye(len(square))
+    return np.linalg.solve(square, rows.T @ wanted[i, top, left].astype(np.float64))
+
+
+def distil(photos, teacher, generator, device, steps, seed, out, family=None, say=print):
+    """Train the small VGG on photos.training, and write it to `out`.
+
+    teacher, generator   files: a VGG19 (its `family`, if it does not say), and a generator to begin from
+    What was saved beside `out` on the way, when this was stopped before its end, is gone on from.
+    """
+    out, part = Path(out), Path(f"{out}.part")
+    if out.exists():
+        raise ConfigError(f"{out} is there already: name another file with --out")
+    check_writable(out)
+    vgg = load_vgg(teacher, LAYER, family=family)
+    distiller = Distiller(vgg, load_generator(generator), photos.training, device, steps, seed)
+    about = {"origin": ORIGIN, "seed": seed, "steps": steps, "photos": distiller.photos.names}
+    about |= {"teacher": sha256(teacher), "generator": sha256(generator)}
+    if part.exists():
+        distiller.restore(part, about)
+    with progress_bar(total=steps, initial=distiller.step, unit="step") as progress:
+        while distiller.step < steps:
+            terms = distiller.train_step()
+            if not all(map(math.isfinite, terms)):
+                raise DivergedError(f"step {distiller.step}: the loss is no longer finite")
+            if distiller.step % EVERY == 0:
+                distiller.save(part, about)
+            progress.set_postfix(loss=" + ".join(f"{term:.2f}" for term in terms), refresh=False)
+            progress.update()
+    distiller.calibrate()
+    save_vgg(out, distiller.student.config, distiller.student.state(), np.float16, trained=about)
+    part.unlink(missing_ok=True)
+    say(f"{out}: {distiller.student.parameter_count():,} parameters, {out.stat().st_size / 1e6:.2f} MB")

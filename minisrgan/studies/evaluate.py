@@ -1,0 +1,169 @@
+"""How good is a generator? Shrink photos, enlarge them again, compare.
+
+PSNR and SSIM say how far an image is from the original, pixel by pixel. A perceptual distance compares what a network
+makes of the two: the mean (φ(SR) - φ(HR))² of a VGG, or ST-LPIPS, which was learned from people's judgements. The
+smaller the better. The grid is a pattern that a generator may draw, whatever the original has.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from ..arrays import to_device
+from ..errors import ImageError
+from ..imaging.files import load_photo, look_for_photos
+from ..imaging.metrics import Score, grid, score
+from ..imaging.pixels import hr_from_uint8
+from ..imaging.transparency import over_white
+from ..losses import feature_mse
+from ..models.st_lpips import LEAST
+from ..tensor import Tensor, no_grad
+from ..training.photos import firsts_of, name_in, others_in
+from ..upscaling.trial import try_photo
+from ..upscaling.upscale import upscale
+from ..weights.st_lpips import fetched, load_st_lpips
+from ..weights.vgg import EMBEDDED_NAME, load_content, load_vgg
+
+TILE = 256  # pixels a side, at most, of what a VGG sees at a time: its maps are much larger than the image
+WHOLE = 1024  # pixels a side, at most, of what ST-LPIPS sees at a time
+GENUINE = "vgg54"  # the layer of a VGG19 that is compared, the paper's
+ST_LPIPS = "ST-LPIPS"
+PLACES = {"grid": 2, ST_LPIPS: 4}  # behind the point, in tables
+
+
+class Quality(NamedTuple):
+    """The score of an image, or the mean of several; {name of a ruler: what it measured}."""
+
+    score: Score
+    distances: dict
+
+    def figures(self):
+        return [*self.score, *self.distances.values()]
+
+
+def rulers(device, vgg=None, family=None):
+    """{name: (image, hr) → number} to measure uint8 (H, W, 3) images by: the grid, and distances by the package's small
+    VGG, by the VGG19 in the file `vgg` if one is named, and by ST-LPIPS where its network was fetched."""
+    vggs = {EMBEDDED_NAME: load_content(EMBEDDED_NAME)}
+    if vgg:
+        vggs[GENUINE] = load_vgg(vgg, GENUINE, family=family)
+    found = {"grid": lambda image, hr: grid(image)}
+    for name, each in vggs.items():
+        found[name] = partial(perceptual_distance, each.to(device), device=device)
+    if fetched().exists():
+        found[ST_LPIPS] = partial(st_lpips_distance, load_st_lpips(device))
+    return found
+
+
+def st_lpips_distance(network, image, hr):
+    """ST-LPIPS of two uint8 (H, W, 3) images; NaN where they are too small for it. It sees those of up to WHOLE pixels
+    a side whole, and larger ones in tiles of about as many: its first map has 64 numbers for each pixel."""
+    if min(hr.shape[:2]) < LEAST:
+        return np.nan
+    return mean_of_tiles(network.distance, image, hr, network.device, WHOLE)
+
+
+def perceptual_distance(vgg, image, hr, device):
+    """The mean (φ(SR) - φ(HR))² of two uint8 (H, W, 3) images, tile by tile."""
+    with no_grad():
+        return mean_of_tiles(lambda sr, hr: feature_mse(vgg, sr, hr).item(), image, hr, device, TILE)
+
+
+def mean_of_tiles(distance, image, hr, device, largest):
+    """The mean over the pixels of a distance of Tensors, of tiles of at most `largest` pixels a side."""
+    rows, columns = (np.array_split(range(size), -(-size // largest)) for size in hr.shape[:2])
+    total = 0.0
+    for y, x in ((y, x) for y in rows for x in columns):
+        tiles = (Tensor(to_device(hr_from_uint8(each[np.ix_(y, x)][None]), device)) for each in (image, hr))
+        total += distance(*tiles) * len(y) * len(x)
+    return total / (hr.shape[0] * hr.shape[1])
+
+
+def judge(image, hr, border, rulers, grey=False):
+    """The Quality of a uint8 image beside its original; `grey`: whether the original's file is, see `score`."""
+    found = score(image, hr, border, grey)  # which raises ImageError for one that is too small
+    return Quality(found, {name: ruler(image, hr) for name, ruler in rulers.items()})
+
+
+def mean_quality(qualities):
+    """The mean of each figure over the photos."""
+    scores, distances = zip(*qualities)
+    means = {}
+    for name in distances[0]:
+        measured = [each[name] for each in distances if not np.isnan(each[name])]  # a small photo may have none
+        means[name] = float(np.mean(measured)) if measured else np.nan
+    return Quality(Score(*np.mean(scores, axis=0)), means)
+
+
+def header(rulers, *columns, width=24):
+    """The two lines above a table that has these columns, each of a few figures, after names of that width."""
+    figures = f"{'PSNR Y':>10}{'PSNR RGB':>9}{'SSIM':>7}" + "".join(f"{name:>10}" for name in rulers)
+    names = "".join(f"{name:>{len(figures)}}" for name in columns)
+    return f"{'':{width}}{names}\n{'':{width}}{figures * len(columns)}"
+
+
+def row(name, *qualities, width=24):
+    """A line of the table."""
+    return f"{name:{width - 1}} " + "".join(
+        f"{q.score.psnr_y:10.2f}{q.score.psnr_rgb:9.2f}{q.score.ssim_y:7.4f}"
+        + "".join(f"{number:10.{PLACES.get(name, 5)}f}" for name, number in q.distances.items())
+        for q in qualities
+    )
+
+
+def evaluate(generator, folder, device, rulers, say=print, ensemble=False):
+    """Say a row for each photo of a folder and the folders in it, and then the mean; returns the means of bicubic, the
+    model, and, if asked for, the model's mean over eight turned inputs.
+
+    A photo that cannot be read or measured is left out, named and counted. So is one that either enlarges without any
+    error, such as a flat one: its PSNR is infinite, and no mean could have it. Where a photo is transparent it is laid
+    on white. Raises ImageError if none is left.
+    """
+    border, (paths, others) = generator.config.scale, look_for_photos(folder)
+    names = [name_in(folder, path) for path in paths]
+    width = max(24, *(len(name) + 1 for name in names))  # whole names: cut, two could look the same
+    say(header(rulers, "bicubic", "model", *(["ensemble of 8"] if ensemble else []), width=width))
+    results, left_out, several = [], [], []
+    for name, path in zip(names, paths):
+        try:
+            photo = load_photo(path)
+            several += [name] * (photo.frames > 1)
+            trial = try_photo(generator, over_white(photo.rgb, photo.alpha), device)
+            images = [trial.bicubic, trial.sr]
+            if ensemble:
+                images.append(upscale(generator, trial.lr, device, ensemble=True))
+            qualities = [judge(image, trial.hr, border, rulers, photo.grey) for image in images]
+            if not all(np.isfinite(each.score).all() for each in qualities):
+                raise ImageError("enlarged without any error, so its PSNR is infinite")
+        except ImageError as error:
+            left_out.append(str(error).removeprefix(f"{path}: "))
+            say(f"{name:{width - 1}} left out: {left_out[-1]}")
+        else:
+            results.append(qualities)
+            say(row(name, *qualities, width=width))
+    if not results:
+        raise ImageError(f"{folder}: none of the {len(paths)} photos here can be measured, such as: {left_out[0]}")
+    means = [mean_quality(qualities) for qualities in zip(*results)]
+    say(row(f"mean of {len(results)}", *means, width=width))
+    if left_out:
+        say(f"{len(left_out)} of {len(paths)} photos left out")
+    if several:
+        say(firsts_of(several))
+    if others:
+        say(others_in(folder, others))
+    say(f"dB, on Y (BT.601 studio swing) and RGB; SSIM on Y; a border of {border} pixels is left out")
+    say("Y of a greyscale file is its values; of any other, even of one that looks grey, it is computed")
+    say_rulers(rulers, say)
+    return means
+
+
+def say_rulers(rulers, say):
+    """What the columns of a table are, beside those of a Score."""
+    say("grid: by how many dB the pattern of period 4 stands out; photos have about 0")
+    vggs = [name for name in rulers if name not in ("grid", ST_LPIPS)]
+    say(f"{', '.join(vggs)}: perceptual distance, the mean squared difference of its features; less is better")
+    if ST_LPIPS in rulers:
+        say("ST-LPIPS: perceptual distance learned from people's judgements; less is better, and 0 is the same image")
+    else:
+        say("`minisrgan vgg fetch --st-lpips` gets a network learned from people's judgements, to measure by too")

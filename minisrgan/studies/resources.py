@@ -1,0 +1,117 @@
+"""`minisrgan resources`: what each kernel takes of a GPU, for every kind of GPU, and without one.
+
+NVRTC, CUDA's compiler, needs no GPU; `pip install nvidia-cuda-nvrtc` brings it, as CuPy and a CUDA toolkit do.
+Registers and shared memory bound how many threads share a multiprocessor. A spill is a register that did not
+fit and went to memory instead.
+"""
+
+import ctypes
+import importlib.util
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from ..device.cuda import cuda_options
+from ..device.geometry import macros
+from ..device.source import cuda_source, first_errors, kernel_files
+from ..errors import DeviceError, KernelError
+
+ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)  # Turing, Ampere, its smaller GPUs, Ada, Hopper, Blackwell, its smaller
+JUDGED = 90
+
+
+class Use(NamedTuple):
+    """What a thread of a kernel takes; shared memory is a block's."""
+
+    kernel: str
+    registers: int
+    stack: int  # bytes of arrays that are not in registers
+    spills: int  # bytes of registers stored to memory and loaded back
+    shared: int
+
+
+def print_resources(real="float", say=print):
+    """Compile every kernel for every architecture and print a table. The exit status: 1 if one spills on sm_90."""
+    nvrtc = load_nvrtc()
+    say(f"{'kernel':24}{'GPU':7}{'registers':>10}{'stack':>8}{'spills':>8}{'shared':>8}")
+    spilled = []
+    compiled = [(file, defines) for file in kernel_files() for defines in variants(file)]
+    for file, defines in compiled:
+        say(" ".join([file, *(f"{name}={value}" for name, value in defines)]))
+        for uses in zip(*(kernel_uses(nvrtc, file, architecture, real, defines) for architecture in ARCHITECTURES)):
+            for architecture, use in zip(ARCHITECTURES, uses):
+                name = use.kernel if architecture == ARCHITECTURES[0] else ""
+                gpu = f"sm_{architecture}"
+                say(f"  {name:22}{gpu:7}{use.registers:10}{use.stack:8}{use.spills:8}{use.shared:8}")
+                if use.spills and architecture == JUDGED:
+                    spilled.append(use.kernel)
+    say(f"real is {real}; registers, and bytes of stack and of spills, a thread; bytes of static shared memory a block")
+    say(f"spills on sm_{JUDGED}: {', '.join(spilled) or 'none'}")
+    return 1 if spilled else 0
+
+
+def variants(file):
+    """What a file is launched with of geometry.py's choices, by its `// Variants:` line: ((name, value), ...) each."""
+    found = re.search(r"^// Variants: (.*)$", cuda_source(file), re.M)
+    words = [variant.split() for variant in found[1].split(";")] if found else [[]]
+    return [tuple((name, int(value)) for name, _, value in (word.partition("=") for word in each)) for each in words]
+
+
+def kernel_uses(nvrtc, file, architecture, real, choice=()):
+    """A Use for each kernel of a file, by name."""
+    defines = macros(file, True, **dict(choice)).items()
+    source, options = cuda_source(file), [*cuda_options(real, defines), "-ftz=true", f"-arch=sm_{architecture}"]
+    try:
+        log = compile_cuda(nvrtc, file, source, [*options, "--ptxas-options=-v"])
+    except KernelError:
+        compile_cuda(nvrtc, file, source, options)  # says why: the assembler's errors are lost where it reports all
+        raise
+    return parse_log(log)
+
+
+def parse_log(log):
+    """What the assembler says of each kernel."""
+    uses = []
+    for part in log.split("Compiling entry function '")[1:]:
+        name = part.partition("'")[0]
+
+        def number(pattern):
+            found = re.search(rf"(\d+) {pattern}", part)  # noqa: B023  (called within the loop)
+            return int(found[1]) if found else 0
+
+        spills = number("bytes spill stores") + number("bytes spill loads")
+        uses.append(Use(name, number("registers"), number("bytes stack frame"), spills, number("bytes smem")))
+    return sorted(uses)
+
+
+def load_nvrtc(load=ctypes.CDLL):
+    """NVRTC as a library: from a package of PyPI, else where the system finds it."""
+    found = importlib.util.find_spec("nvidia")
+    roots = found.submodule_search_locations if found else []
+    packaged = [path for root in roots for path in Path(root).glob("*/lib/libnvrtc.so.*")]
+    for path in [*sorted(packaged, reverse=True), "libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"]:
+        if "builtins" in str(path) or ".alt." in str(path):
+            continue
+        try:
+            return load(str(path))
+        except OSError:
+            continue
+    raise DeviceError("NVRTC is not installed: .venv/bin/python -m pip install nvidia-cuda-nvrtc")
+
+
+def compile_cuda(nvrtc, name, source, options):
+    """Compile a CUDA text; what the compiler says. Raises KernelError if it does not compile."""
+    program = ctypes.c_void_p()
+    words = [option.encode() for option in options]
+    nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), name.encode(), 0, None, None)
+    try:
+        failed = nvrtc.nvrtcCompileProgram(program, len(words), (ctypes.c_char_p * len(words))(*words))
+        size = ctypes.c_size_t()
+        nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+        log = ctypes.create_string_buffer(size.value)
+        nvrtc.nvrtcGetProgramLog(program, log)
+    finally:
+        nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
+    if failed:
+        raise KernelError(f"NVRTC cannot compile {name}: {first_errors(log.value.decode())}")
+    return log.value.decode()

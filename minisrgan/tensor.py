@@ -1,0 +1,351 @@
+"""The engine: a Tensor remembers the Op that made it, and `grad` walks back along those memories.
+
+For outputs y and cotangents g = ∂L/∂y, each op knows its vector-Jacobian product: from the cotangent of
+its output, the cotangents of its inputs. The walk visits the graph in reverse topological order, so that
+a tensor's cotangent is the complete sum over everything that used it before it is passed on:
+for b = a + a, c = b + b, b must have both its shares before a is given any.
+
+A vjp is itself written in Tensor operations. With `create_graph=True` those are recorded like any others,
+and the gradient can be differentiated again.
+"""
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from numbers import Number, Real
+from operator import attrgetter
+
+import numpy as np
+
+from .arrays import array_module, dispatch
+from .errors import GraphError, ShapeError
+from .in_place import Snapshot, changed
+
+FLOATS = np.dtype("float32"), np.dtype("float64")  # to train with, and to check gradients
+
+_recording = ContextVar("recording", default=True)
+
+
+def recording():
+    """True where operations are being remembered for a backward walk."""
+    return _recording.get()
+
+
+@contextmanager
+def record(on):
+    """Within the block, operations are remembered if `on`, and forgotten if not."""
+    token = _recording.set(on)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def no_grad():
+    """Within the block, nothing is remembered: no graph, no memory held."""
+    return record(False)
+
+
+class Tensor:
+    """An array, and how it came to be.
+
+    data           a float32 or float64 array, NumPy's or CuPy's. A gradient through what was read of it before it
+                   was changed is refused; after a change by hand within it say `changed(tensor.data, by)`
+    grad           a Tensor of the same shape, summed up by `backward`; None before
+    requires_grad  whether gradients flow to or through it
+    op, inputs, params   the Op that made it, that op's input Tensors and its keyword parameters
+    snapshot       what these inputs were when the op read them; None where its derivative is a constant
+    """
+
+    __slots__ = ("_data", "grad", "requires_grad", "op", "inputs", "params", "snapshot", "__weakref__")
+
+    def __init__(self, data, requires_grad=False):
+        if not hasattr(data, "dtype"):
+            raise ShapeError(f"a Tensor holds a NumPy or CuPy array, not a {type(data).__name__}")
+        self._data = data
+        self.grad = None
+        self.requires_grad = requires_grad
+        self.op, self.inputs, self.params, self.snapshot = None, (), {}, None
+
+    def _set_data(self, array):
+        if array is self._data:  # as by x.data -= y, which changes it and then assigns it
+            changed(array, "an assignment like `x.data -= y`")
+        self._data = array
+
+    data = property(attrgetter("_data"), _set_data)
+    shape = property(lambda self: self.data.shape)
+    dtype = property(lambda self: self.data.dtype)
+    ndim = property(lambda self: self.data.ndim)
+    size = property(lambda self: self.data.size)
+
+    # Written as the mathematics is. Numbers count as tensors of one element, and shapes broadcast by NumPy's rules.
+
+    def __add__(self, other):
+        return ops.Add(self, other)
+
+    def __radd__(self, other):
+        return ops.Add(self, other)
+
+    def __sub__(self, other):
+        return ops.Sub(self, other)
+
+    def __rsub__(self, other):
+        return ops.Sub(other, self)
+
+    def __mul__(self, other):
+        return ops.Mul(self, other)
+
+    def __rmul__(self, other):
+        return ops.Mul(self, other)
+
+    def __truediv__(self, other):
+        return ops.Div(self, other)
+
+    def __rtruediv__(self, other):
+        return ops.Div(other, self)
+
+    def __matmul__(self, other):
+        return ops.MatMul(self, other)
+
+    def __rmatmul__(self, other):
+        return ops.MatMul(other, self)
+
+    def __pow__(self, exponent):
+        return ops.Pow(self, exponent=exponent)
+
+    def __neg__(self):
+        return ops.Neg(self)
+
+    def __abs__(self):
+        return ops.Abs(self)
+
+    def __getitem__(self, key):
+        return ops.Slice(self, key=key)
+
+    __iter__ = None  # without it Python would try x[0], x[1], ... until something fails
+    __array_ufunc__ = None  # so that array * tensor asks the Tensor, not NumPy
+
+    def exp(self):
+        return ops.Exp(self)
+
+    def log(self):
+        return ops.Log(self)
+
+    def clip(self, low, high):
+        return ops.Clip(self, low=low, high=high)
+
+    def sum(self, axis=None, keepdims=False):
+        return ops.Sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis=None, keepdims=False):
+        return ops.mean(self, axis=axis, keepdims=keepdims)
+
+    def sum_to(self, shape):
+        return ops.SumTo(self, shape=tuple(shape))
+
+    def broadcast_to(self, shape):
+        return ops.BroadcastTo(self, shape=tuple(shape))
+
+    def reshape(self, shape):
+        return ops.Reshape(self, shape=shape)
+
+    def transpose(self, axes):
+        return ops.Transpose(self, axes=axes)
+
+    def __repr__(self):
+        made = f", op={self.op.__name__}" if self.op else ""
+        return f"Tensor({self.data!r}{made})"
+
+    def item(self):
+        """The one number that it holds."""
+        return self.data.item()
+
+    def detach(self):
+        """The same data with no memory of how it was made: gradients stop here."""
+        return Tensor(self.data)
+
+    def backward(self, cotangent=None, retain_graph=False):
+        """Add ∂self/∂leaf to the `grad` of every leaf that requires one. Releases the graph, unless to be retained."""
+        order = topological_order([self])
+        leaves = [tensor for tensor in order if tensor.op is None]
+        del order
+        for leaf, gradient in zip(leaves, grad([self], leaves, cotangent, retain_graph=retain_graph)):
+            leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
+
+
+class Op:
+    """One differentiable operation: a few plain functions, no state, never instantiated.
+
+    forward(*arrays, **params)            the output array
+    vjp(g, out, *inputs, **params)        for each input a function of no arguments that computes the
+                                          input's cotangent from the output's, g. It is called only if
+                                          somebody wants it. None: the derivative is zero everywhere.
+
+    Everything that `vjp` gets and returns is a Tensor. Calling the class applies the op: `Mul(x, y)`.
+    A device may compute the same output in its own way: `implementations`, which are its to fill in.
+    """
+
+    linear = False  # linear in each input: the gradient check then holds it to the adjoint identity
+    broadcasts = False  # NumPy's broadcasting rules: a cotangent is summed back to its input's shape
+    implementations = ()
+
+    def __new__(cls, *inputs, **params):
+        inputs = as_tensors(cls, inputs)
+        # a NumPy number among the parameters would impose its dtype on the result; Python's do not
+        params = {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}
+        arrays = [tensor.data for tensor in inputs]
+        try:
+            out = Tensor(dispatch(cls, cls.forward, arrays, params))
+        except (ValueError, IndexError, TypeError, ArithmeticError) as error:
+            raise ShapeError(f"{signature(cls, inputs)}: {error}") from error
+        if _recording.get() and any(tensor.requires_grad for tensor in inputs):
+            out.requires_grad = True
+            out.op, out.inputs, out.params = cls, inputs, params
+            if len(inputs) > 1 or not cls.linear:  # the derivative of a linear map is the same everywhere
+                out.snapshot = Snapshot(inputs, arrays)
+        return out
+
+
+class Released(Op):
+    """Stands in for the op of a tensor whose graph has been walked and let go."""
+
+
+def signature(op, inputs):
+    """How the op was called, for error messages: `MatMul((2, 3) float32, (4, 5) float32)`."""
+    shown = (str(t) if isinstance(t, Number) else f"{t.shape} {t.dtype}" for t in inputs)
+    return f"{op.__name__}({', '.join(shown)})"
+
+
+def as_tensors(op, values):
+    """The inputs of an op as Tensors of one dtype. Python numbers take on the dtype of the others."""
+    values = [value if isinstance(value, (Real, Tensor)) else Tensor(value) for value in values]
+    dtypes = {value.dtype for value in values if not isinstance(value, Real)}
+    if len(dtypes) != 1 or (dtype := dtypes.pop()) not in FLOATS:
+        raise ShapeError(
+            f"{signature(op, values)}: the inputs must be Tensors of one floating-point type, float32 or float64"
+        )
+    return tuple(value if isinstance(value, Tensor) else Tensor(dtype.type(value)) for value in values)
+
+
+def topological_order(outputs):
+    """Every tensor that gradients can flow to from the outputs, each after all of its inputs.
+
+    A depth-first walk with its own stack: a graph may be deeper than Python's recursion limit.
+    """
+    order, seen = [], set()
+    stack = [(output, False) for output in outputs if output.requires_grad]
+    while stack:
+        tensor, inputs_done = stack.pop()
+        if inputs_done:
+            order.append(tensor)
+        elif tensor not in seen:
+            if tensor.op is Released:
+                raise GraphError(
+                    f"the graph behind a tensor of shape {tensor.shape} was released by an earlier backward walk; "
+                    "give that one retain_graph=True, or compute the tensor again"
+                )
+            seen.add(tensor)
+            stack.append((tensor, True))
+            stack.extend((each, False) for each in tensor.inputs if each.requires_grad)
+    return order
+
+
+def grad(outputs, inputs, cotangents=None, create_graph=False, retain_graph=None):
+    """Σ over outputs of cotangentᵀ · ∂output/∂input, one Tensor for each input; zeros where nothing depends on it.
+
+    outputs, inputs   a Tensor or a sequence of them; the inputs may be inside the graph
+    cotangents        as the outputs; by default 1, for outputs of a single number
+    create_graph      record the walk itself, so that its results can be differentiated
+    retain_graph      keep what was walked for another walk; by default only with create_graph
+
+    The results may share memory with each other: read them, but do not change them in place.
+    Raises GraphError where the outputs have no graph, or one that was released, or one that read numbers which were
+    changed in place since, and for an input without requires_grad.
+    """
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    cotangents = [cotangents] if isinstance(cotangents, Tensor) else cotangents
+    order = topological_order(outputs)
+    if not order:
+        raise GraphError("nothing to differentiate: no output depends on a tensor that requires a gradient")
+    if not all(each.requires_grad for each in inputs):
+        raise GraphError("an input was not made with requires_grad=True, so what used it was not remembered")
+    with record(create_graph):
+        cotangent_of = {}
+        for output, g in zip(outputs, cotangents or [None] * len(outputs), strict=True):
+            accumulate(cotangent_of, output, start_cotangent(output, g))
+        walk(order, cotangent_of, set(inputs), create_graph if retain_graph is None else retain_graph)
+    return [cotangent_of.get(each) or zeros_like(each) for each in inputs]
+
+
+def walk(order, cotangent_of, targets, retain_graph):
+    """Pass cotangents back along `order`, emptying it, until every target has all of its own."""
+    wanted = set(targets)  # the tensors on a path from an output to a target; no others are asked for anything
+    for tensor in order:
+        if not wanted.isdisjoint(tensor.inputs):
+            wanted.add(tensor)
+    while order:
+        tensor = order.pop()
+        if tensor.op is None or wanted.isdisjoint(tensor.inputs):
+            continue
+        wanted.discard(tensor)
+        g = cotangent_of.get(tensor) if tensor in targets else cotangent_of.pop(tensor, None)
+        if g is not None:
+            for source, vjp in zip(tensor.inputs, vjps(tensor, g), strict=True):
+                if source in wanted and vjp is not None:
+                    accumulate(cotangent_of, source, match(vjp(), source, tensor.op))
+        if not retain_graph:
+            tensor.op, tensor.inputs, tensor.params, tensor.snapshot = Released, (), {}, None
+
+
+def vjps(tensor, g):
+    """The op's vjp for each of the tensor's inputs. Raises GraphError where these are no longer what the op read."""
+    if tensor.snapshot and (found := tensor.snapshot.difference(tensor.inputs)):
+        i, difference = found
+        raise GraphError(
+            f"{signature(tensor.op, tensor.inputs)}: input {i + 1} {difference}, so this gradient would be wrong: "
+            "take it before the change, or compute the output again"
+        )
+    functions = tensor.op.vjp(g, tensor, *tensor.inputs, **tensor.params)
+    return functions if isinstance(functions, tuple) else (functions,)
+
+
+def nhwc(array):
+    """The four lengths of a batch of images. Raises ShapeError for an array with another number of axes."""
+    if array.ndim != 4:
+        raise ShapeError("images are (N, H, W, C)")
+    return array.shape
+
+
+def accumulate(cotangent_of, tensor, g):
+    cotangent_of[tensor] = cotangent_of[tensor] + g if tensor in cotangent_of else g
+
+
+def match(g, tensor, op):
+    """g in the shape of the op's input `tensor`: what broadcasting repeated is summed up again."""
+    if op.broadcasts and g.shape != tensor.shape:
+        g = g.sum_to(tensor.shape)
+    if g.shape != tensor.shape or g.dtype != tensor.dtype:
+        raise ShapeError(
+            f"the vjp of {op.__name__} gave a cotangent {g.shape} {g.dtype} for an input {tensor.shape} {tensor.dtype}"
+        )
+    return g
+
+
+def start_cotangent(output, g):
+    if g is None:
+        if output.size != 1:
+            raise GraphError(
+                f"an output of shape {output.shape} needs a cotangent; only a single number has one by itself"
+            )
+        g = Tensor(array_module(output.data).ones(output.shape, output.dtype))
+    if g.shape != output.shape or g.dtype != output.dtype:
+        raise ShapeError(f"the cotangent is {g.shape} {g.dtype} where the output is {output.shape} {output.dtype}")
+    return g
+
+
+def zeros_like(tensor):
+    """A Tensor of zeros with the tensor's shape, dtype and device."""
+    return Tensor(array_module(tensor.data).zeros(tensor.shape, tensor.dtype))
+
+
+from . import ops  # noqa: E402  at the end: the ops, which a Tensor's operators are, import this file

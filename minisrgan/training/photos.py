@@ -1,0 +1,164 @@
+"""Photos to learn from: a folder of the user's, or those that scikit-image and matplotlib bring along."""
+
+import sys
+from importlib.util import find_spec
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import ConfigError, ImageError
+from ..imaging.files import PHOTO_SUFFIXES, load_photo, look_for_photos
+from ..imaging.patches import PhotoSet, fingerprint
+from ..imaging.resize import shrink
+from ..imaging.transparency import over_white
+from ..progress import progress_bar
+
+# In the packages' wheels, so nothing is downloaded. motorcycle_right shows what motorcycle_left does, and the
+# drawings, texts and microscope slides among the others are no photos.
+TRAINING = {
+    "skimage": "astronaut.png brick.png camera.png coins.png grass.png gravel.png motorcycle_left.png rocket.jpg",
+    "matplotlib": "grace_hopper.jpg",
+}
+HELD_OUT = {"skimage": "chelsea.png coffee.png"}
+COPY = 0.8  # of the size of the one before: a copy of a photo
+FOLDERS = {"skimage": "data", "matplotlib": "mpl-data/sample_data"}
+
+
+class Photos(NamedTuple):
+    """(name, uint8 (H, W, 3)) pairs to train on, others held out to measure with; the names of those too small."""
+
+    training: list
+    held_out: list
+    small: list
+
+
+def packaged(names):
+    """The paths of photos in installed packages. Raises ImageError where a package came without them."""
+    paths = [
+        Path(find_spec(package).origin).parent / FOLDERS[package] / name
+        for package, photos in names.items()
+        for name in photos.split()
+    ]
+    for path in paths:
+        if not path.is_file():
+            raise ImageError(
+                f"{path}: this photo should have come with its package; use --data with photos of your own"
+            )
+    return paths
+
+
+def whisper(line):
+    print(line, file=sys.stderr)
+
+
+def training_photos(folder=None, least=1, say=whisper):
+    """Photos of at least `least` pixels a side: of a folder and those in it, or by default the packaged ones.
+
+    Of a folder every tenth of them is held out, and at least one. Files that cannot be read or are no photos are left
+    out, and said. Where a photo is transparent it is laid on white. Raises ImageError if none is left to train on.
+    """
+    if folder is None:
+        return Photos(list(map(named, packaged(TRAINING))), list(map(named, packaged(HELD_OUT))), [])
+    photos, bad = read_all(folder, say)
+    large = [photo for photo in photos if min(photo[1].shape[:2]) >= least]
+    if len(large) < 2:
+        why = f"; {len(bad)} cannot be read, such as {bad[0]}" if bad else ""
+        raise ImageError(
+            f"{folder}: {len(large)} of {len(photos) + len(bad)} photos here with at least {least} x {least} pixels: "
+            f"a training needs two, one of them to measure with{why}"
+        )
+    small = [name for name, rgb in photos if min(rgb.shape[:2]) < least]
+    return Photos([photo for i, photo in enumerate(large) if i % 10], large[::10], small)
+
+
+def read_all(folder, say=whisper):
+    """((name, rgb) pairs, what is wrong with each of the others) of the photos in a folder and those in it.
+
+    What is left out is said, and of which files only the first of several pictures is taken.
+    """
+    found, others = look_for_photos(folder)
+    photos, bad, several = [], [], []
+    for path in waiting(found, "reading photos"):
+        try:
+            photo = load_photo(path)
+        except ImageError as error:
+            bad.append(str(error))
+            continue
+        photos.append((name_in(folder, path), over_white(photo.rgb, photo.alpha)))
+        if photo.frames > 1:
+            several.append(photos[-1][0])
+    if several:
+        say(firsts_of(several))
+    for line in bad:
+        say(f"left out: {line}")
+    if bad:
+        say(f"{len(bad)} of {len(found)} photos left out, which cannot be read")
+    if others:
+        say(others_in(folder, others))
+    return photos, bad
+
+
+def patches(config, photos):
+    """The PhotoSet that a training learns from: the photos, and so many copies of each as `config.copies` says."""
+    copies = [(f"{name} at {COPY**k:.3g}", rgb, COPY**k) for k in range(1, config.copies + 1) for name, rgb in photos]
+    shrunk = ((name, shrink(rgb, factor)) for name, rgb, factor in waiting(copies, "making copies"))
+    whole = waiting(photos, "reducing photos")
+    return PhotoSet(chain(whole, shrunk), config.generator.scale, config.discriminator.crop)
+
+
+def others_in(folder, others):
+    """A line that says which files of a folder are left out by their names."""
+    kinds = {path.suffix.lower() or "without a suffix" for path in others if path.suffix.lower() not in PHOTO_SUFFIXES}
+    reduced = {path.relative_to(folder).parent.as_posix() for path in others if path.suffix.lower() in PHOTO_SUFFIXES}
+    why = [f"no photos by their names ({', '.join(sorted(kinds))})"] * bool(kinds)
+    why += [f"in folders of low-resolution copies ({', '.join(sorted(reduced))})"] * bool(reduced)
+    return f"{folder}: left out {len(others)} others, {' or '.join(why)}"
+
+
+def firsts_of(names):
+    """A line that says which files have more pictures than the one read."""
+    return f"of files with several pictures only the first is taken: {', '.join(names)}"
+
+
+def name_in(folder, path):
+    """A photo's name in tables and logs: its place in the folder, so that no two are alike."""
+    return path.relative_to(folder).as_posix()
+
+
+def named(path):
+    """(name, rgb) of the photo in a file, on white where it is transparent."""
+    photo = load_photo(path)
+    return path.name, over_white(photo.rgb, photo.alpha)
+
+
+def hashes(crops, held_out, vgg=None):
+    """What config.json says of a PhotoSet, held-out (name, rgb) pairs and a VGG, to know them again."""
+    return {
+        "photos": crops.hashes,
+        "held_out": {name: fingerprint(rgb) for name, rgb in held_out},
+        "vgg_sha256": vgg and fingerprint(*vgg.state().values()),
+    }
+
+
+def check_same(run, about, here):
+    """Raise ConfigError unless `here`, of `hashes`, are those that the run was begun with, as far as it says them."""
+    photos, now = about["photos"], here["photos"] | here["held_out"]
+    if isinstance(photos, list):  # names alone
+        photos = {name: now.get(name) for name in photos}
+    held_out = about.get("held_out", here["held_out"])
+    before = photos | held_out
+    gone = [f"{name} is gone" for name in before if name not in now]
+    changed = [f"{name} is another picture than it was" for name in before if before[name] != now.get(name)]
+    moved = (list(photos), list(held_out)) != (list(here["photos"]), list(here["held_out"]))
+    if what := [*gone, *changed, *["some came or went"] * moved]:
+        raise ConfigError(
+            f"the photos are not those that {run.folder} was begun with: {what[0]}; see its config.json. "
+            f"`minisrgan train --resume {run.folder} --data FOLDER` says where they are"
+        )
+    if here["vgg_sha256"] and here["vgg_sha256"] != about.get("vgg_sha256", here["vgg_sha256"]):
+        raise ConfigError(f"the VGG is not the one that {run.folder} was begun with: --vgg names the file where it is")
+
+
+def waiting(items, what):
+    """The items, with a progress bar if going through them takes longer than a second."""
+    return progress_bar(items, desc=what, delay=1, leave=False)

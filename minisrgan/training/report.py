@@ -1,0 +1,115 @@
+"""Pictures of a training: what it measured, and what it makes of a photo."""
+
+from io import BytesIO
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from ..files import write_whole
+from ..imaging.metrics import score
+from ..imaging.pixels import luma
+from .config import TERMS
+from .health import STATES
+
+DETAIL = 96  # HR pixels on a side of the zoomed detail
+
+
+def save_figure(figure, path):
+    FigureCanvasAgg(figure)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    write_whole(path, buffer.getvalue())
+
+
+def draw_comparison(path, lr, hr, enlarged, border=4):
+    """LR, what is `enlarged` from it ({name: image}) and HR side by side; below, their detail where LR is liveliest."""
+    scale = hr.shape[0] // lr.shape[0]
+    top, left = (scale * place for place in liveliest(lr, min(DETAIL // scale, *lr.shape[:2])))
+    panels = {"LR": (lr.repeat(scale, 0).repeat(scale, 1), "")}
+    for name, image in enlarged.items():
+        figures = score(image, hr, border)
+        panels[name] = image, f"{figures.psnr_y:.2f} dB, SSIM {figures.ssim_y:.3f}"
+    panels["HR"] = hr, ""
+    height = 3 * hr.shape[0] / hr.shape[1]
+    figure = Figure(figsize=(3 * len(panels), height + 3.7), layout="constrained")
+    axes = figure.subplots(2, len(panels), squeeze=False, height_ratios=[height, 3])
+    for (name, (image, caption)), whole, detail in zip(panels.items(), *axes):
+        whole.imshow(image)
+        whole.set_title(name, fontsize=12)
+        whole.set_xlabel(caption, fontsize=10)  # which is of the whole photo
+        whole.add_patch(Rectangle((left, top), DETAIL, DETAIL, fill=False, edgecolor="yellow", linewidth=1.2))
+        detail.imshow(image[top : top + DETAIL, left : left + DETAIL], interpolation="nearest")
+        for each in (whole, detail):
+            each.set(xticks=[], yticks=[])
+    save_figure(figure, path)
+
+
+def liveliest(image, side):
+    """(top, left) of the side×side window with the most contrast between neighbours, on a grid of half-windows.
+
+    Asked of LR, that is where edges are left to restore, not where fine texture is lost for good.
+    """
+    y = luma(image)
+    contrast = np.abs(np.diff(y, axis=0))[:, :-1] + np.abs(np.diff(y, axis=1))[:-1]
+    places = [
+        (top, left)
+        for top in range(0, y.shape[0] - side + 1, max(side // 2, 1))
+        for left in range(0, y.shape[1] - side + 1, max(side // 2, 1))
+    ]
+    return max(places, key=lambda p: contrast[p[0] : p[0] + side, p[1] : p[1] + side].sum())
+
+
+def draw_curves(path, rows, bicubic=None):
+    """The log as pictures: losses, how G's terms pull at SR, D's opinion, gradient norms, PSNR beside bicubic's, and
+    what was wrong when, over the steps of both stages.
+
+    Rows may be missing, but not the last of the first stage.
+    """
+    figure = Figure(figsize=(11, 10), layout="constrained")
+    panels = [
+        ("losses", [*(f"loss_{term}" for term in TERMS), "loss_d"], "log"),
+        ("pull of G's terms at SR: ‖weight·∂L/∂SR‖", [f"slope_{term}" for term in TERMS], "log"),
+        ("what D says of HR and SR; how often it is right", ["d_real", "d_fake", "d_right"], "linear"),
+        ("gradient norms", ["grad_g", "grad_d"], "log"),
+        ("PSNR of held-out photos, dB on Y", ["psnr"], "linear"),
+        ("health: what was wrong, and when", [], "linear"),
+    ]
+    pretrained = max((int(row["step"]) for row in rows if row["stage"] == "pretrain"), default=0)
+    steps = [int(row["step"]) + pretrained * (row["stage"] == "gan") for row in rows]
+    gan = pretrained if pretrained and rows[-1]["stage"] == "gan" else None
+    grid = figure.subplots(3, 2, sharex=True).flat
+    for axes, (title, columns, scale) in zip(grid, panels):
+        for column in columns:
+            points = [(step, float(row[column])) for step, row in zip(steps, rows) if row[column] != ""]
+            points = [(step, value) for step, value in points if value > 0 or scale == "linear"]
+            if points:
+                axes.plot(*zip(*points), label=column, linewidth=1, marker="o" if column == "psnr" else None, ms=3)
+        if columns == ["psnr"] and bicubic is not None and np.isfinite(bicubic):
+            axes.axhline(bicubic, label="bicubic", color="grey", linestyle="--", linewidth=1)
+        if not columns:
+            draw_health(axes, steps, rows)
+        elif axes.lines:
+            axes.set_yscale(scale)
+            axes.legend(fontsize=8)
+        if gan:
+            axes.axvline(gan + 0.5, color="grey", linestyle=":", linewidth=1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(labelbottom=True)  # which a shared axis hides
+        axes.set_title(title, fontsize=11)
+        axes.set_xlabel("step (dotted: the GAN stage begins)" if gan else "step", fontsize=9)
+    save_figure(figure, path)
+
+
+def draw_health(axes, steps, rows):
+    """A line for each state that the log names, with a mark at each step where it held."""
+    names = [name for name in STATES if any(name in row["health"].split("+") for row in rows)]
+    for height, name in enumerate(names):
+        held = [step for step, row in zip(steps, rows) if name in row["health"].split("+")]
+        axes.plot(held, [height] * len(held), "|", label=name, color="#D55E00", ms=9)
+    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.set_ylim(-0.5, max(len(names), 1) - 0.5)
+    if not names:
+        axes.text(0.5, 0.5, "nothing", transform=axes.transAxes, ha="center", va="center", color="grey")

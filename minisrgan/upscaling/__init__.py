@@ -1,0 +1,1 @@
+"""A photo of any size through the generator."""

@@ -1,0 +1,25 @@
+"""A generator tried on a photo whose original is known."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..imaging.resize import crop_to_multiple, downsample, upsample
+from .upscale import upscale
+
+
+class Trial(NamedTuple):
+    """A photo cut to a multiple of the scale, its reduction, and the reduction enlarged again."""
+
+    hr: np.ndarray
+    lr: np.ndarray
+    bicubic: np.ndarray
+    sr: np.ndarray
+
+
+def try_photo(generator, rgb, device):
+    """Reduce a uint8 (H, W, 3) photo by MATLAB's bicubic, and enlarge it by bicubic and by the generator."""
+    scale = generator.config.scale
+    hr = crop_to_multiple(rgb, scale)
+    lr = downsample(hr, scale)
+    return Trial(hr, lr, upsample(lr, scale), upscale(generator, lr, device))

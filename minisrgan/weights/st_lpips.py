@@ -1,0 +1,45 @@
+"""ST-LPIPS' AlexNet in a file: what `minisrgan vgg fetch --st-lpips` keeps, and `minisrgan evaluate` reads."""
+
+import numpy as np
+
+from ..errors import WeightsError
+from ..files import cache_folder
+from ..models.st_lpips import ALEX, STLPIPS, expected_shapes
+from .array_files import check_finite, read_arrays, say_if_unchecked, write_arrays
+
+KIND = "minisrgan st-lpips"
+ADVICE = "`minisrgan vgg fetch --st-lpips` gets it anew"
+
+
+def fetched():
+    """Where `minisrgan vgg fetch --st-lpips` keeps the AlexNet."""
+    return cache_folder() / "st-lpips-alex.safetensors"
+
+
+def load_st_lpips(device, path=None):
+    """The STLPIPS in a file, by default the fetched one. Raises WeightsError where there is none."""
+    arrays, about = read_arrays(path or fetched(), ADVICE)
+    shapes = expected_shapes()
+    if about.get("kind") != KIND or {name: array.shape for name, array in arrays.items()} != shapes:
+        raise WeightsError(f"{path or fetched()}: is not the AlexNet of ST-LPIPS: {ADVICE}")
+    say_if_unchecked(path or fetched(), about)
+    return STLPIPS(arrays, device)
+
+
+def save_st_lpips(path, lazy):
+    """Keep the AlexNet of the wheel's file, {its name: Lazy}, in our layout. Raises WeightsError for another file."""
+    arrays = {}
+    try:
+        for k, (name, *_) in enumerate(ALEX):
+            weight = lazy[f"net.{name}.weight"].read()
+            arrays[f"{name}.weight"] = weight.transpose(2, 3, 1, 0)
+            arrays[f"{name}.bias"] = lazy[f"net.{name}.bias"].read()
+            arrays[f"lin{k}"] = lazy[f"lin{k}.model.1.weight"].read().reshape(-1)
+    except KeyError as error:
+        raise WeightsError(f"the file is not the AlexNet of ST-LPIPS: it has no {error}") from None
+    arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+    for name, array in arrays.items():
+        check_finite("the file", name, array, "get it again")
+    if {name: array.shape for name, array in arrays.items()} != expected_shapes():
+        raise WeightsError("the file is not the AlexNet of ST-LPIPS: its arrays are of other sizes")
+    write_arrays(path, arrays, kind=KIND)

@@ -1,0 +1,142 @@
+"""A fact of a launch has one owner, and the kernel asserts what it assumes of it."""
+
+import re
+
+import numpy as np
+import pytest
+from kernel_helpers import needs_cpu, needs_kernels
+
+from minisrgan.device import geometry
+from minisrgan.device.cpu import cpu_library
+from minisrgan.device.launch import launch
+from minisrgan.device.source import FOLDER, kernel_files
+from minisrgan.errors import KernelError
+from minisrgan.studies.resources import variants
+
+COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+X, W, Y = np.ones((1, 4, 4, 16)), np.ones((3, 3, 16, 16)), np.ones((1, 4, 4, 16))
+CONV = 1, 4, 4, 16, 3, 3, 16, 4, 4, 1, 1, 1, 1  # the sizes of these, stride and padding
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("file", kernel_files())
+def test_a_kernel_file_takes_its_macros_and_has_none_of_its_own(file, gpu):
+    text = COMMENT.sub("", (FOLDER / file).read_text())
+    for choice in variants(file):
+        for name in geometry.macros(file, gpu, **dict(choice)):
+            assert re.search(rf"\b{name}\b", text), f"{file} makes no use of {name}"
+            assert not re.search(rf"(?:#\s*define\s+|\bif(?:n?def)?\s+){name}\b", text), f"{file} defines {name} too"
+            assert not re.search(rf"\b{name}\s*=[^=]", text), f"{file} has a {name} of its own"
+
+
+def test_a_choice_that_a_file_has_not():
+    with pytest.raises(KernelError, match="conv.cu is not compiled like this: .*WIDE"):
+        geometry.macros("conv.cu", False)
+    with pytest.raises(KernelError, match="adam.cu is not compiled like this: .*WIDE"):
+        geometry.macros("adam.cu", False, WIDE=2)
+    assert geometry.macros("elementwise.cu", False) == {}
+
+
+@needs_kernels
+@needs_cpu
+@pytest.mark.parametrize(
+    "file, wrong, said",
+    [
+        ("winograd.cu", {"CHUNK": 40}, "the tiles beyond the last ROWS of a chunk would never be multiplied"),
+        ("winograd.cu", {"UNIT_C": 10}, "the last channels would be left out"),
+        ("winograd.cu", {"UNIT_O": 3}, "the last channels would be left out"),
+        ("conv.cu", {"WIDE": 3}, "threads beyond the last whole row"),
+        ("conv_steps.cu", {"THREADS": 33}, "threads beyond the last whole row"),
+        ("matmul.cu", {"THREADS_N": 3}, "threads beyond the last whole row"),
+    ],
+)
+def test_what_the_compiler_can_know_it_refuses(file, wrong, said):
+    right = geometry.macros(file, False, **dict(variants(file)[0]))
+    with pytest.raises(KernelError, match=said):
+        cpu_library(file, "double", tuple((right | wrong).items()))
+
+
+def adam(grid, block):
+    numbers = np.ones(4)
+    addresses = np.array([numbers.ctypes.data] * 4)
+    launch("adam.cu", "adam", grid, block, addresses, np.array([0, 0, 4], np.int32), np.ones(5), 1, 1)
+
+
+def column_sums(rows_per_part, columns=16):
+    x = np.ones((64, columns))
+    launch("channels.cu", "column_sums", (4, 1), None, x, np.ones((4, columns)), 64, columns, rows_per_part)
+
+
+def winograd(blocks=1, padded=32, depth=16, span=32, chunk=36):
+    u, scratch = np.ones((36, 16, padded)), np.ones((blocks, 36, chunk, depth + span))
+    sizes = 1, 4, 4, 16, 16, 4, 4, 1, 1, padded, depth, span, blocks
+    launch("winograd.cu", "winograd_conv2d", 2, 1, X, u, None, None, None, Y, 1, scratch, *sizes)
+
+
+def weight_gradient(part_pixels):
+    parts = np.ones((2, 3, 3, 16, 16))
+    launch("conv.cu", "weight_grad", 1, None, X, Y, parts, *CONV, part_pixels, 2, WIDE=1)
+
+
+def matmul(k_next):
+    a, b, c = np.ones((8, 64)), np.ones((64, 8)), np.ones((2, 8, 8))
+    launch("matmul.cu", "matmul", 1, None, a, b, c, 8, 8, 64, 64, 1, 8, 1, 8, 1, k_next, 8 * k_next, k_next, 2)
+
+
+def few(block=None, rows=2, width=3):
+    x, parts = np.ones((1, 4, 4, 16)), np.ones((2, 3, 3, 16, width))
+    sizes = 1, 4, 4, 16, 3, 3, width, 4, 4, 1, 1, rows, 2
+    launch("conv_few.cu", "weight_grad_few", 1, block, x, np.ones((1, 4, 4, width)), parts, *sizes, FEW=3, KH=3, KW=3)
+
+
+def conv2d(block, shuffle=1):
+    w = np.ones((3, 3, 16, 64)) if shuffle == 1 else np.ones((3, 3, 16, 12))
+    cout, y = w.shape[3], np.ones((1, 4, 4, w.shape[3]))
+    rest = shuffle, 1, 4, 4, 16, 3, 3, cout, 4, 4, 1, 1, 1, 1, 1, 1, 0, 0, 4, 4
+    launch("conv.cu", "conv2d", 1, block, X, w, None, None, None, y, *rest, WIDE=1)
+
+
+def step(name, block):
+    launch("conv_steps.cu", name, 1, block, X, W, Y, *CONV)
+
+
+def pool(pixels_per_block):
+    x, y = np.ones((1, 4, 4, 8)), np.ones((1, 2, 2, 8))
+    launch("pooling.cu", "max_pool", 2, 1, x, y, None, 4, 4, 4, 8, pixels_per_block, SIZE=2)
+
+
+def shuffle(runs_per_block):
+    launch("pixel_shuffle.cu", "exchange_axes", 2, 1, np.ones(32), np.ones(32), 4, 2, 2, 8, runs_per_block)
+
+
+@needs_kernels
+@needs_cpu
+@pytest.mark.parametrize(
+    "cut, right, wrong, requires",
+    [
+        (adam, (1, None), (1, 2), "blockDim.x == THREADS"),
+        (column_sums, (16,), (15,), r"rows <= .*gridDim.x \* rows_per_part"),  # a row is left over
+        (column_sums, (16,), (22,), r"\(gridDim.x - 1LL\) \* rows_per_part < rows"),  # a block has none
+        (column_sums, (16, 64), (16, 65), r"channels <= .*gridDim.y \* WIDTH"),
+        (winograd, (2,), (1,), "gridDim.x <= blocks"),  # two blocks, and memory for one
+        (winograd, (2,), (2, 64), r"padded == round_up\(cout, UNIT_O\)"),
+        (winograd, (2,), (2, 32, 32), r"depth == round_up\(cin, UNIT_C\)"),
+        (winograd, (2,), (2, 32, 16, 16), "span % UNIT_O == 0"),
+        (weight_gradient, (8,), (7,), r"n_parts \* part_pixels >= n \* out_h \* out_w"),
+        (conv2d, (None,), (31,), "blockDim.x == THREADS"),
+        (conv2d, (None,), (None, 2), r"out.whole_squares\(LANES\)"),  # 3 channels of each pixel
+        (few, (None,), (16,), "blockDim.x == THREADS"),
+        (few, (None, 2), (None, 1), r"part_rows \* n_parts >= n \* out_h"),
+        (few, (None, 2, 3), (None, 2, 4), "cout == FEW"),
+        (matmul, (32,), (31,), r"k_next \* count >= k"),
+        (step, ("conv_step2_tiled", 256), ("conv_step2_tiled", 128), r"blockDim.x == TILE \* TILE"),
+        (step, ("conv_step3_blocked", 64), ("conv_step3_blocked", 256), r"blockDim.x == SIDE \* SIDE"),
+        (step, ("conv_step4_vectors", None), ("conv_step4_vectors", 64), "blockDim.x == THREADS"),
+        (pool, (2,), (1,), r"gridDim.x \* pixels_per_block >= pixels"),
+        (shuffle, (2,), (1,), r"gridDim.x \* runs_per_block >= runs"),
+    ],
+)
+def test_a_launch_that_is_cut_up_otherwise_is_refused(cut, right, wrong, requires):
+    cut(*right)
+    with pytest.raises(KernelError, match=rf"the launch is not what .*\.cu:\d+ requires: .*{requires}"):
+        cut(*wrong)

@@ -1,0 +1,167 @@
+"""The benchmark: what it reports, that it compares fairly and the right way round, and that both sides are the same."""
+
+import json
+import sys
+from itertools import count
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from minisrgan.device import PROBLEMS
+from minisrgan.errors import MinisrganError
+from minisrgan.models.discriminator import Discriminator
+from minisrgan.models.generator import Generator
+from minisrgan.studies import bench
+
+PAPER = bench.PAPER._replace(discriminator=bench.DiscriminatorConfig(dense=1))  # its dense layer takes long to make
+
+
+@pytest.fixture
+def no_torch(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+
+
+def test_without_pytorch_it_says_so_and_measures_ours(no_torch, tmp_path):
+    said = []
+    out = tmp_path / "new" / "b.json"
+    results = bench.bench("numpy", out, quick=True, say=said.append)
+    assert any(line.startswith("no PyTorch") for line in said)
+    assert json.loads(out.read_text()) == results
+    assert results["device"] == "numpy" and results["quick"] is True
+    assert results["disagreement"] is None and "problem" in results["pytorch"]
+    assert results["machine"].keys() >= {"cpu", "cpus", "threads", "system", "python", "numpy", "commit", "date"}
+    assert len(results["steps"]) == 3
+    assert len(results["convolutions"]) == 3 * 13
+    for row in [*results["steps"], *results["convolutions"]]:
+        assert row["name"] in "\n".join(said)
+        assert 0 < row["ours"]["min"] <= row["ours"]["median"] and len(row["ours"]["rounds"]) == 1
+        assert "ratio" not in row
+    assert all(row["gflops"]["ours"] > 0 for row in results["convolutions"])
+    assert [row["name"] for row in results["memory"]] == ["generator step", "discriminator step"]
+    assert all(row["ours"] >= 0 for row in results["memory"])
+
+
+def test_the_ratio_is_theirs_over_ours_of_their_faster_layout():
+    row = bench.compare({"ours": [1, 2, 3], "contiguous": [4, 4, 4], "channels-last": [3, 6, 9]})
+    assert row["pytorch_layout"] == "contiguous"
+    assert row["ratio"] == 2  # we are twice as fast
+    assert row["ratio_spread"] == [4 / 3, 4]
+    assert row["ours"] == {"median": 2, "min": 1, "rounds": [1, 2, 3]}
+    assert row["channels-last"]["median"] == 6
+    assert "2.00" in bench.table_line({"name": "x", **row})
+
+
+def test_the_sides_take_turns():
+    turns = []
+    sizes = bench.QUICK._replace(rounds=3)
+    times = bench.take_turns({"ours": lambda: turns.append("a"), "theirs": lambda: turns.append("b")}, sizes, int)
+    assert turns == ["a", "a", "b", "b"] + 3 * ["a", "b"]  # twice to warm up
+    assert [len(each) for each in times.values()] == [3, 3]
+
+
+def test_short_work_is_done_many_times_a_turn_and_once_unmeasured(monkeypatch):
+    clock = SimpleNamespace(perf_counter=count().__next__)  # every look takes a second
+    monkeypatch.setattr(bench, "time", clock)
+    done = []
+    times = bench.take_turns({"ours": lambda: done.append(1)}, bench.QUICK._replace(burst=4), int)
+    assert len(done) == 1 + 1 + 1 + 4
+    assert times == {"ours": [1 / 4]}
+
+
+def test_every_convolution_of_both_models_is_measured():
+    shapes = bench.convolution_shapes(PAPER)
+    rng = np.random.default_rng(0)
+    models = Generator(PAPER.generator, rng), Discriminator(PAPER.discriminator, rng)
+    weights = {each.shape for model in models for each in model.parameters() if each.ndim == 4}
+    assert {shape.weight().shape for shape in shapes} == weights
+    assert len(set(shapes)) == len(shapes) == 13
+    trunk = shapes[1]
+    assert trunk.operations == 2 * (16 * 24 * 24 * 64) * (3 * 3 * 64)
+    assert str(shapes[-1]) == "D 12² 512→512 3×3 /2"
+
+
+def test_a_folder_as_the_file_is_refused_before_anything_is_measured(tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        bench.bench("numpy", tmp_path, say=None)
+
+
+def test_the_default_file_names_processor_and_date():
+    machine = {"processor": "Intel(R) Xeon(R) E5-26 @ 2.0GHz", "date": "2026-03-04T05:06:07+00:00"}
+    assert str(bench.default_file(machine, False)) == "benchmarks/results/intel-xeon-e5-26-2-0ghz-2026-03-04.json"
+    assert bench.default_file(machine, True).name == "intel-xeon-e5-26-2-0ghz-quick-2026-03-04.json"
+
+
+def test_the_processor_is_named(tmp_path):
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: A Chip\n")
+    assert bench.cpu_model(tmp_path / "cpuinfo") == "A Chip"
+    assert bench.cpu_model(tmp_path / "none")
+
+
+def test_code_outside_a_repository_has_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "__file__", str(tmp_path / "bench.py"))
+    assert bench.commit() is None
+
+
+def test_the_high_water_mark_stays_up(tmp_path):
+    (tmp_path / "status").write_text("VmPeak:\t   99 kB\nVmHWM:\t    12 kB\n")
+    assert bench.high_water_mark(tmp_path / "status") == 12 * 1024
+    assert bench.high_water_mark(tmp_path / "none") > 2**20
+    before = bench.high_water_mark()
+    np.ones(before, np.uint8)  # and gone: more, with the interpreter itself, than was ever in use
+    assert bench.high_water_mark() > before
+
+
+def test_memory_that_cannot_be_measured_is_an_error():
+    with pytest.raises(MinisrganError, match="memory of a nothing"):
+        bench.peak_elsewhere(work="nothing", device="numpy", layout=None, threads=1, quick=True)
+
+
+# ---- With PyTorch --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def peer():
+    pytest.importorskip("torch")
+    from minisrgan.studies import bench_torch
+
+    return bench_torch
+
+
+@pytest.mark.parametrize("device", ["numpy", "cpu", "cuda"])
+def test_both_sides_compute_the_same(peer, device):
+    if problem := PROBLEMS[device]():
+        pytest.skip(problem)
+    for dtype, tolerance in [("float64", 1e-10), ("float32", 1e-2)]:
+        errors = peer.disagreement(bench.QUICK, device, dtype)
+        assert errors.keys() == {"G", "D"}
+        assert max(errors.values()) < tolerance
+
+
+def test_a_difference_in_the_arrangement_is_found(peer, monkeypatch):
+    def careless(name, array, config):
+        return np.ascontiguousarray(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T)
+
+    monkeypatch.setattr(peer, "as_theirs", careless)
+    errors = peer.disagreement(bench.QUICK, "numpy", "float64")
+    assert min(errors.values()) > 1e-2
+
+
+def test_unlike_models_are_not_compared(peer):
+    class Unlike:
+        def disagreement(*_):
+            return {"G": 1e-15, "D": float("nan")}
+
+    with pytest.raises(MinisrganError, match="do not compute the same"):
+        bench.check_agreement(Unlike, bench.QUICK, "numpy", lambda line: None)
+
+
+def test_with_pytorch_every_row_has_a_ratio(peer, monkeypatch, tmp_path):
+    monkeypatch.setattr(bench, "peak_elsewhere", lambda layout, **_: {None: 10, "contiguous": 30}.get(layout, 20))
+    monkeypatch.setattr(bench, "convolution_shapes", lambda sizes: [bench.Shape("one", 1, 6, 2, 3, stride=2)])
+    results = bench.bench("numpy", tmp_path / "b.json", quick=True, say=lambda line: None)
+    for row in [*results["steps"], *results["convolutions"]]:
+        assert row["ratio"] == row[row["pytorch_layout"]]["median"] / row["ours"]["median"]
+        assert row.keys() >= {"contiguous", "channels-last"}
+    assert [row["ratio"] for row in results["memory"]] == [2, 2]
+    assert "threads" in results["pytorch"]["settings"]
