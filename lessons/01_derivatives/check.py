@@ -100,7 +100,7 @@ def check_means(gradient_error):
             message = f"{name} has zeros: a fault in an element where {name} is zero is never seen."
             raise Wrong(f"part of the {what}", message)
         if np.ptp(abs(array)) <= 1e-6 * abs(array).max():
-            message = f"the elements of {name} are all equal but for their signs. {SUM_ONLY}"
+            message = f"the elements of {name} are all equal except for their signs. {SUM_ONLY}"
             raise Wrong(f"constant {what}", message)
     for (name, what, array), other in zip(names, watch(gradient_error, 2)):
         if np.array_equal(array, other):
@@ -232,6 +232,6 @@ def check_ends(differences_vjp, cases):
         return
     wrong = np.flatnonzero(~np.isclose(made, wanted).all(axis=(0, 1, 3)))
     if wrong.size and set(wrong) <= {0, x.shape[2] - 1}:
-        columns = f"column {' and '.join(map(str, wrong))} of 0 to {x.shape[2] - 1}"
+        columns = f"column{'s' if wrong.size > 1 else ''} {' and '.join(map(str, wrong))} of 0 to {x.shape[2] - 1}"
         message = f"differences_vjp is right inside the rows, but wrong in {columns}. The first pixel of a row "
         raise Wrong("border", message + "has no left neighbour, the last has no right one: each is in one difference.")

@@ -147,7 +147,7 @@ def check(exercise):
     for arguments in spreads.values():
         g, stride = arguments
         repeated = lambda g, s: g.repeat(s, 1).repeat(s, 2)[:, : s * g.shape[1] - s + 1, : s * g.shape[2] - s + 1]  # noqa: E731
-        mistakes = [("repeated", "the rows and columns are repeated: put zeros between them instead", repeated)]
+        mistakes = [("repeated", "the rows and columns are repeated; put zeros between them instead", repeated)]
         diagnose(exercise.spread, reference_spread, mistakes if stride > 1 else [], arguments)
     check_function(exercise.spread, reference_spread, spreads, 1e-12, {"shape": SHAPE["spread"]})
 

@@ -1,6 +1,6 @@
-// The kernels of lesson 4. `real` is float or double, as the arrays are; /*[...]*/ says how long each of them is.
+// The kernels of lesson 4. `real` is the type of the arrays, float or double; /*[...]*/ is the length of an array.
 
-// y = x where x > 0, else a x. A thread for each of the n elements; element i is in column i % channels.
+// y = x where x > 0, else a x. There is a thread for each of the n elements; element i is in column i % channels.
 extern "C" __global__ void prelu(const real *x /*[n]*/, const real *a /*[channels]*/, real *y /*[n]*/, int n,
                                  int channels) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -9,8 +9,8 @@ extern "C" __global__ void prelu(const real *x /*[n]*/, const real *a /*[channel
     }
 }
 
-// A block that takes notes: turn[t][s] = when thread t came to barrier s. atomicAdd adds to a number that all threads
-// share, and gives each of them another old value.
+// A block that records the order of its threads: turn[t][s] = the turn in which thread t came to barrier s. atomicAdd
+// adds to a number that all threads share, and returns a different old value to each of them.
 extern "C" __global__ void turns(int *turn /*[threads*steps]*/, int *clock /*[1]*/, int threads, int steps) {
     for (int s = 0; s < steps; ++s) {
         turn[threadIdx.x * steps + s] = atomicAdd(clock, 1);

@@ -144,7 +144,7 @@ def check_phases(call, w, c, r):
         return
     copies = w.reshape(*w.shape[:3], c, r**2)
     if np.allclose(copies, copies[..., :1]):
-        message = "The copies are next to each other. This suits PyTorch's order of channels, not (r, r, C)."
+        message = "the copies are next to each other. This suits PyTorch's order of channels, not (r, r, C)."
         raise Wrong("channel order", f"{call}: {message}")
     worst = abs(y - nearest).max() / y.std()
     message = f"the pixels of one square must be equal, but differ by up to {worst:.1f} times the image's deviation"

@@ -17,16 +17,19 @@ BECAUSE = {
 
 
 def check(exercise):
-    cases = {f"{n} of {height}×{width}, {cin} → {cout} channels": case(n, height, width, cin, cout)
-             for n, height, width, cin, cout in SHAPES}  # fmt: skip
-    made = run_kernels(exercise, {label: launch(*each) for label, each in cases.items()})
-    for label, (x, w) in cases.items():
-        check_y(f"y of {label}", made[label]["y"], x, w)
+    cases = {label(*shape): case(*shape) for shape in SHAPES}
+    made = run_kernels(exercise, {name: launch(*each) for name, each in cases.items()})
+    for name, (x, w) in cases.items():
+        check_y(f"y of {name}", made[name]["y"], x, w)
     code = code_of(exercise)
     if not re.search(r"\bhalo\s*\[", code.partition("halo, [")[2]) or "__syncthreads" not in code:
         raise Wrong("no shared memory", "right, but each thread loads all of its numbers itself, as in step 1.")
     if len(re.findall(r"\bx\s*\[", code)) > 1:
         raise Wrong("no shared memory", "right, but x is read in more than one place: load it once, then use `halo`.")
+
+
+def label(n, height, width, cin, cout):
+    return f"{n} image{'s' if n > 1 else ''} of {height}×{width}, {cin} → {cout} channels"
 
 
 def launch(x, w):

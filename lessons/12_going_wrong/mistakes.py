@@ -13,13 +13,13 @@ MISTAKES = [
     Mistake("other images", "Tensor(hr.data, requires", "Tensor((hr.data + sr.data) / 2, requires"),
     Mistake("at SR", "return grad(r1_penalty(discriminator, hr, sr", "return grad(r1_penalty(discriminator, sr, hr"),
     Mistake("of the logits", "grad(r1_penalty(discriminator, hr, sr, gamma),", "grad(discriminator(hr).sum(),"),
-    # out of its graph, so that the first walk is a constant
+    # detached from its graph, so that the result of the first backward pass is a constant
     Mistake("not recorded", "(slopes**2)", "(slopes.detach()**2)"),
     Mistake("logits averaged", "discriminator(x).sum()", "discriminator(x).mean()"),
     Mistake(
         "gradient penalty", "(slopes**2).sum((1, 2, 3)).mean()", "(((slopes**2).sum((1, 2, 3)) ** 0.5 - 1) ** 2).mean()"
     ),
-    # the gradient of L_R1 in the photos, not in D
+    # the penalty itself instead of its gradients
     Mistake(
         "type",
         "grad(r1_penalty(discriminator, hr, sr, gamma), discriminator.parameters())",

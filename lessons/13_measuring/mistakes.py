@@ -1,4 +1,4 @@
-"""What goes wrong in measuring, and what the check must say of it."""
+"""Wrong solutions, and the diagnosis that each must get."""
 
 from lessons.course.exercises import Mistake
 

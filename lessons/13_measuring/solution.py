@@ -1,8 +1,8 @@
 """Measure as the tables of super-resolution do.
 
-psnr_y     PSNR in dB of one enlarged photo beside its original: on Y of BT.601, in whole numbers, without the border
-mean_psnr  the one figure of a table for a set of photos
-ssim_map   SSIM at every place of a sliding window
+psnr_y     PSNR in dB of one enlarged photo against its original: on Y of BT.601, in whole numbers, without the border
+mean_psnr  the one figure that a table shows for a set of photos
+ssim_map   SSIM at every position of a sliding window
 
 Photos are uint8 (H, W, 3), RGB. The peak is 255 throughout.
 """
@@ -11,12 +11,12 @@ import numpy as np
 
 
 def psnr_y(sr, hr, border):
-    """PSNR in dB of two uint8 (H, W, 3) photos.
+    """PSNR in dB between two uint8 (H, W, 3) photos.
 
-    Y = 16 + (65.481 R + 128.553 G + 24.966 B)/255, rounded to whole numbers (halves go up); `border` pixels are cut
-    off each of the four sides, and none where it is 0.
+    Y = 16 + (65.481 R + 128.553 G + 24.966 B)/255, rounded to whole numbers (halves go up). `border` pixels are cut
+    off on each of the four sides; 0 cuts off nothing.
     """
-    # >>> Both photos to rounded Y, the border cut off, the mean square of the difference, and that in dB
+    # >>> Convert both photos to rounded Y, cut off the border, take the mean square of the difference, return it in dB
     y_sr, y_hr = (np.floor(16 + rgb @ [65.481, 128.553, 24.966] / 255 + 0.5) for rgb in (sr, hr))
     height, width = y_hr.shape
     error = (y_sr - y_hr)[border : height - border, border : width - border]
@@ -25,18 +25,19 @@ def psnr_y(sr, hr, border):
 
 
 def mean_psnr(pairs, border):
-    """The figure of a table: that of [(sr, hr), ...], whose photos may be of different sizes."""
-    # >>> One figure for all of the photos
+    """The figure that a table shows for [(sr, hr), ...]. The photos of different pairs may differ in size."""
+    # >>> Return one figure for all the photos
     return np.mean([psnr_y(sr, hr, border) for sr, hr in pairs])
     # <<<
 
 
 def ssim_map(a, b, mean):
-    """SSIM of two float64 (H, W) images in 0...255 at every place of the window.
+    """SSIM of two float64 (H, W) images in 0...255, at every position of the window.
 
-    `mean(x)` is the weighted mean of an (H, W) image x under the window, at every place: (H', W'), as is the result.
+    `mean(x)` takes an (H, W) image x and returns its weighted mean under the window, at every position. Its shape is
+    (H', W'), and so is the shape of the result.
     """
-    # >>> The means, variances and covariance by `mean`, then the formula with C1 and C2
+    # >>> Compute means, variances and covariance with `mean`, then the formula with C1 and C2
     mean_a, mean_b = mean(a), mean(b)
     var_a, var_b = mean(a**2) - mean_a**2, mean(b**2) - mean_b**2
     cov = mean(a * b) - mean_a * mean_b
