@@ -240,12 +240,8 @@ def demo_command(args):
 
 def bench_command(args):
     from ..studies.bench import bench
-    from ..studies.conv_steps import bench_steps
 
-    if args.steps:
-        bench_steps(start_device(args), args.quick)
-    else:
-        bench(start_device(args), args.out, args.quick)
+    bench(start_device(args), args.out, args.quick)
 
 
 def resources_command(args):
@@ -605,9 +601,7 @@ def build_parser():
         "measure speed and memory, beside PyTorch where it is installed",
         "minisrgan bench --device cpu",
     )
-    bench_what = bench.add_mutually_exclusive_group()
-    bench_what.add_argument("--out", metavar="FILE", help="a JSON file; by default one in benchmarks/results")
-    bench_what.add_argument("--steps", action="store_true", help="only the steps to a fast convolution; writes no file")
+    bench.add_argument("--out", metavar="FILE", help="a JSON file; by default one in benchmarks/results")
     bench.add_argument("--quick", action="store_true", help="small sizes, once: to see that it works")
 
     command(
