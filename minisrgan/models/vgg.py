@@ -18,12 +18,12 @@ import numpy as np
 
 from ..arrays import array_module
 from ..errors import ConfigError, ShapeError
+from ..names import FAMILIES
 from ..nn import BlurPool, Conv, MaxPool, Module, ReLU
 from ..tensor import Tensor
 
 PAPER_SCALE = 1 / 12.75  # of the features, so that their MSE is of the size of the pixels': Ledig et al., section 3.2
-FAMILIES = ("torchvision", "caffe")  # of those that a file may not say
-ST_LPIPS = "st-lpips"  # a third, whose files say it: with pooling that tolerates shifts (st_lpips.py)
+ST_LPIPS = "st-lpips"  # a third family, whose files say it: with pooling that tolerates shifts (st_lpips.py)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's photos, RGB in [0, 1]
 ST_MEAN, ST_STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the images in [-1, 1] themselves
 BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet's photos, BGR in 0 … 255

@@ -34,8 +34,6 @@ from .config import PRESETS
 from .health import measure_discriminator, measure_images
 from .shares import Shares
 
-STAGES = ("pretrain", "gan")
-
 
 class Trainer:
     """G, D, their optimisers and the crops that they see. Each step returns what it measured, by name.
