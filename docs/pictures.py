@@ -1,4 +1,4 @@
-"""Makes the README's pictures of what the shipped generators do.
+"""Makes the pictures of what the shipped generators do, for training.md.
 
     python docs/pictures.py SET5          gan.png, plane.png and training.png, beside this file
 

@@ -164,7 +164,8 @@ def test_the_trainers_losses_first_and_steps_last_are_refused(tiny_config, smoot
     """Its own order is D's loss, D's step, G's loss, G's step; every other test of a training shows that it works."""
     config = tiny_config(batch_norm=False)
     trainer = Trainer(config, PhotoSet([("a", smooth_photo(36, 40))], config.generator.scale, crop=16), "numpy")
-    hr, lr = trainer.sample_hr(), trainer.downsample()
+    crops = trainer.choose_crops()
+    hr, lr = trainer.sample_hr(crops), trainer.downsample(crops)
     sr = trainer.generate(lr)
     loss_d = trainer.discriminator_loss(hr, sr)
     with held(trainer.discriminator):

@@ -144,12 +144,12 @@ def check_loss(function, sr, hr, weight, bias):
         masked_late = transposed_jacobian(sr, g * (phi(Tensor(sr), weight, bias).data > 0), **of_linear)
         wrong = [
             ("gradient through HR", THROUGH_HR, slope - at_hr),
-            ("slope at HR", AT_HR, at_hr),
+            ("Jacobian at HR", AT_HR, at_hr),
             ("rectifier ignored", NO_MASK, transposed_jacobian(sr, g, weight, bias, rectified=False)),
-            ("normalisation's slope", INPUT_SLOPE, slope * 2 * np.array(STD)),
-            ("normalisation's slope", INPUT_SLOPE, slope * np.array(STD)),
-            ("normalisation's slope", INPUT_SLOPE, slope * np.square(STD)),
-            ("normalisation's slope", INPUT_SLOPE, slope * 4 * np.square(STD)),
+            ("normalisation's derivative", INPUT_SLOPE, slope * 2 * np.array(STD)),
+            ("normalisation's derivative", INPUT_SLOPE, slope * np.array(STD)),
+            ("normalisation's derivative", INPUT_SLOPE, slope * np.square(STD)),
+            ("normalisation's derivative", INPUT_SLOPE, slope * 4 * np.square(STD)),
             ("not divided by N", NOT_DIVIDED, slope * difference.size),
             ("not divided by N", NOT_DIVIDED, slope * difference.size / n),
             *(("wrong N", FEWER, slope * fewer) for fewer in (n, c, n * c)),

@@ -31,9 +31,9 @@ MISTAKES = [
     Mistake("rectifier ignored", "(mask * at_rectifier) @", "at_rectifier @"),
     Mistake("mask of the gradient", MASK, "mask = at_rectifier > 0"),
     Mistake("mask of the features", MASK, MASK_OF_POOLED),
-    Mistake("slope at HR", MASK, "mask = normalise(hr) @ weight + bias > 0"),
+    Mistake("Jacobian at HR", MASK, "mask = normalise(hr) @ weight + bias > 0"),
     Mistake("gradient through HR", MASK, MASK_OF_BOTH),
-    Mistake("normalisation's slope", "weight.T / (2 * STD)", "weight.T"),
-    Mistake("normalisation's slope", "weight.T / (2 * STD)", "weight.T / 2"),
-    Mistake("normalisation's slope", "weight.T / (2 * STD)", "weight.T / 2 * STD"),
+    Mistake("normalisation's derivative", "weight.T / (2 * STD)", "weight.T"),
+    Mistake("normalisation's derivative", "weight.T / (2 * STD)", "weight.T / 2"),
+    Mistake("normalisation's derivative", "weight.T / (2 * STD)", "weight.T / 2 * STD"),
 ]

@@ -35,9 +35,10 @@ def demo(out, device, config=PRESETS["tiny"], bar=True):
         trials = {which: try_photo(generator.to(device), photo, device) for which, generator in generators.items()}
         one = trials["GAN"]
         enlarged = {"bicubic": one.bicubic, **{which: trial.sr for which, trial in trials.items()}}
-        draw_comparison(run.folder / f"{name}.png", one.lr, one.hr, enlarged)
         for which, image in enlarged.items():
             qualities[which].append(judge(image, one.hr, config.generator.scale, measured_by))
+        scored = {which: (image, qualities[which][-1].score) for which, image in enlarged.items()}
+        draw_comparison(run.folder / f"{name}.png", one.lr, one.hr, scored)
 
     means = {name: mean_quality(each) for name, each in qualities.items()}
     print(f"\nHeld-out photos ({', '.join(names)}), enlarged {config.generator.scale} times:")

@@ -22,11 +22,12 @@ from matplotlib.patches import Circle
 
 from ..files import check_writable, write_whole
 from ..losses import ADVERSARIAL
-from ..nn import Dense, LeakyReLU, Module, Sequential, SpectralNormed, held
+from ..nn import Dense, LeakyReLU, Module, Sequential, SpectralNormed
 from ..optim import Adam
 from ..progress import progress_bar
 from ..regularisers import REGULARISERS
 from ..tensor import Tensor, grad, no_grad
+from ..training.adversary import Adversary
 from ..training.report import save_figure
 
 MODES, RADIUS, STD = 8, 2.0, 0.1
@@ -99,7 +100,7 @@ def play(adversarial, regulariser, seed, steps):
     kind, game = REGULARISERS[regulariser], ADVERSARIAL[adversarial]
     g = Perceptron(init_g, [NOISE, WIDTH, WIDTH, 2])
     d = PointDiscriminator(init_d, [2, WIDTH, WIDTH, 1], kind.needs.get("spectral_norm", False))
-    regularise = kind(noise, STRENGTHS.get(regulariser))
+    adversary = Adversary(d, game, kind(noise, STRENGTHS.get(regulariser)))
     adam_g, adam_d = (Adam(each.named_parameters(), BETA1) for each in (g, d))
 
     def make(count, rng):
@@ -108,14 +109,10 @@ def play(adversarial, regulariser, seed, steps):
     for step in range(steps):
         progress = step / steps
         made = make(BATCH, data)
-        hr, sr = (regularise.disturb(each, progress) for each in (Tensor(ring(data, BATCH)), made))
-        seen = sr.detach()
-        real, fake = d(hr), d(seen)
-        loss_d = game.discriminator(real, fake) + regularise.penalty(d, hr, seen, real, fake)
-        adam_d.step(grad(loss_d, d.parameters()), RATE)
-        with held(d):
-            loss_g = game.generator_loss(d, hr, sr)
-        adam_g.step(grad(loss_g, g.parameters()), RATE)
+        hr, sr = (adversary.disturb(each, progress) for each in (Tensor(ring(data, BATCH)), made))
+        loss_d, penalty, *_ = adversary.discriminator_loss(hr, sr.detach())
+        adam_d.step(grad(loss_d + penalty, d.parameters()), RATE)
+        adam_g.step(grad(adversary.generator_loss(hr, sr), g.parameters()), RATE)
     with no_grad():
         points = make(SAMPLES, tests).data
     return Outcome(adversarial, regulariser, seed, *judge(points), points)

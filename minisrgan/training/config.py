@@ -176,7 +176,7 @@ class TrainConfig:
             raise ConfigError(f"not a training configuration ({error})") from None
 
 
-SHOWS = dict(  # a GAN stage that one sees: found by trials, which the README has
+SHOWS = dict(  # a GAN stage that one sees: found by trials, which docs/training.md has
     pretrain_loss="l1",
     content="vgg-small",
     adversarial="relativistic",

@@ -133,7 +133,7 @@ STATES = {
     "vanishing-gradient": State(
         # Adam does not mind the size of all gradients together, but what is 1000 times less than it was is no longer
         # heard beside the other terms, and near the rounding errors of the larger numbers that it is a difference of
-        lambda recent, first: any(times_the_first(recent, first, c) < 1e-3 for c in ("slope_adversarial", "grad_d")),
+        lambda recent, first: any(times_the_first(recent, first, c) < 1e-3 for c in ("grad_adversarial", "grad_d")),
         "a gradient vanishes: G or D learns a thousand times less from the game than at first",
         "--adversarial non-saturating or least-squares, which do not saturate, or a regulariser for D",
     ),
@@ -160,7 +160,7 @@ STATES = {
 SUDDEN = 1000  # times the least of the first steps: batches differ by far less, explosions by far more
 KEPT = BLOCK * BLOCKS  # the most steps back that a state looks
 MEASURES = (
-    "loss_g loss_d penalty grad_g grad_d slope_adversarial d_right d_doubt detail sameness drift".split()
+    "loss_g loss_d penalty grad_g grad_d grad_adversarial d_right d_doubt detail sameness drift".split()
 )  # what the states, or the check for finite numbers, look at
 
 

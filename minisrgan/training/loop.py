@@ -156,16 +156,18 @@ def look(run, trainer, photos):
 
     In the GAN stage the picture shows what stage 1 made of it too.
     """
+    border = trainer.config.generator.scale
     trials = [try_photo(trainer.best, photo, trainer.device) for photo in photos]
-    first, border = trials[0], trainer.config.generator.scale
-    enlarged = {"bicubic": first.bicubic}
+    scores = [[score(image, trial.hr, border) for image in (trial.sr, trial.bicubic)] for trial in trials]
+    first, (of_sr, of_bicubic) = trials[0], scores[0]
+    enlarged = {"bicubic": (first.bicubic, of_bicubic)}
     if trainer.stage == "gan":
         start = load_generator(run.pretrained).to(trainer.device)
-        enlarged["stage 1"] = upscale(start, first.lr, trainer.device)
-    enlarged[f"{trainer.stage}, step {trainer.step}"] = first.sr
+        before = upscale(start, first.lr, trainer.device)
+        enlarged["stage 1"] = before, score(before, first.hr, border)
+    enlarged[f"{trainer.stage}, step {trainer.step}"] = first.sr, of_sr
     draw_comparison(run.folder / "samples" / f"{trainer.stage}-{trainer.step:06d}.png", first.lr, first.hr, enlarged)
-    pairs = [[score(image, trial.hr, border).psnr_y for image in (trial.sr, trial.bicubic)] for trial in trials]
-    return np.mean(pairs, axis=0).tolist()
+    return np.mean([[each.psnr_y for each in pair] for pair in scores], axis=0).tolist()
 
 
 def middle(photo):

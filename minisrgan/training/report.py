@@ -9,7 +9,6 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ..files import write_whole
-from ..imaging.metrics import score
 from ..imaging.pixels import luma
 from .config import TERMS
 from .health import STATES
@@ -24,13 +23,13 @@ def save_figure(figure, path):
     write_whole(path, buffer.getvalue())
 
 
-def draw_comparison(path, lr, hr, enlarged, border=4):
-    """LR, what is `enlarged` from it ({name: image}) and HR side by side; below, their detail where LR is liveliest."""
+def draw_comparison(path, lr, hr, enlarged):
+    """LR, what is `enlarged` from it, {name: (image, its Score)}, and HR side by side; below, their detail where LR is
+    liveliest."""
     scale = hr.shape[0] // lr.shape[0]
     top, left = (scale * place for place in liveliest(lr, min(DETAIL // scale, *lr.shape[:2])))
     panels = {"LR": (lr.repeat(scale, 0).repeat(scale, 1), "")}
-    for name, image in enlarged.items():
-        figures = score(image, hr, border)
+    for name, (image, figures) in enlarged.items():
         panels[name] = image, f"{figures.psnr_y:.2f} dB, SSIM {figures.ssim_y:.3f}"
     panels["HR"] = hr, ""
     height = 3 * hr.shape[0] / hr.shape[1]
@@ -71,9 +70,9 @@ def draw_curves(path, rows, bicubic=None):
     figure = Figure(figsize=(11, 10), layout="constrained")
     panels = [
         ("losses", [*(f"loss_{term}" for term in TERMS), "loss_d"], "log"),
-        ("pull of G's terms at SR: ‖weight·∂L/∂SR‖", [f"slope_{term}" for term in TERMS], "log"),
+        ("gradient norms of G's terms at SR: ‖weight·∂L/∂SR‖", [f"grad_{term}" for term in TERMS], "log"),
         ("what D says of HR and SR; how often it is right", ["d_real", "d_fake", "d_right"], "linear"),
-        ("gradient norms", ["grad_g", "grad_d"], "log"),
+        ("gradient norms in the parameters", ["grad_g", "grad_d"], "log"),
         ("PSNR of held-out photos, dB on Y", ["psnr"], "linear"),
         ("health: what was wrong, and when", [], "linear"),
     ]

@@ -32,7 +32,7 @@ from .config import TrainConfig
 
 COLUMNS = (
     "stage step rate loss_g loss_content loss_pixel loss_adversarial loss_tv loss_grid "
-    "slope_content slope_pixel slope_adversarial slope_tv slope_grid "
+    "grad_content grad_pixel grad_adversarial grad_tv grad_grid "
     "weight_pixel weight_adversarial weight_tv weight_grid grad_g loss_d penalty grad_d "
     "d_real d_fake d_right d_doubt detail sameness drift psnr health rollbacks seconds"
 ).split()
@@ -273,7 +273,7 @@ class Run:
             kept=kept,
             adam={"g": trainer.adam_g.t, "d": trainer.adam_d.t},
             crops=trainer.crop_rng.bit_generator.state,
-            noise=trainer.regulariser.rng.bit_generator.state,
+            noise=trainer.adversary.regulariser.rng.bit_generator.state,
             shares=trainer.shares.state(),
             rollbacks=trainer.rollbacks,
             back=self._back,
@@ -390,7 +390,7 @@ class Run:
             trainer.shares.load_state(about["shares"])
             trainer.rollbacks = about["rollbacks"]
             trainer.crop_rng.bit_generator.state = about["crops"]
-            trainer.regulariser.rng.bit_generator.state = about["noise"]
+            trainer.adversary.regulariser.rng.bit_generator.state = about["noise"]
             for part, owner in parts(trainer).items():
                 owner.load_state(
                     {name[len(part) + 1 :]: a for name, a in arrays.items() if name.startswith(part + ".")}

@@ -10,7 +10,7 @@ By the chain rule, with J = ∂SR/∂θ the Jacobian of G in its parameters,
 
     ∂L_G/∂θ = Jᵀ ∂L_G/∂SR        ∂L_G/∂SR = Σ weight·∂L/∂SR
 
-So each term is differentiated as far as SR, where their shares can be compared, and only the sum goes on into G.
+So each term is differentiated as far as SR, where their gradients can be compared, and only the sum goes on into G.
 """
 
 import math
@@ -25,22 +25,22 @@ from ..imaging.pixels import hr_from_uint8, lr_from_uint8
 from ..losses import ADVERSARIAL, PIXEL_CONTENT, PixelMSE, feature_mse, grid_loss, total_variation
 from ..models.discriminator import Discriminator
 from ..models.generator import Generator
-from ..nn import held
 from ..optim import Adam, move_average
 from ..regularisers import REGULARISERS
 from ..tensor import Tensor, grad
 from ..weights.vgg import load_content
+from .adversary import Adversary
 from .config import PRESETS
 from .health import measure_discriminator, measure_images
 from .shares import Shares
 
 
 class Trainer:
-    """G, D, their optimisers and the crops that they see. Each step returns what it measured, by name.
+    """G, D, their optimisers and the crops that they see. Each step returns {name: number} of what it measured.
 
     photos   a PhotoSet with the configuration's crop and scale
-    The state is a function of the configuration, the photos, the device and the number of steps alone; arrays.py says
-    what a device's bits depend on, which on "numpy" is the number of BLAS's threads too.
+    The state is a function of the configuration, the photos, the device and the number of steps alone.
+    device/__init__.py says what the bits of a device depend on.
     """
 
     def __init__(self, config, photos, device):
@@ -50,8 +50,8 @@ class Trainer:
         self.discriminator = Discriminator(config.discriminator, init_d).to(device)
         self.averaged = Generator(config.generator, init_g).to(device)  # used where the stage's `ema` says so
         self.averaged.load_state(self.generator.state())
-        self.game = ADVERSARIAL[config.adversarial]
-        self.regulariser = REGULARISERS[config.regulariser](noise, config.strength)
+        regulariser = REGULARISERS[config.regulariser](noise, config.strength)
+        self.adversary = Adversary(self.discriminator, ADVERSARIAL[config.adversarial], regulariser)
         self.stage = "pretrain"
         self.start_stage("pretrain")
         self.rollbacks = 0
@@ -59,23 +59,25 @@ class Trainer:
 
     def pretrain_step(self):
         """G towards HR: one step down a distance of pixels."""
-        hr = self.sample_hr()
-        lr = self.downsample()
+        self.measured = {}
+        crops = self.choose_crops()
+        hr, lr = self.sample_hr(crops), self.downsample(crops)
         sr = self.generate(lr)
         loss = PIXEL_CONTENT[self.config.pretrain_loss]
-        slope = self.slope(sr, {"pixel": (1, lambda sr: loss(sr, hr))})
-        self.update_generator(sr, slope)
+        gradient = self.gradient_at_sr(sr, {"pixel": (1, lambda sr: loss(sr, hr))})
+        self.update_generator(sr, gradient)
         return self.finish_step()
 
     def gan_step(self):
         """D and G, a step each, on the same crops and the same SR."""
-        hr = self.sample_hr()
-        lr = self.downsample()
+        self.measured = {}
+        crops = self.choose_crops()
+        hr, lr = self.sample_hr(crops), self.downsample(crops)
         sr = self.generate(lr)
         loss_d = self.discriminator_loss(hr, sr)
         self.update_discriminator(loss_d)
-        slope_g = self.generator_loss(hr, sr)
-        self.update_generator(sr, slope_g)
+        gradient = self.generator_loss(hr, sr)
+        self.update_generator(sr, gradient)
         self.measured |= measure_images(hr.data, lr, sr.data)
         return self.finish_step()
 
@@ -120,36 +122,35 @@ class Trainer:
         self.generator.load_state(state)
         self.averaged.load_state(state)
 
-    def sample_hr(self):
-        """Random crops of distinct photos, turned and mirrored: (batch, crop, crop, 3) in [-1, 1]."""
-        self.measured = {}
-        self.crops = self.photos.choose(self.crop_rng, self.config.batch)
-        return Tensor(to_device(hr_from_uint8(self.photos.hr(self.crops)), self.device))
+    def choose_crops(self):
+        """Random places in distinct photos, each turned and mirrored in a random way."""
+        return self.photos.choose(self.crop_rng, self.config.batch)
 
-    def downsample(self):
-        """The same crops of the photos' bicubic reductions: (batch, crop/scale, crop/scale, 3) in [0, 1]."""
-        return Tensor(to_device(lr_from_uint8(self.photos.lr(self.crops)), self.device))
+    def sample_hr(self, crops):
+        """The photos at these crops: (batch, crop, crop, 3) in [-1, 1]."""
+        return Tensor(to_device(hr_from_uint8(self.photos.hr(crops)), self.device))
+
+    def downsample(self, crops):
+        """The photos' bicubic reductions at the same crops: (batch, crop/scale, crop/scale, 3) in [0, 1]."""
+        return Tensor(to_device(lr_from_uint8(self.photos.lr(crops)), self.device))
 
     def generate(self, lr):
-        """SR = G(LR), once a step: D is shown it without its graph, G's loss with it."""
+        """SR = G(LR), once a step. D is shown it without its graph; G's step goes back through the graph."""
         return self.generator(lr)
 
     def discriminator_loss(self, hr, sr):
-        """L_D and the regulariser's penalty, of what D says of HR and of SR. No gradient goes on to G."""
-        hr, sr = self.disturb(hr), self.disturb(sr.detach())
-        real, fake = self.discriminator(hr), self.discriminator(sr)
+        """L_D and the regulariser's penalty. No gradient goes on to G."""
+        loss, penalty, real, fake = self.adversary.discriminator_loss(self.disturb(hr), self.disturb(sr.detach()))
         self.measured |= measure_discriminator(self.config.adversarial, real.data, fake.data)
-        loss = self.game.discriminator(real, fake)
-        penalty = self.regulariser.penalty(self.discriminator, hr, sr, real, fake)
         self.measure("loss_d", loss.item())
         self.measure("penalty", penalty.item())
         return loss + penalty
 
     def generator_loss(self, hr, sr):
-        """∂L_G/∂SR, with a D that only judges; L_G and its terms are measured."""
+        """∂L_G/∂SR. It measures L_G and its terms."""
         by_share = {term: None if share else 0 for term, share in self.config.shares.items()}
         weights, scale = self.config.weights | by_share, self.config.generator.scale
-        return self.slope(
+        return self.gradient_at_sr(
             sr,
             {
                 "content": (weights["content"], lambda sr: self.content_loss(sr, hr)),
@@ -177,65 +178,64 @@ class Trainer:
 
     def adversarial_loss(self, hr, sr):
         """L_adv: what it costs G that D sees through SR."""
-        with held(self.discriminator):
-            return self.game.generator_loss(self.discriminator, self.disturb(hr), self.disturb(sr))
+        return self.adversary.generator_loss(self.disturb(hr), self.disturb(sr))
 
     def disturb(self, images):
         """The images as D is to see them."""
-        return self.regulariser.disturb(images, self.step / self.settings.steps)
+        return self.adversary.disturb(images, self.step / self.settings.steps)
 
-    def slope(self, sr, terms):
-        """∂/∂SR of Σ weight·L over `terms`, {name: (weight, SR → L)}: a sum of slopes. A weight of 0 costs nothing.
+    def gradient_at_sr(self, sr, terms):
+        """∂/∂SR of Σ weight·L over `terms`, {name: (weight, SR → L)}. A weight of 0 costs nothing.
 
-        A weight None is by the term's share of the slope, beside the content's, which comes first.
-        Measured: each L, the length of its part weight·∂L/∂SR of the slope, and a weight that is by share.
+        A weight None follows from the term's share of the gradient norm, beside the content's, which comes first.
+        It measures each L, the norm of its part weight·∂L/∂SR of the gradient, and a weight that follows from a share.
         """
         here = Tensor(sr.data, requires_grad=True)  # without its graph: each walk back ends at SR
-        total, slopes = 0.0, []
+        total, gradients = 0.0, []
         for name, (weight, term) in terms.items():
             if weight == 0:
                 continue
             loss = term(here)
-            (slope,) = grad(loss, here)
-            length = norm([slope])
+            (gradient,) = grad(loss, here)
+            length = norm([gradient])
             if weight is None:
-                weight = self.shares.weight(name, self.measured["slope_content"], length)
+                weight = self.shares.weight(name, self.measured["grad_content"], length)
                 self.measure(f"weight_{name}", weight)
-            slopes.append(weight * slope)
+            gradients.append(weight * gradient)
             total += weight * self.measure(f"loss_{name}", loss.item())
-            self.measure(f"slope_{name}", weight * length)
+            self.measure(f"grad_{name}", weight * length)
         self.measure("loss_g", total)
-        return sum(slopes[1:], slopes[0])
+        return sum(gradients[1:], gradients[0])
 
     def update_discriminator(self, loss):
         own = self.config.d_rate
         self.update(self.adam_d, "grad_d", self.rate if own is None else self.rate * own / self.settings.rate, loss)
 
-    def update_generator(self, sr, slope):
-        """G a step down the slope at SR, which G's part of the chain rule carries on to its parameters."""
-        self.update(self.adam_g, "grad_g", self.rate, sr, slope)
+    def update_generator(self, sr, gradient):
+        """A step of G, by the gradient at SR, which the walk back through G carries on to its parameters."""
+        self.update(self.adam_g, "grad_g", self.rate, sr, gradient)
         if self.averages:
-            t = self.adam_g.t  # at first the average is of about the last tenth of the steps, until there are enough
+            t = self.adam_g.t  # at first the average is over about the last tenth of the steps, until there are enough
             move_average(self.averaged, self.generator, min(self.settings.ema, t / (t + 9)))
 
     def update(self, adam, name, rate, output, cotangent=None):
-        """A step of Adam down the gradient of `output` in that optimiser's parameters, and in no others."""
+        """A step of Adam, by the gradient of `output` in that optimiser's parameters, and in no others."""
         gradients = grad(output, adam.parameters.values(), cotangent)
         self.measure(name, norm(gradients))
         adam.step(gradients, rate)
 
     @property
     def rate(self):
-        """The learning rate of this step: half of what it should be for each time that the training was rolled back."""
+        """The learning rate of this step. Each time that the training was rolled back has halved it."""
         return self.settings.rate_at(self.step) / 2**self.rollbacks
 
     def roll_back(self, rollbacks):
-        """From a state just restored go on in another way than before: by smaller steps, on other crops."""
+        """Go on from a state just restored in another way than before: by smaller steps, on other crops."""
         self.rollbacks = rollbacks
         self.crop_rng = np.random.default_rng([self.config.seed, 2, rollbacks])
 
     def measure(self, name, value):
-        """Remember a number. Raises DivergedError for one that is not finite: no step is taken with it."""
+        """Remember a number. Raises DivergedError for one that is not finite, so that no step is taken with it."""
         if not math.isfinite(value):
             raise DivergedError(
                 f"step {self.step + 1} of stage {self.stage}: {name} is {value}, no longer finite; "

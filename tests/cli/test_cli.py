@@ -321,7 +321,7 @@ def test_the_losses_are_those_that_were_asked_for(tiny, minisrgan, refused, phot
     assert (config.pretrain.rate, config.gan.rate) == (2e-3, 1e-4)
     assert (config.gan.ema, config.on_nan, config.discriminator.spectral_norm) == (0.5, "rollback", True)
     last = Run(tmp_path / "run").rows()[-1]
-    assert last["loss_tv"] and last["slope_tv"] and float(last["slope_content"]) > 0
+    assert last["loss_tv"] and last["grad_tv"] and float(last["grad_content"]) > 0
     resume = ("train", "--resume", tmp_path / "run")
     line = refused(*resume, "--ema", 0.9, 0.9, "--loss-weights", "tv=1", "--regulariser", "r1")
     assert "leave out --regulariser, --loss-weights, --ema" in line

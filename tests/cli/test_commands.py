@@ -256,8 +256,9 @@ def test_the_comparison_shows_what_it_was_given(tmp_path, smooth_photo):
     lr = downsample(hr, 4)
     red = np.zeros_like(hr)
     red[..., 0] = 255
-    report.draw_comparison(tmp_path / "a.png", lr, hr, {"red": red})
-    report.draw_comparison(tmp_path / "b.png", lr, hr, {"bicubic": upsample(lr, 4)})
+    report.draw_comparison(tmp_path / "a.png", lr, hr, {"red": (red, score(red, hr, 4))})
+    bicubic = upsample(lr, 4)
+    report.draw_comparison(tmp_path / "b.png", lr, hr, {"bicubic": (bicubic, score(bicubic, hr, 4))})
     a, b = shades(tmp_path / "a.png"), shades(tmp_path / "b.png")
 
     def reds(picture):
@@ -272,7 +273,8 @@ def test_the_comparison_takes_photos_of_any_shape(tmp_path, smooth_photo, size):
     lr = downsample(hr, 4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        report.draw_comparison(tmp_path / "p.png", lr, hr, {"bicubic": upsample(lr, 4)})
+        bicubic = upsample(lr, 4)
+        report.draw_comparison(tmp_path / "p.png", lr, hr, {"bicubic": (bicubic, score(bicubic, hr, 4))})
     assert shades(tmp_path / "p.png").std() > 20
 
 

@@ -12,6 +12,7 @@ from lessons.course.checked_builds import BUILDS, problem
 from lessons.course.document import REPOSITORY, excerpt_matches, excerpts, fences, find_lessons, source_of
 from lessons.course.examine import examine, load
 from lessons.course.exercises import hints, read, solved, stub
+from lessons.course.site.links import documents
 
 LESSONS = find_lessons()
 every_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
@@ -74,11 +75,7 @@ def without_fences(text):
 # ---- Mathematics, as GitHub, Jupyter and MyST can all show it ------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "path",
-    [*sorted((REPOSITORY / "lessons").rglob("*.md")), REPOSITORY / "README.md"],
-    ids=lambda path: str(path.relative_to(REPOSITORY)),
-)
+@pytest.mark.parametrize("path", documents(), ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_mathematics_can_be_shown_everywhere(path):
     assert mathematics_problems(read(path)) == []
 

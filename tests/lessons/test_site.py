@@ -128,11 +128,16 @@ def sample(tmp_path_factory):
     root = tmp_path_factory.mktemp("sample")
     (root / "lessons" / "01_derivatives" / "images").mkdir(parents=True)
     (root / "lessons" / "02_engine").mkdir()
-    (root / "README.md").write_text("# The project\n\n## The mathematics in a page\n\nText.\n")
-    for name in ("kernels", "docs", "benchmarks", "minisrgan", "pyproject.toml"):
+    (root / "README.md").write_text("# The project\n\n## Two commands\n\n[Mathematics](docs/mathematics.md)\n")
+    (root / "docs").mkdir()
+    page = "# The mathematics\n\n[Back](../README.md)\n\n## The grid\n\n![Losses](losses.png)\n\n[all](../lessons)\n"
+    (root / "docs" / "mathematics.md").write_text(page)
+    for name in ("kernels", "benchmarks", "minisrgan", "pyproject.toml", "docs/losses.png", "docs/modes.png"):
         (root / name).symlink_to(REPOSITORY / name)
     for path in (REPOSITORY / "lessons").glob("*.py"):
         shutil.copy(path, root / "lessons")
+    course = Path("lessons", "course")
+    shutil.copytree(REPOSITORY / course, root / course, ignore=shutil.ignore_patterns("__pycache__"))
     (root / "lessons" / "README.md").write_text("# Lessons\n\n[The first](01_derivatives/README.md#the-idea)\n")
     folder = root / "lessons" / "01_derivatives"
     shutil.copy(REPOSITORY / "docs" / "losses.png", folder / "images" / "error.png")
@@ -186,8 +191,9 @@ python -m lessons start 1
 ```
 
 See [the losses](../../minisrgan/losses.py), [the models](../../minisrgan/models/), [the
-mathematics](../../README.md#the-mathematics-in-a-page), [numbers](../../pyproject.toml), [all lessons](../),
-[measured](../../benchmarks), [weights](../../minisrgan/weights/tiny-stage1.safetensors).
+mathematics](../../docs/mathematics.md#the-grid), [commands](../../README.md#two-commands),
+[numbers](../../pyproject.toml), [all lessons](../), [kernels](../../kernels), [measured](../../benchmarks),
+[weights](../../minisrgan/weights/tiny-stage1.safetensors).
 
 ![Another](../../docs/modes.png)
 
@@ -236,8 +242,26 @@ def test_links_to_sources_lead_to_the_line(sample_site):
     assert f'"../sources/minisrgan/losses.py.html#L-{line}"' in page
     assert '"../sources.html#folder-minisrgan-models"' in page
     assert '"../sources.html#folder-benchmarks"' in page and "tiny-stage1.safetensors" in page
-    assert '"../project.html#the-mathematics-in-a-page"' in page
+    assert '"../docs/mathematics.html#the-grid"' in page and '"../project.html#two-commands"' in page
+    assert '"../kernels/index.html"' in page
     assert '<span id="L-1">' in (sample_site / "sources" / "pyproject.toml.html").read_text()
+
+
+@needs_site
+def test_the_pages_about_the_project_are_in_the_sidebar_and_lead_to_each_other(sample_site):
+    page = (sample_site / "docs" / "mathematics.html").read_text()
+    assert 'href="../project.html"' in page and 'href="../index.html"' in page and "losses.png" in page
+    assert 'href="docs/mathematics.html"' in (sample_site / "project.html").read_text()
+    sidebar = (sample_site / "index.html").read_text().partition("sidebar-tree")[2].partition("</aside>")[0]
+    assert all(f'href="{name}.html"' in sidebar for name in ("project", "docs/mathematics", "kernels/cpu", "sources"))
+
+
+@needs_site
+def test_every_page_about_the_project_is_on_the_site():
+    from lessons.course.site.pages import PROJECT
+
+    here = {path.relative_to(REPOSITORY).as_posix() for path in links.documents()}
+    assert {name for name in here if not name.startswith("lessons/")} == set(PROJECT)
 
 
 @needs_site

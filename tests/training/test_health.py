@@ -15,7 +15,7 @@ from minisrgan.training.config import Stage
 from minisrgan.training.health import KEPT, STATES, UNSURE, WINDOW, Monitor, diagnose
 from minisrgan.training.trainer import Trainer
 
-SOUND = dict(loss_g=0.02, loss_d=1.2, penalty=0.0, grad_g=0.01, grad_d=5.0, slope_adversarial=0.001, d_right=0.7,
+SOUND = dict(loss_g=0.02, loss_d=1.2, penalty=0.0, grad_g=0.01, grad_d=5.0, grad_adversarial=0.001, d_right=0.7,
              d_doubt=0.8, detail=0.8, sameness=0.01, drift=0.3)  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def rows(n=WINDOW, **changed):
         ("d-winning", dict(d_doubt=0.019), dict(d_doubt=0.021)),
         ("g-winning", dict(d_right=0.39), dict(d_right=0.41)),
         ("vanishing-gradient", dict(grad_d=0.0049), dict(grad_d=0.0051)),
-        ("vanishing-gradient", dict(slope_adversarial=0.9e-6), dict(slope_adversarial=1.1e-6)),
+        ("vanishing-gradient", dict(grad_adversarial=0.9e-6), dict(grad_adversarial=1.1e-6)),
         ("exploding-gradient", dict(grad_g=1.01), dict(grad_g=0.99)),
         ("exploding-gradient", dict(grad_d=501.0), dict(grad_d=499.0)),
         ("no-diversity", dict(sameness=0.51), dict(sameness=0.49)),
@@ -72,7 +72,7 @@ def test_what_is_not_measured_is_not_judged():
     bare = [{"loss_g": 0.1, "grad_g": 0.1}] * WINDOW
     assert diagnose(bare, bare) == []
     assert diagnose([{"loss_g": 0.1, "grad_g": 11.0}] * WINDOW, bare) == ["exploding-gradient"]
-    without_adversarial = [{k: v for k, v in row.items() if k != "slope_adversarial"} for row in rows(grad_d=0.001)]
+    without_adversarial = [{k: v for k, v in row.items() if k != "grad_adversarial"} for row in rows(grad_d=0.001)]
     assert diagnose(without_adversarial, rows()) == ["vanishing-gradient"]
 
 

@@ -174,9 +174,9 @@ def test_the_log_has_a_row_for_each_step(monkeypatch, start):
     assert [(row[0], row[1]) for row in rows] == [(stage, str(step)) for stage in STAGES for step in range(1, 7)]
     for row in run.rows():
         filled = {name for name in COLUMNS if row[name] != ""}
-        of_both = "stage step rate loss_g loss_pixel slope_pixel grad_g rollbacks seconds".split()
+        of_both = "stage step rate loss_g loss_pixel grad_pixel grad_g rollbacks seconds".split()
         of_gan = (
-            "stage step rate loss_g loss_content slope_content loss_adversarial slope_adversarial grad_g loss_d "
+            "stage step rate loss_g loss_content grad_content loss_adversarial grad_adversarial grad_g loss_d "
             "penalty grad_d d_real d_fake d_right d_doubt detail sameness drift rollbacks seconds"
         ).split()
         expected = set(of_both if row["stage"] == "pretrain" else of_gan)

@@ -66,8 +66,8 @@ def test_a_share_is_the_same_whatever_the_losses_scales(trainer, scale):
     t = trainer(content="l1", content_weight=scale, adversarial_share=0.5, grid_share=0.25)
     pulls = [t.gan_step() for _ in range(3)]
     first = pulls[0]
-    assert first["slope_adversarial"] == pytest.approx(0.5 * first["slope_content"], rel=1e-6)
-    assert first["slope_grid"] == pytest.approx(0.25 * first["slope_content"], rel=1e-6)
+    assert first["grad_adversarial"] == pytest.approx(0.5 * first["grad_content"], rel=1e-6)
+    assert first["grad_grid"] == pytest.approx(0.25 * first["grad_content"], rel=1e-6)
     if scale != 1:  # the terms grow together, and Adam divides that out again
         plain = trainer(content="l1", adversarial_share=0.5, grid_share=0.25)
         for mine, its in zip(pulls, [plain.gan_step() for _ in range(3)]):
@@ -76,8 +76,9 @@ def test_a_share_is_the_same_whatever_the_losses_scales(trainer, scale):
 
 def test_the_weight_by_share_is_what_the_slope_is_made_of(trainer):
     t = trainer(content="l1", pixel_share=0.3, adversarial_weight=0.0)
-    hr = t.sample_hr()
-    sr = t.generate(t.downsample())
+    crops = t.choose_crops()
+    hr = t.sample_hr(crops)
+    sr = t.generate(t.downsample(crops))
     slope = t.generator_loss(hr, sr)
     here = Tensor(sr.data, requires_grad=True)
     content, pixel = (grad(loss, here)[0].data for loss in (t.content_loss(here, hr), PixelMSE(here, hr)))

@@ -67,8 +67,8 @@ def record_calls(monkeypatch, trainer, names=SEVEN):
 
 def batch_of(trainer):
     """(HR, SR), as a step has them."""
-    hr = trainer.sample_hr()
-    return hr, trainer.generate(trainer.downsample())
+    crops = trainer.choose_crops()
+    return trainer.sample_hr(crops), trainer.generate(trainer.downsample(crops))
 
 
 def test_a_gan_step_is_the_seven_steps_in_order(monkeypatch, trainer):
@@ -169,11 +169,12 @@ def plain_loss(t, hr, sr, weights):
 
 
 @pytest.mark.parametrize("weights", TERMS, ids=str)
-def test_the_slopes_at_sr_carried_on_are_the_gradient_of_gs_loss(trainer, weights):
+def test_the_gradients_at_sr_carried_on_are_the_gradient_of_gs_loss(trainer, weights):
     t = trainer(stage="gan", content="l1", **weighted(weights))
     for model in (t.generator, t.discriminator):
         model.to(dtype=np.float64)
-    hr, lr = (Tensor(each.data.astype(np.float64)) for each in (t.sample_hr(), t.downsample()))
+    crops = t.choose_crops()
+    hr, lr = (Tensor(each.data.astype(np.float64)) for each in (t.sample_hr(crops), t.downsample(crops)))
     sr = t.generate(lr)
     parameters = t.generator.parameters()
     loss = plain_loss(t, hr, sr, weights)
@@ -182,10 +183,10 @@ def test_the_slopes_at_sr_carried_on_are_the_gradient_of_gs_loss(trainer, weight
     for a, b in zip(got, wanted):
         np.testing.assert_allclose(a.data, b.data, rtol=1e-9, atol=1e-12)
     assert t.measured["loss_g"] == pytest.approx(loss.item(), rel=1e-12)
-    assert {name for name in t.measured if name.startswith("slope_")} == {f"slope_{n}" for n, w in weights.items() if w}
+    assert {name for name in t.measured if name.startswith("grad_")} == {f"grad_{n}" for n, w in weights.items() if w}
 
 
-def test_a_terms_slope_is_the_norm_of_its_share(trainer):
+def test_a_terms_gradient_norm_is_that_of_its_share(trainer):
     weights = TERMS[-1]
     t = trainer(stage="gan", content="l1", **weighted(weights))
     hr, sr = batch_of(t)
@@ -193,7 +194,7 @@ def test_a_terms_slope_is_the_norm_of_its_share(trainer):
     for term, weight in weights.items():
         here = Tensor(sr.data, requires_grad=True)
         (alone,) = grad(plain_loss(t, hr, here, weighted_alone(term)), here)
-        assert t.measured[f"slope_{term}"] == pytest.approx(weight * np.sqrt((alone.data**2).sum()), rel=1e-4), term
+        assert t.measured[f"grad_{term}"] == pytest.approx(weight * np.sqrt((alone.data**2).sum()), rel=1e-4), term
 
 
 def weighted_alone(term):
@@ -232,7 +233,7 @@ def test_gs_loss_is_content_and_a_thousandth_of_adversarial(trainer):
 def test_a_term_of_no_weight_is_not_computed(trainer):
     t = trainer(stage="gan", adversarial_weight=0.0)
     t.gan_step()
-    assert "loss_adversarial" not in t.measured and "slope_tv" not in t.measured and t.measured["loss_d"] > 0
+    assert "loss_adversarial" not in t.measured and "grad_tv" not in t.measured and t.measured["loss_d"] > 0
 
 
 @pytest.mark.parametrize("game", ADVERSARIAL)
@@ -380,17 +381,14 @@ def test_seeds_draw_other_weights_and_other_crops(trainer):
     a, b = trainer(seed=0), trainer(seed=1)
     assert not np.array_equal(a.generator.tail.weight.data, b.generator.tail.weight.data)
     assert not np.array_equal(a.discriminator.logit.weight.data, b.discriminator.logit.weight.data)
-    a.sample_hr(), b.sample_hr()
-    assert a.crops != b.crops
+    assert a.choose_crops() != b.choose_crops()
 
 
 def test_the_stages_share_one_stream_of_crops(trainer):
     t = trainer()
-    t.sample_hr()
-    first = t.crops
+    first = t.choose_crops()
     t.start_stage("gan")
-    t.sample_hr()
-    assert t.crops != first
+    assert t.choose_crops() != first
 
 
 def test_the_learning_rate_follows_its_stages_schedule(monkeypatch, trainer):
@@ -418,7 +416,8 @@ def test_crops_are_aligned_and_in_their_ranges(smooth_photo, tiny_config):
     photo[0, 0], photo[1, 1] = 0, 255
     config = tiny_config(batch=8)
     t = Trainer(config, PhotoSet([("a", photo)], scale=4, crop=16), "numpy")
-    hr, lr = t.sample_hr().data, t.downsample().data
+    crops = t.choose_crops()
+    hr, lr = t.sample_hr(crops).data, t.downsample(crops).data
     assert hr.shape == (8, 16, 16, 3) and lr.shape == (8, 4, 4, 3) and hr.dtype == lr.dtype == np.float32
     assert -1 <= hr.min() < -0.4 and 0.4 < hr.max() <= 1 and 0 <= lr.min() and lr.max() <= 1
     for high, low in zip(hr, lr):
@@ -446,8 +445,7 @@ def test_each_time_that_it_is_rolled_back_it_goes_another_way(trainer):
     t, seen = trainer(), []
     for rollbacks in range(4):
         t.roll_back(rollbacks)
-        t.sample_hr()
-        seen.append(tuple(t.crops))
+        seen.append(tuple(t.choose_crops()))
         assert t.rate == t.config.pretrain.rate / 2**rollbacks
     assert len(set(seen)) == 4
 

@@ -1,4 +1,4 @@
-"""The lessons as a website and as notebooks for Colab: `make site`, `make notebooks`, `make links`.
+"""The site of the lessons and the project's pages, the notebooks: `make site`, `make notebooks`, `make links`.
 
 markdown.py    Markdown as these modules need it: prose and fences, links, anchors
 links.py       checks every link

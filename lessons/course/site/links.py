@@ -1,4 +1,4 @@
-"""Check every link of the lessons and the READMEs: relative ones by looking, external ones by asking.
+"""Check every link of the lessons and the project's pages: relative ones by looking, external ones by asking.
 
     python -m lessons.course.site.links              all of them (make links)
     python -m lessons.course.site.links --local      the relative ones alone, without a network
@@ -24,7 +24,8 @@ AGENT = {"User-Agent": "Mozilla/5.0 (minisrgan: make links)"}
 
 def documents(root=REPOSITORY):
     """The Markdown files whose links are checked."""
-    return [root / "README.md", root / "kernels" / "cpu" / "README.md", *sorted(root.glob("lessons/**/*.md"))]
+    where = ("*.md", "docs/*.md", "kernels/**/*.md", "lessons/**/*.md")
+    return [path for pattern in where for path in sorted(root.glob(pattern))]
 
 
 def local_problems(path, root=REPOSITORY):

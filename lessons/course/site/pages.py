@@ -1,10 +1,10 @@
 """Writes what Sphinx reads: the lessons as notebooks with their outputs, the other Markdown pages, the list of sources.
 
-In the repository a page is README.md of its folder; on the site each has a name of its own:
+In the repository most pages are the README.md of a folder; on the site each has a name of its own:
 
     index                 lessons/README.md
     lessons/NN_name       lessons/NN_name/README.md
-    project, kernels      README.md, kernels/cpu/README.md
+    project, docs/…       README.md, docs/*.md, and the others of PROJECT
     sources               every source file, with its first sentence; each has a page under sources/
 """
 
@@ -25,6 +25,19 @@ from .markdown import change_links, parts
 from .notebooks import EXCERPT, plain, printed, published
 from .outputs import outputs
 
+PROJECT = {  # the pages about the project, in the sidebar's order: file -> its page on the site
+    "README.md": "project",
+    "docs/using.md": "docs/using",
+    "docs/training.md": "docs/training",
+    "docs/mathematics.md": "docs/mathematics",
+    "docs/vgg.md": "docs/vgg",
+    "docs/kernels.md": "docs/kernels",
+    "docs/layout.md": "docs/layout",
+    "kernels/README.md": "kernels/index",
+    "kernels/cpu/README.md": "kernels/cpu",
+    "CONTRIBUTING.md": "contributing",
+    "CHANGELOG.md": "changes",
+}
 ROOMS = ("minisrgan", "kernels")  # whose sources have pages whether a lesson mentions them or not
 SUFFIXES = {".py", ".cu", ".cuh", ".h", ".cpp"}
 TEXTS = SUFFIXES | {".json", ".csv", ".toml", ".mplstyle"}  # of a folder that a page links to
@@ -38,8 +51,9 @@ class Site:
     def __init__(self, to, root=REPOSITORY):
         self.root, self.to = Path(root), Path(to)
         self.lessons = find_lessons(self.root / "lessons")
-        self.documents = {"lessons/README.md": "index.md", "README.md": "project.md"}
-        self.documents["kernels/cpu/README.md"] = "kernels.md"
+        self.project = {origin: page for origin, page in PROJECT.items() if (self.root / origin).exists()}
+        self.documents = {"lessons/README.md": "index.md"}
+        self.documents |= {origin: f"{page}.md" for origin, page in self.project.items()}
         for lesson in self.lessons:
             self.documents[f"lessons/{lesson.name}/README.md"] = f"lessons/{lesson.name}.ipynb"
         self.files = {self.name(path) for room in ROOMS for path in self.root.glob(f"{room}/**/*")}
@@ -91,6 +105,7 @@ class Site:
         (self.to / "lessons").mkdir(parents=True)
         for origin, page in self.documents.items():
             if page.endswith(".md"):
+                (self.to / page).parent.mkdir(exist_ok=True)
                 text = self.markdown(origin, (self.root / origin).read_text(encoding="utf-8"))
                 (self.to / page).write_text(text + (self.contents() if page == "index.md" else ""), encoding="utf-8")
         for lesson in self.lessons:
@@ -149,11 +164,14 @@ class Site:
 
     def contents(self):
         """The order of the pages, for the sidebar and for previous and next."""
-        lessons = "\n".join(f"lessons/{lesson.name}" for lesson in self.lessons)
-        return (
-            f"\n\n```{{toctree}}\n:hidden:\n:caption: Lessons\n\n{lessons}\n```\n"
-            "\n```{toctree}\n:hidden:\n:caption: The project\n\nproject\nkernels\nsources\n```\n"
-        )
+        contents = {
+            "Lessons": [f"lessons/{lesson.name}" for lesson in self.lessons],
+            "The project": [*self.project.values(), "sources"],
+        }
+        text = "\n"
+        for caption, pages in contents.items():
+            text += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```", ""])
+        return text
 
     # ---- Sources ----
 

@@ -1,0 +1,33 @@
+"""D as G's adversary: the game that both play, and what keeps D in check."""
+
+from ..nn import held
+
+
+class Adversary:
+    """D, an adversarial loss and a regulariser.
+
+    discriminator   images → logits
+    game            of losses.ADVERSARIAL
+    regulariser     of regularisers.REGULARISERS, made
+    """
+
+    def __init__(self, discriminator, game, regulariser):
+        self.discriminator, self.game, self.regulariser = discriminator, game, regulariser
+
+    def disturb(self, images, progress):
+        """The images as D is to see them, at a fraction `progress` of the training."""
+        return self.regulariser.disturb(images, progress)
+
+    def discriminator_loss(self, hr, sr):
+        """(L_D, the penalty to add, D's logits of HR, D's logits of SR) for disturbed images.
+
+        SR must have no graph, so that no gradient goes on to G.
+        """
+        real, fake = self.discriminator(hr), self.discriminator(sr)
+        penalty = self.regulariser.penalty(self.discriminator, hr, sr, real, fake)
+        return self.game.discriminator(real, fake), penalty, real, fake
+
+    def generator_loss(self, hr, sr):
+        """L_adv of disturbed images: what it costs G that D sees through SR. D only judges, and stays as it is."""
+        with held(self.discriminator):
+            return self.game.generator_loss(self.discriminator, hr, sr)
