@@ -132,7 +132,8 @@ def test_help_lists_every_command(capsys):
 
 def test_help_and_mistyped_options_wait_for_no_import():
     code = "import sys; from minisrgan.cli.main import build_parser; build_parser(); print('numpy' in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(cli.__file__).parents[2])
+    root = Path(cli.__file__).parents[2]
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
     assert ran.stdout == "False\n", ran.stderr
 
 
