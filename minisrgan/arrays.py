@@ -1,8 +1,11 @@
-"""Arrays of NumPy's or of CuPy's, and functions of them that a device may compute in its own way."""
+"""Arrays, NumPy's or CuPy's, and functions of them that a device may compute in its own way."""
 
 from functools import wraps
+from typing import Any, TypeAlias
 
 import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, Any]  # or CuPy's, which a type checker does not see: it has the same interface
 
 
 def on_gpu(array):
@@ -44,9 +47,10 @@ def to_numpy(array):
 
 
 def dispatch(target, definition, inputs, params):
-    """The result of the first of `target.implementations` that covers these inputs; else that of the definition.
+    """The result of the first of `target.implementations` that covers these inputs, else of the definition.
 
-    A device registers implementations (device/register.py). One that does not cover a case returns NotImplemented.
+    A device registers implementations (device/register.py). An implementation that does not cover the inputs returns
+    NotImplemented.
     """
     for implementation in target.implementations:
         out = implementation(*inputs, **params)
@@ -56,7 +60,7 @@ def dispatch(target, definition, inputs, params):
 
 
 def definition(function):
-    """Mark a function as a definition, which reads like its formula: a device may compute the same in its own way."""
+    """Mark a function as a definition, which reads like its formula. A device may compute the same in its own way."""
 
     @wraps(function)
     def compute(*inputs, **params):

@@ -1,16 +1,16 @@
-"""Is a derivative right? Three questions that a wrong one does not survive, asked in float64.
+"""Is a derivative right? Three checks, in float64, that a wrong derivative does not pass.
 
 First order.  For φ(x) = ⟨v, f(x)⟩ with a random cotangent v, and a random direction d,
 
     ⟨∇φ(x), d⟩ = (φ(x + εd) - φ(x - εd))/2ε + O(ε²)
 
-Second order.  The same for ∇φ, as a function of x and v: its central difference against what the engine
-gets by differentiating its own gradient.
+Second order.  The same for ∇φ as a function of x and v: its central difference, compared with what the engine gets
+when it differentiates its own gradient.
 
-Adjoint.  For f linear in x, ⟨v, f(x)⟩ = ⟨∇φ, x⟩ to rounding. It needs no ε and is the sharpest of the three.
+Adjoint.  For an f that is linear in x, ⟨v, f(x)⟩ = ⟨∇φ, x⟩ up to rounding. This check needs no ε and is the sharpest.
 
-One direction mixes all elements, so that a fault in any one of them shows. Errors are relative to the
-larger of the two numbers compared.
+A random direction mixes all elements, so a fault in any one of them shows. Errors are relative to the larger of the two
+numbers that are compared.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from .arrays import array_module, to_numpy
 from .tensor import Tensor, grad
 
-EPSILON = 3e-7  # so small that hardly a rectifier changes sides; float64 still leaves nine digits
+EPSILON = 3e-7  # so small that hardly any rectifier's input changes its sign; float64 still leaves nine digits
 FIRST_ORDER_TOLERANCE = SECOND_ORDER_TOLERANCE = 1e-6
 ADJOINT_TOLERANCE = 1e-13
 

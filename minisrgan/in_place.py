@@ -1,21 +1,21 @@
-"""Was an array changed in place after an op had read it? Then the op's derivative would be taken where it never was.
+"""Was an array changed in place after an op had read it? Then the op's derivative would be taken at the wrong point.
 
-The classic mistake of a GAN's code: both losses first, D's step next, G's gradient last, through weights of D that are
-no longer those that made the loss. Nothing about such a gradient looks wrong. So whoever changes an array in place says
-`changed(array, by)`, an op that is recorded takes a `Snapshot` of what it reads, and the walk back asks it.
+It is a classic mistake in GAN code: compute both losses, take D's step, then G's gradient. That gradient goes through
+weights of D that are no longer the ones that made the loss, and nothing about it looks wrong. So whoever changes an
+array in place says `changed(array, by)`. A recorded op takes a `Snapshot` of what it reads, and the walk back compares.
 
-A change counts for all that lies in the same memory: views, and Tensors that share their data. It is dated by a clock
-that ticks at each change, so that a snapshot costs next to nothing: the date, and the arrays that are alive anyway.
-What is changed by hand, `x.data[0] = 1`, says nothing; in arrays that no op made, a sample of their numbers does.
+A change counts for everything in the same memory: for views, and for Tensors that share their data. A clock ticks at
+each change and dates it. So a snapshot costs next to nothing: it keeps the date, and arrays that are alive anyway.
+A change by hand, `x.data[0] = 1`, does not say `changed`. In arrays that no op made, a sample of the numbers finds it.
 """
 
 import weakref
 
 import numpy as np
 
-SAMPLE = 64  # numbers of an array that are compared, evenly spread: all, where there are no more than these
+SAMPLE = 64  # so many numbers of an array are compared, evenly spread; all, if it has no more
 
-_changes = {}  # id of whatever owns the memory → (date of the last change, by what)
+_changes = {}  # id of the memory's owner → (date of the last change, by what)
 _date = 0
 
 
@@ -37,7 +37,7 @@ def owner(array):
 
 
 class Snapshot:
-    """What an op has read: the arrays of its inputs, and when."""
+    """What an op has read, and when: the arrays of its inputs."""
 
     __slots__ = ("arrays", "date", "samples")
 
@@ -46,7 +46,7 @@ class Snapshot:
         self.samples = [sample(array) if tensor.op is None else None for tensor, array in zip(inputs, arrays)]
 
     def difference(self, tensors):
-        """(number of the first of these inputs that is no longer what it was, why); None if all are."""
+        """(number of the first input that is no longer what it was, why); None if there is none."""
         for i, (tensor, array, before) in enumerate(zip(tensors, self.arrays, self.samples)):
             date, by = _changes.get(id(owner(array)), (0, ""))
             if date > self.date:
@@ -59,5 +59,5 @@ class Snapshot:
 
 
 def sample(array):
-    """Some numbers of a NumPy array as bytes. None for others: what is on a GPU would have to be waited for."""
+    """Some numbers of a NumPy array as bytes. None for CuPy's, for which the program would have to wait."""
     return array.flat[:: 1 + array.size // SAMPLE].tobytes() if isinstance(array, np.ndarray) else None

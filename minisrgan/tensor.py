@@ -1,12 +1,12 @@
-"""The engine: a Tensor remembers the Op that made it, and `grad` walks back along those memories.
+"""The engine: a Tensor remembers the Op that made it, and `grad` walks back along these memories.
 
-For outputs y and cotangents g = ∂L/∂y, each op knows its vector-Jacobian product: from the cotangent of
-its output, the cotangents of its inputs. The walk visits the graph in reverse topological order, so that
-a tensor's cotangent is the complete sum over everything that used it before it is passed on:
-for b = a + a, c = b + b, b must have both its shares before a is given any.
+The cotangent of a tensor y is g = ∂L/∂y. Each op knows its vector-Jacobian product: it turns the cotangent of its
+output into the cotangents of its inputs. The walk visits the graph in reverse topological order. So a tensor's
+cotangent is the complete sum over everything that used the tensor, before it is passed on. For b = a + a, c = b + b:
+b must have both its parts before a gets any.
 
-A vjp is itself written in Tensor operations. With `create_graph=True` those are recorded like any others,
-and the gradient can be differentiated again.
+A vjp is itself written in Tensor operations. With `create_graph=True` they are recorded like any others, so that the
+gradient can be differentiated again.
 """
 
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ _recording = ContextVar("recording", default=True)
 
 
 def recording():
-    """True where operations are being remembered for a backward walk."""
+    """Whether operations are remembered for a backward walk."""
     return _recording.get()
 
 
@@ -48,12 +48,12 @@ def no_grad():
 class Tensor:
     """An array, and how it came to be.
 
-    data           a float32 or float64 array, NumPy's or CuPy's. A gradient through what was read of it before it
-                   was changed is refused; after a change by hand within it say `changed(tensor.data, by)`
-    grad           a Tensor of the same shape, summed up by `backward`; None before
-    requires_grad  whether gradients flow to or through it
-    op, inputs, params   the Op that made it, that op's input Tensors and its keyword parameters
-    snapshot       what these inputs were when the op read them; None where its derivative is a constant
+    data           a float32 or float64 array, NumPy's or CuPy's. If it is changed after an op has read it, the gradient
+                   through that op is refused. Whoever changes it by hand says `changed(tensor.data, by)` (in_place.py)
+    grad           a Tensor of the same shape, which `backward` sums up; None before
+    requires_grad  whether gradients flow to it or through it
+    op, inputs, params   the Op that made it, the op's input Tensors and its keyword parameters
+    snapshot       what these inputs were when the op read them; None where the op's derivative is a constant
     """
 
     __slots__ = ("_data", "grad", "requires_grad", "op", "inputs", "params", "snapshot", "__weakref__")
@@ -156,15 +156,15 @@ class Tensor:
         return f"Tensor({self.data!r}{made})"
 
     def item(self):
-        """The one number that it holds."""
+        """Its one number."""
         return self.data.item()
 
     def detach(self):
-        """The same data with no memory of how it was made: gradients stop here."""
+        """The same data, without the memory of how it was made. Gradients stop here."""
         return Tensor(self.data)
 
     def backward(self, cotangent=None, retain_graph=False):
-        """Add ∂self/∂leaf to the `grad` of every leaf that requires one. Releases the graph, unless to be retained."""
+        """Add ∂self/∂leaf to the `grad` of every leaf that requires one. The graph is released, unless `retain_graph`."""
         order = topological_order([self])
         leaves = [tensor for tensor in order if tensor.op is None]
         del order
@@ -173,24 +173,23 @@ class Tensor:
 
 
 class Op:
-    """One differentiable operation: a few plain functions, no state, never instantiated.
+    """One differentiable operation: two plain functions without `self`. An op has no state and is never instantiated.
 
-    forward(*arrays, **params)            the output array
-    vjp(g, out, *inputs, **params)        for each input a function of no arguments that computes the
-                                          input's cotangent from the output's, g. It is called only if
-                                          somebody wants it. None: the derivative is zero everywhere.
+    forward(*arrays, **params)        the output array
+    vjp(g, out, *inputs, **params)    from the output's cotangent g: for each input a function of no arguments that
+                                      computes the input's cotangent, and is called only if it is needed; or None,
+                                      where the derivative is zero everywhere
 
     Everything that `vjp` gets and returns is a Tensor. Calling the class applies the op: `Mul(x, y)`.
-    A device may compute the same output in its own way: `implementations`, which are its to fill in.
     """
 
-    linear = False  # linear in each input: the gradient check then holds it to the adjoint identity
-    broadcasts = False  # NumPy's broadcasting rules: a cotangent is summed back to its input's shape
-    implementations = ()
+    linear = False  # linear in each input: the gradient check then tests the adjoint identity too
+    broadcasts = False  # by NumPy's rules: a cotangent is summed back to its input's shape
+    implementations = ()  # other ways to compute `forward`, which a device registers (device/register.py)
 
     def __new__(cls, *inputs, **params):
         inputs = as_tensors(cls, inputs)
-        # a NumPy number among the parameters would impose its dtype on the result; Python's do not
+        # a NumPy number among the parameters would impose its dtype on the result; a Python number does not
         params = {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}
         arrays = [tensor.data for tensor in inputs]
         try:
@@ -206,7 +205,7 @@ class Op:
 
 
 class Released(Op):
-    """Stands in for the op of a tensor whose graph has been walked and let go."""
+    """In place of a tensor's op, once its graph has been walked and released."""
 
 
 def signature(op, inputs):
@@ -216,7 +215,7 @@ def signature(op, inputs):
 
 
 def as_tensors(op, values):
-    """The inputs of an op as Tensors of one dtype. Python numbers take on the dtype of the others."""
+    """The inputs of an op as Tensors of one dtype. Python numbers take the dtype of the others."""
     values = [value if isinstance(value, (Real, Tensor)) else Tensor(value) for value in values]
     dtypes = {value.dtype for value in values if not isinstance(value, Real)}
     if len(dtypes) != 1 or (dtype := dtypes.pop()) not in FLOATS:
@@ -227,9 +226,9 @@ def as_tensors(op, values):
 
 
 def topological_order(outputs):
-    """Every tensor that gradients can flow to from the outputs, each after all of its inputs.
+    """Every tensor that gradients can reach from the outputs, each after all of its inputs.
 
-    A depth-first walk with its own stack: a graph may be deeper than Python's recursion limit.
+    It is a depth-first walk with a stack of its own, since a graph may be deeper than Python's recursion limit.
     """
     order, seen = [], set()
     stack = [(output, False) for output in outputs if output.requires_grad]
@@ -250,16 +249,16 @@ def topological_order(outputs):
 
 
 def grad(outputs, inputs, cotangents=None, create_graph=False, retain_graph=None):
-    """Σ over outputs of cotangentᵀ · ∂output/∂input, one Tensor for each input; zeros where nothing depends on it.
+    """Σ over outputs of cotangentᵀ · ∂output/∂input: one Tensor for each input, zeros where no output depends on it.
 
-    outputs, inputs   a Tensor or a sequence of them; the inputs may be inside the graph
-    cotangents        as the outputs; by default 1, for outputs of a single number
+    outputs, inputs   a Tensor or several; the inputs may be inside the graph
+    cotangents        one for each output; by default 1, if the output is a single number
     create_graph      record the walk itself, so that its results can be differentiated
-    retain_graph      keep what was walked for another walk; by default only with create_graph
+    retain_graph      keep the graph for another walk; by default only with create_graph
 
     The results may share memory with each other: read them, but do not change them in place.
-    Raises GraphError where the outputs have no graph, or one that was released, or one that read numbers which were
-    changed in place since, and for an input without requires_grad.
+    Raises GraphError if the outputs have no graph, if it was released, if an array that it has read was changed in place
+    since, and for an input without requires_grad.
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -278,8 +277,8 @@ def grad(outputs, inputs, cotangents=None, create_graph=False, retain_graph=None
 
 
 def walk(order, cotangent_of, targets, retain_graph):
-    """Pass cotangents back along `order`, emptying it, until every target has all of its own."""
-    wanted = set(targets)  # the tensors on a path from an output to a target; no others are asked for anything
+    """Pass cotangents back along `order`, which is emptied, until every target's cotangent is complete."""
+    wanted = set(targets)  # the tensors on a path from an output to a target: no other tensor gets a cotangent
     for tensor in order:
         if not wanted.isdisjoint(tensor.inputs):
             wanted.add(tensor)
@@ -298,7 +297,7 @@ def walk(order, cotangent_of, targets, retain_graph):
 
 
 def vjps(tensor, g):
-    """The op's vjp for each of the tensor's inputs. Raises GraphError where these are no longer what the op read."""
+    """The op's vjp for each of the tensor's inputs. Raises GraphError if one is no longer what the op has read."""
     if tensor.snapshot and (found := tensor.snapshot.difference(tensor.inputs)):
         i, difference = found
         raise GraphError(
@@ -310,7 +309,7 @@ def vjps(tensor, g):
 
 
 def nhwc(array):
-    """The four lengths of a batch of images. Raises ShapeError for an array with another number of axes."""
+    """The lengths (N, H, W, C) of a batch of images. Raises ShapeError for an array that has not four axes."""
     if array.ndim != 4:
         raise ShapeError("images are (N, H, W, C)")
     return array.shape
@@ -321,7 +320,7 @@ def accumulate(cotangent_of, tensor, g):
 
 
 def match(g, tensor, op):
-    """g in the shape of the op's input `tensor`: what broadcasting repeated is summed up again."""
+    """g in the shape of the op's input `tensor`: summed over what broadcasting has repeated."""
     if op.broadcasts and g.shape != tensor.shape:
         g = g.sum_to(tensor.shape)
     if g.shape != tensor.shape or g.dtype != tensor.dtype:
