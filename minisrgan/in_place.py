@@ -10,6 +10,8 @@ A change by hand, `x.data[0] = 1`, does not say `changed`. In arrays that no op 
 """
 
 import weakref
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,7 @@ _changes = {}  # id of the memory's owner → (date of the last change, by what)
 _date = 0
 
 
-def changed(array, by):
+def changed(array: Any, by: str) -> None:
     """Say that `array` was changed in place, and by what: "Adam.step, which moved the parameter conv.weight"."""
     global _date
     _date += 1
@@ -29,7 +31,7 @@ def changed(array, by):
     _changes[id(memory)] = _date, by
 
 
-def owner(array):
+def owner(array: Any) -> Any:
     """The object that the array's memory belongs to: the same one for all views of it."""
     while (base := getattr(array, "base", None)) is not None:
         array = base
@@ -41,11 +43,11 @@ class Snapshot:
 
     __slots__ = ("arrays", "date", "samples")
 
-    def __init__(self, inputs, arrays):
+    def __init__(self, inputs: Sequence, arrays: Sequence) -> None:
         self.arrays, self.date = arrays, _date
         self.samples = [sample(array) if tensor.op is None else None for tensor, array in zip(inputs, arrays)]
 
-    def difference(self, tensors):
+    def difference(self, tensors: Sequence) -> tuple[int, str] | None:
         """(number of the first input that is no longer what it was, why); None if there is none."""
         for i, (tensor, array, before) in enumerate(zip(tensors, self.arrays, self.samples)):
             date, by = _changes.get(id(owner(array)), (0, ""))
@@ -58,6 +60,6 @@ class Snapshot:
         return None
 
 
-def sample(array):
+def sample(array: Any) -> bytes | None:
     """Some numbers of a NumPy array as bytes. None for CuPy's, for which the program would have to wait."""
     return array.flat[:: 1 + array.size // SAMPLE].tobytes() if isinstance(array, np.ndarray) else None

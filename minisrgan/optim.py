@@ -1,11 +1,15 @@
 """Adam, the schedule of its learning rate, and the average of weights."""
 
 import math
+from collections.abc import Mapping, Sequence
 
-from .arrays import array_module, definition, to_numpy
+import numpy as np
+
+from .arrays import Array, array_module, definition, to_numpy
 from .errors import ShapeError
 from .in_place import changed
-from .nn import check_fit
+from .nn import Module, Parameter, check_fit
+from .tensor import Tensor
 
 
 class Adam:
@@ -16,7 +20,9 @@ class Adam:
     θ ← θ - α·m̂/(√v̂ + ε)
     """
 
-    def __init__(self, named_parameters, beta1=0.9, beta2=0.999, eps=1e-8):
+    def __init__(
+        self, named_parameters: Mapping[str, Parameter], beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+    ) -> None:
         self.parameters = dict(named_parameters)
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
         self.t = 0
@@ -24,7 +30,7 @@ class Adam:
             {name: array_module(p.data).zeros_like(p.data) for name, p in self.parameters.items()} for _ in range(2)
         )
 
-    def step(self, gradients, rate):
+    def step(self, gradients: Sequence[Tensor], rate: float) -> None:
         """Move every parameter, in place, by its gradient (a Tensor each, in order) at learning rate α = `rate`.
 
         Raises ShapeError, and moves nothing, for a gradient that is not of its parameter's shape and dtype.
@@ -42,24 +48,35 @@ class Adam:
         m, v = list(self.m.values()), list(self.v.values())
         adam_step(thetas, gradients, m, v, rate, self.beta1, self.beta2, unbias1, unbias2, self.eps)
 
-    def state(self):
+    def state(self) -> dict[str, np.ndarray]:
         """{"m.name" or "v.name": NumPy array}; `t` is kept apart."""
         return {name: to_numpy(array).copy() for name, array in self._moments().items()}
 
-    def load_state(self, state):
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Take on what `state` returned; `t` is the caller's to set. Raises WeightsError for another model's."""
         moments = self._moments()
         check_fit(moments, state)
         for name, array in moments.items():
             array[...] = array_module(array).asarray(state[name])
 
-    def _moments(self):
+    def _moments(self) -> dict[str, Array]:
         both = {"m": self.m, "v": self.v}
         return {f"{k}.{name}": array for k, moment in both.items() for name, array in moment.items()}
 
 
 @definition
-def adam_step(thetas, gradients, ms, vs, rate, beta1, beta2, unbias1, unbias2, eps):
+def adam_step(
+    thetas: Sequence[Array],
+    gradients: Sequence[Array],
+    ms: Sequence[Array],
+    vs: Sequence[Array],
+    rate: float,
+    beta1: float,
+    beta2: float,
+    unbias1: float,
+    unbias2: float,
+    eps: float,
+) -> None:
     """A step of Adam for lists of arrays, in place. unbias: 1 - β₁ᵗ and 1 - β₂ᵗ."""
     for theta, g, m, v in zip(thetas, gradients, ms, vs, strict=True):
         m += (1 - beta1) * (g - m)
@@ -74,7 +91,7 @@ SCHEDULES = {  # progress from 0 to 1 → by what the learning rate is multiplie
 }
 
 
-def move_average(averaged, module, decay):
+def move_average(averaged: Module, module: Module, decay: float) -> None:
     """w̄ ← w̄ + (1 - decay)(w - w̄) for all that is state in `module`, in place in `averaged`, one of its kind.
 
     So w̄ is the mean of the last weights, each older one counting `decay` times less: about 1/(1 - decay) of them. G
@@ -88,6 +105,6 @@ def move_average(averaged, module, decay):
 
 
 @definition
-def move_towards(average, w, share):
+def move_towards(average: Array, w: Array, share: float) -> None:
     """average ← average + share·(w - average), in place."""
     average += share * (w - average)

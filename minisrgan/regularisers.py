@@ -5,15 +5,18 @@ a penalty, it disturbs the images, or it asks for another D (`needs`).
 """
 
 import math
+from typing import Any
+
+import numpy as np
 
 from .arrays import array_module
 from .errors import ConfigError
 from .losses import ADVERSARIAL
-from .nn import BatchNorm, held
+from .nn import BatchNorm, Module, held
 from .tensor import Tensor, grad
 
 
-def image_gradients(discriminator, images):
+def image_gradients(discriminator: Module, images: Tensor) -> Tensor:
     """∇ₓD(x) for each image x, as a Tensor that can be differentiated again, in D's parameters.
 
     Σ D(xᵢ) has ∇D(xᵢ) as its gradient in xᵢ where no logit depends on another's image. Batch norm's statistics make
@@ -29,7 +32,7 @@ def image_gradients(discriminator, images):
         return grad(discriminator(x).sum(), x, create_graph=True)[0]
 
 
-def squared_norms(gradients):
+def squared_norms(gradients: Tensor) -> Tensor:
     """‖∇D(x)‖² of each image."""
     return (gradients**2).sum(tuple(range(1, gradients.ndim)))
 
@@ -43,16 +46,16 @@ class Regulariser:
     strength   γ, λ, α or s of the formula; None for one that has no such number
     """
 
-    needs = {}
+    needs: dict[str, Any] = {}
     games = tuple(ADVERSARIAL)
-    strength = None
+    strength: float | None = None
 
-    def __init__(self, rng, strength=None):
+    def __init__(self, rng: np.random.Generator, strength: float | None = None) -> None:
         self.rng = rng
         self.strength = self.strength if strength is None else strength
 
     @classmethod
-    def check(cls, adversarial, strength=None):
+    def check(cls, adversarial: str, strength: float | None = None) -> None:
         """Raise ConfigError where it makes no sense with that adversarial loss, or in that strength."""
         name = next(name for name, each in REGULARISERS.items() if each is cls)
         if adversarial not in cls.games:
@@ -62,11 +65,11 @@ class Regulariser:
         if strength is not None and not 0 <= strength < math.inf:
             raise ConfigError(f"a regulariser's strength is 0 or more, not {strength}")
 
-    def disturb(self, images, progress):
+    def disturb(self, images: Tensor, progress: float) -> Tensor:
         """The images as D is to see them, at a fraction `progress` of the training, in D's step and in G's."""
         return images
 
-    def penalty(self, discriminator, hr, sr, real, fake):
+    def penalty(self, discriminator: Module, hr: Tensor, sr: Tensor, real: Tensor, fake: Tensor) -> Tensor:
         """What to add to L_D: a single number, from the images that D saw, and their logits."""
         return Tensor(array_module(real.data).zeros((), real.dtype))
 
@@ -80,7 +83,7 @@ class R1(Regulariser):
     needs = {"batch_norm": False}
     strength = 10.0
 
-    def penalty(self, discriminator, hr, sr, real, fake):
+    def penalty(self, discriminator: Module, hr: Tensor, sr: Tensor, real: Tensor, fake: Tensor) -> Tensor:
         return self.strength / 2 * squared_norms(image_gradients(discriminator, hr)).mean()
 
 
@@ -96,7 +99,7 @@ class GradientPenalty(Regulariser):
     strength = 10.0
     eps = 1e-12
 
-    def penalty(self, discriminator, hr, sr, real, fake):
+    def penalty(self, discriminator: Module, hr: Tensor, sr: Tensor, real: Tensor, fake: Tensor) -> Tensor:
         t = self.rng.random((len(hr.data), *(1,) * (hr.ndim - 1)), hr.dtype)
         t = array_module(hr.data).asarray(t)
         between = Tensor(t * hr.data + (1 - t) * sr.data)
@@ -125,7 +128,7 @@ class LabelSmoothing(Regulariser):
     games = ("minimax", "non-saturating", "least-squares")  # the others have no labels, or none for a logit alone
     strength = 0.1
 
-    def penalty(self, discriminator, hr, sr, real, fake):
+    def penalty(self, discriminator: Module, hr: Tensor, sr: Tensor, real: Tensor, fake: Tensor) -> Tensor:
         return self.strength * real.mean()
 
 
@@ -138,7 +141,7 @@ class InstanceNoise(Regulariser):
 
     strength = 0.1
 
-    def disturb(self, images, progress):
+    def disturb(self, images: Tensor, progress: float) -> Tensor:
         noise = self.rng.standard_normal(images.shape, images.dtype)
         return images + Tensor(self.strength * (1 - progress) * array_module(images.data).asarray(noise))
 

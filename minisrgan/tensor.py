@@ -9,29 +9,36 @@ A vjp is itself written in Tensor operations. With `create_graph=True` they are 
 gradient can be differentiated again.
 """
 
-from contextlib import contextmanager
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from numbers import Number, Real
 from operator import attrgetter
+from typing import Any, TypeAlias, Union
 
 import numpy as np
 
-from .arrays import array_module, dispatch
+from .arrays import Array, array_module, dispatch
 from .errors import GraphError, ShapeError
 from .in_place import Snapshot, changed
 
 FLOATS = np.dtype("float32"), np.dtype("float64")  # to train with, and to check gradients
 
+Operand: TypeAlias = Union["Tensor", Array, float]  # what an op takes beside a Tensor
+Axes: TypeAlias = int | tuple[int, ...] | None  # of a reduction; None means all
+
 _recording = ContextVar("recording", default=True)
 
 
-def recording():
+def recording() -> bool:
     """Whether operations are remembered for a backward walk."""
     return _recording.get()
 
 
 @contextmanager
-def record(on):
+def record(on: bool) -> Iterator[None]:
     """Within the block, operations are remembered if `on`, and forgotten if not."""
     token = _recording.set(on)
     try:
@@ -40,7 +47,7 @@ def record(on):
         _recording.reset(token)
 
 
-def no_grad():
+def no_grad() -> AbstractContextManager[None]:
     """Within the block, nothing is remembered: no graph, no memory held."""
     return record(False)
 
@@ -58,7 +65,7 @@ class Tensor:
 
     __slots__ = ("_data", "grad", "requires_grad", "op", "inputs", "params", "snapshot", "__weakref__")
 
-    def __init__(self, data, requires_grad=False):
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
         if not hasattr(data, "dtype"):
             raise ShapeError(f"a Tensor holds a NumPy or CuPy array, not a {type(data).__name__}")
         self._data = data
@@ -66,7 +73,7 @@ class Tensor:
         self.requires_grad = requires_grad
         self.op, self.inputs, self.params, self.snapshot = None, (), {}, None
 
-    def _set_data(self, array):
+    def _set_data(self, array: Array) -> None:
         if array is self._data:  # as by x.data -= y, which changes it and then assigns it
             changed(array, "an assignment like `x.data -= y`")
         self._data = array
@@ -79,92 +86,92 @@ class Tensor:
 
     # Written as the mathematics is. Numbers count as tensors of one element, and shapes broadcast by NumPy's rules.
 
-    def __add__(self, other):
+    def __add__(self, other: Operand) -> Tensor:
         return ops.Add(self, other)
 
-    def __radd__(self, other):
+    def __radd__(self, other: Operand) -> Tensor:
         return ops.Add(self, other)
 
-    def __sub__(self, other):
+    def __sub__(self, other: Operand) -> Tensor:
         return ops.Sub(self, other)
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Operand) -> Tensor:
         return ops.Sub(other, self)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Operand) -> Tensor:
         return ops.Mul(self, other)
 
-    def __rmul__(self, other):
+    def __rmul__(self, other: Operand) -> Tensor:
         return ops.Mul(self, other)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: Operand) -> Tensor:
         return ops.Div(self, other)
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: Operand) -> Tensor:
         return ops.Div(other, self)
 
-    def __matmul__(self, other):
+    def __matmul__(self, other: Operand) -> Tensor:
         return ops.MatMul(self, other)
 
-    def __rmatmul__(self, other):
+    def __rmatmul__(self, other: Operand) -> Tensor:
         return ops.MatMul(other, self)
 
-    def __pow__(self, exponent):
+    def __pow__(self, exponent: float) -> Tensor:
         return ops.Pow(self, exponent=exponent)
 
-    def __neg__(self):
+    def __neg__(self) -> Tensor:
         return ops.Neg(self)
 
-    def __abs__(self):
+    def __abs__(self) -> Tensor:
         return ops.Abs(self)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Tensor:
         return ops.Slice(self, key=key)
 
     __iter__ = None  # without it Python would try x[0], x[1], ... until something fails
     __array_ufunc__ = None  # so that array * tensor asks the Tensor, not NumPy
 
-    def exp(self):
+    def exp(self) -> Tensor:
         return ops.Exp(self)
 
-    def log(self):
+    def log(self) -> Tensor:
         return ops.Log(self)
 
-    def clip(self, low, high):
+    def clip(self, low: float, high: float) -> Tensor:
         return ops.Clip(self, low=low, high=high)
 
-    def sum(self, axis=None, keepdims=False):
+    def sum(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
         return ops.Sum(self, axis=axis, keepdims=keepdims)
 
-    def mean(self, axis=None, keepdims=False):
+    def mean(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
         return ops.mean(self, axis=axis, keepdims=keepdims)
 
-    def sum_to(self, shape):
+    def sum_to(self, shape: Sequence[int]) -> Tensor:
         return ops.SumTo(self, shape=tuple(shape))
 
-    def broadcast_to(self, shape):
+    def broadcast_to(self, shape: Sequence[int]) -> Tensor:
         return ops.BroadcastTo(self, shape=tuple(shape))
 
-    def reshape(self, shape):
+    def reshape(self, shape: tuple[int, ...]) -> Tensor:
         return ops.Reshape(self, shape=shape)
 
-    def transpose(self, axes):
+    def transpose(self, axes: tuple[int, ...]) -> Tensor:
         return ops.Transpose(self, axes=axes)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         made = f", op={self.op.__name__}" if self.op else ""
         return f"Tensor({self.data!r}{made})"
 
-    def item(self):
+    def item(self) -> float:
         """Its one number."""
         return self.data.item()
 
-    def detach(self):
+    def detach(self) -> Tensor:
         """The same data, without the memory of how it was made. Gradients stop here."""
         return Tensor(self.data)
 
-    def backward(self, cotangent=None, retain_graph=False):
-        """Add ∂self/∂leaf to the `grad` of every leaf that requires one. The graph is released, unless `retain_graph`."""
+    def backward(self, cotangent: Tensor | None = None, retain_graph: bool = False) -> None:
+        """Add ∂self/∂leaf to the `grad` of every leaf that requires one. Releases the graph, unless `retain_graph`."""
         order = topological_order([self])
         leaves = [tensor for tensor in order if tensor.op is None]
         del order
@@ -187,7 +194,7 @@ class Op:
     broadcasts = False  # by NumPy's rules: a cotangent is summed back to its input's shape
     implementations = ()  # other ways to compute `forward`, which a device registers (device/register.py)
 
-    def __new__(cls, *inputs, **params):
+    def __new__(cls, *inputs: Operand, **params: Any) -> Any:
         inputs = as_tensors(cls, inputs)
         # a NumPy number among the parameters would impose its dtype on the result; a Python number does not
         params = {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}
@@ -208,13 +215,13 @@ class Released(Op):
     """In place of a tensor's op, once its graph has been walked and released."""
 
 
-def signature(op, inputs):
+def signature(op: type[Op], inputs: Sequence) -> str:
     """How the op was called, for error messages: `MatMul((2, 3) float32, (4, 5) float32)`."""
     shown = (str(t) if isinstance(t, Number) else f"{t.shape} {t.dtype}" for t in inputs)
     return f"{op.__name__}({', '.join(shown)})"
 
 
-def as_tensors(op, values):
+def as_tensors(op: type[Op], values: Sequence) -> tuple[Tensor, ...]:
     """The inputs of an op as Tensors of one dtype. Python numbers take the dtype of the others."""
     values = [value if isinstance(value, (Real, Tensor)) else Tensor(value) for value in values]
     dtypes = {value.dtype for value in values if not isinstance(value, Real)}
@@ -225,7 +232,7 @@ def as_tensors(op, values):
     return tuple(value if isinstance(value, Tensor) else Tensor(dtype.type(value)) for value in values)
 
 
-def topological_order(outputs):
+def topological_order(outputs: Sequence[Tensor]) -> list[Tensor]:
     """Every tensor that gradients can reach from the outputs, each after all of its inputs.
 
     It is a depth-first walk with a stack of its own, since a graph may be deeper than Python's recursion limit.
@@ -248,7 +255,13 @@ def topological_order(outputs):
     return order
 
 
-def grad(outputs, inputs, cotangents=None, create_graph=False, retain_graph=None):
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Iterable[Tensor],
+    cotangents: Tensor | Sequence[Tensor | None] | None = None,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+) -> list[Tensor]:
     """Σ over outputs of cotangentᵀ · ∂output/∂input: one Tensor for each input, zeros where no output depends on it.
 
     outputs, inputs   a Tensor or several; the inputs may be inside the graph
@@ -257,8 +270,8 @@ def grad(outputs, inputs, cotangents=None, create_graph=False, retain_graph=None
     retain_graph      keep the graph for another walk; by default only with create_graph
 
     The results may share memory with each other: read them, but do not change them in place.
-    Raises GraphError if the outputs have no graph, if it was released, if an array that it has read was changed in place
-    since, and for an input without requires_grad.
+    Raises GraphError if the outputs have no graph, if it was released, if an array that it has read was changed in
+    place since, and for an input without requires_grad.
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -276,7 +289,7 @@ def grad(outputs, inputs, cotangents=None, create_graph=False, retain_graph=None
     return [cotangent_of.get(each) or zeros_like(each) for each in inputs]
 
 
-def walk(order, cotangent_of, targets, retain_graph):
+def walk(order: list[Tensor], cotangent_of: dict[Tensor, Tensor], targets: set[Tensor], retain_graph: bool) -> None:
     """Pass cotangents back along `order`, which is emptied, until every target's cotangent is complete."""
     wanted = set(targets)  # the tensors on a path from an output to a target: no other tensor gets a cotangent
     for tensor in order:
@@ -296,7 +309,7 @@ def walk(order, cotangent_of, targets, retain_graph):
             tensor.op, tensor.inputs, tensor.params, tensor.snapshot = Released, (), {}, None
 
 
-def vjps(tensor, g):
+def vjps(tensor: Tensor, g: Tensor) -> tuple:
     """The op's vjp for each of the tensor's inputs. Raises GraphError if one is no longer what the op has read."""
     if tensor.snapshot and (found := tensor.snapshot.difference(tensor.inputs)):
         i, difference = found
@@ -308,18 +321,18 @@ def vjps(tensor, g):
     return functions if isinstance(functions, tuple) else (functions,)
 
 
-def nhwc(array):
+def nhwc(array: Any) -> tuple[int, int, int, int]:
     """The lengths (N, H, W, C) of a batch of images. Raises ShapeError for an array that has not four axes."""
     if array.ndim != 4:
         raise ShapeError("images are (N, H, W, C)")
     return array.shape
 
 
-def accumulate(cotangent_of, tensor, g):
+def accumulate(cotangent_of: dict[Tensor, Tensor], tensor: Tensor, g: Tensor) -> None:
     cotangent_of[tensor] = cotangent_of[tensor] + g if tensor in cotangent_of else g
 
 
-def match(g, tensor, op):
+def match(g: Tensor, tensor: Tensor, op: type[Op]) -> Tensor:
     """g in the shape of the op's input `tensor`: summed over what broadcasting has repeated."""
     if op.broadcasts and g.shape != tensor.shape:
         g = g.sum_to(tensor.shape)
@@ -330,7 +343,7 @@ def match(g, tensor, op):
     return g
 
 
-def start_cotangent(output, g):
+def start_cotangent(output: Tensor, g: Tensor | None) -> Tensor:
     if g is None:
         if output.size != 1:
             raise GraphError(
@@ -342,7 +355,7 @@ def start_cotangent(output, g):
     return g
 
 
-def zeros_like(tensor):
+def zeros_like(tensor: Tensor) -> Tensor:
     """A Tensor of zeros with the tensor's shape, dtype and device."""
     return Tensor(array_module(tensor.data).zeros(tensor.shape, tensor.dtype))
 

@@ -11,8 +11,11 @@ its gradient need it. With spectral norm instead, every layer's weights are divi
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..errors import ConfigError, ShapeError
 from ..nn import BatchNorm, Conv, Dense, LeakyReLU, Module, Sequential, SpectralNormed
+from ..tensor import Tensor
 
 SLOPE = 0.2
 
@@ -27,7 +30,7 @@ class DiscriminatorConfig:
     batch_norm: bool = True
     spectral_norm: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if min(self.channels, self.dense, self.crop) < 1:
             raise ConfigError("a discriminator's channels, dense units and crop are at least 1")
         if self.batch_norm and self.spectral_norm:
@@ -35,7 +38,7 @@ class DiscriminatorConfig:
 
 
 class Discriminator(Module):
-    def __init__(self, config, rng):
+    def __init__(self, config: DiscriminatorConfig, rng: np.random.Generator) -> None:
         def bounded(layer):
             return SpectralNormed(rng, layer) if config.spectral_norm else layer
 
@@ -53,7 +56,7 @@ class Discriminator(Module):
         self.dense = Sequential(dense, LeakyReLU(SLOPE))
         self.logit = bounded(Dense(rng, config.dense, 1, slope=1.0))
 
-    def forward(self, image):
+    def forward(self, image: Tensor) -> Tensor:
         crop = self.config.crop
         if image.shape[1:] != (crop, crop, 3):
             raise ShapeError(f"this discriminator judges images (N, {crop}, {crop}, 3), not {image.shape}")

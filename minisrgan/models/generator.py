@@ -42,7 +42,7 @@ class GeneratorConfig:
     scale: int = 4
     direct: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.scale not in (2, 4, 8):
             raise ConfigError(f"a generator's scale is 2, 4 or 8, not {self.scale}")
         if self.edge_kernel < 1 or self.edge_kernel % 2 == 0:
@@ -54,21 +54,21 @@ class GeneratorConfig:
 class ResidualBlock(Module):
     """x + BN(conv(PReLU(BN(conv(x)))))."""
 
-    def __init__(self, rng, channels, batch_norm):
+    def __init__(self, rng: np.random.Generator, channels: int, batch_norm: bool) -> None:
         self.conv1 = norm_conv(rng, channels, batch_norm)
         self.prelu = PReLU(channels)
         self.conv2 = whisper(norm_conv(rng, channels, batch_norm))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return chain(chain(x, self.conv1, self.prelu), self.conv2, residual=x)
 
 
-def norm_conv(rng, channels, batch_norm):
+def norm_conv(rng: np.random.Generator, channels: int, batch_norm: bool) -> Conv | Sequential:
     conv = Conv(rng, channels, channels)
     return Sequential(conv, BatchNorm(channels)) if batch_norm else conv
 
 
-def whisper(branch):
+def whisper(branch: Conv | Sequential) -> Conv | Sequential:
     """The branch, with what scales its output at WHISPER of its usual size."""
     last = branch.layers[-1].gamma if isinstance(branch, Sequential) else branch.weight
     last.data *= WHISPER
@@ -76,7 +76,7 @@ def whisper(branch):
 
 
 class Generator(Module):
-    def __init__(self, config, rng):
+    def __init__(self, config: GeneratorConfig, rng: np.random.Generator) -> None:
         c = config.channels
         self.config = config
         self.head = Sequential(Conv(rng, 3, c, kernel=config.edge_kernel), PReLU(c))
@@ -89,7 +89,7 @@ class Generator(Module):
         if config.bicubic_skip:
             whisper(self.tail)
 
-    def forward(self, lr):
+    def forward(self, lr: Tensor) -> Tensor:
         first = x = chain(lr, self.head)
         for block in self.blocks:
             x = block(x)
@@ -99,7 +99,7 @@ class Generator(Module):
         sr = chain(x, self.tail)
         return sr + (enlarge_bicubic(lr, self.config.scale) * 2 - 1) if self.config.bicubic_skip else sr
 
-    def receptive_radius(self):
+    def receptive_radius(self) -> int:
         """How many LR pixels away, at most, an output pixel can see."""
         edge = self.config.edge_kernel // 2
         doubling = sum(1 / 2**i for i in range(len(self.upsample)))  # a kernel of 3 on ever smaller pixels
@@ -108,7 +108,7 @@ class Generator(Module):
 
 
 @definition
-def enlarge_bicubic(x, scale):
+def enlarge_bicubic(x: Tensor, scale: int) -> Tensor:
     """(N, h, w, C) → (N, scale·h, scale·w, C) by bicubic interpolation.
 
     scale² pixels are made of the 5×5 around each: a convolution to scale² channels, shuffled. Beyond an edge the edge
@@ -117,21 +117,21 @@ def enlarge_bicubic(x, scale):
     return enlarge_inner(repeat_ends(repeat_ends(x, 1), 2), scale)
 
 
-def repeat_ends(x, axis):
+def repeat_ends(x: Tensor, axis: int) -> Tensor:
     """x with its first and its last line along the axis twice more."""
     before = (slice(None),) * axis
     first, last = x[(*before, slice(None, 1))], x[(*before, slice(-1, None))]
     return Concatenate(first, first, x, last, last, axis=axis)
 
 
-def enlarge_inner(x, scale):
+def enlarge_inner(x: Tensor, scale: int) -> Tensor:
     """What enlarge_bicubic makes of all but the two outermost pixels on either side."""
     weights = bicubic_weights(x.shape[3], scale).astype(x.dtype)
     return PixelShuffle(Conv2d(x, Tensor(array_module(x.data).asarray(weights))), r=scale)
 
 
 @lru_cache(maxsize=16)
-def bicubic_weights(channels, scale):
+def bicubic_weights(channels: int, scale: int) -> np.ndarray:
     """(5, 5, channels, scale²·channels): for each pixel of a square its weights of the 5×5, each channel by itself."""
     line = resize_matrix(5, 5 * scale, scale)[2 * scale : 3 * scale]  # what the pixel in the middle becomes
     squares = np.einsum("pi,qj->ijpq", line, line).reshape(5, 5, 1, scale * scale, 1)

@@ -12,7 +12,9 @@ A feature map has two names. φ_{i,j}, the paper's, is the j-th convolution of b
 "vgg54". "features.35", torchvision's, counts convolutions, activations and poolings alike, from 0.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,13 +38,13 @@ class VGGConfig:
     blocks: tuple
     family: str = "torchvision"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.blocks or any(not block or min(block) < 1 for block in self.blocks):
             raise ConfigError("a VGG has a block or more, each of a convolution or more, each of a channel or more")
         if self.family not in (*FAMILIES, ST_LPIPS):
             raise ConfigError(f"a VGG's family is one of {', '.join((*FAMILIES, ST_LPIPS))}, not {self.family!r}")
 
-    def convolutions(self):
+    def convolutions(self) -> dict[tuple[int, int], tuple[int, int, int]]:
         """{(i, j): (torchvision's index, Cin, Cout)} of φ_{i,j}, both counted from 1."""
         found, index, cin = {}, 0, 3
         for i, block in enumerate(self.blocks, 1):
@@ -52,7 +54,7 @@ class VGGConfig:
             index += 1  # the pooling
         return found
 
-    def index(self, layer=None, after_activation=True):
+    def index(self, layer: str | None = None, after_activation: bool = True) -> int:
         """torchvision's index of the layer of that name; by default of the last convolution.
 
         "vgg54" is after its activation or before, as `after_activation` says; "features.35" says so itself.
@@ -78,7 +80,7 @@ SMALL = ((32,) * 2, (64,) * 2, (64, 64, 64, 256))  # that of the package: VGG19 
 class VGG(Module):
     """The layers of VGG up to torchvision's `features[last]`, all of them by default; He's random weights at first."""
 
-    def __init__(self, config, rng, last=None):
+    def __init__(self, config: VGGConfig, rng: np.random.Generator, last: int | None = None) -> None:
         self.config = config
         self.features = []  # so that a weight's name in our state is torchvision's: features.0.weight
         cin = 3
@@ -90,11 +92,11 @@ class VGG(Module):
         if last is not None:
             del self.features[last + 1 :]
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         *_, (_, out) = self.maps(images)
         return out
 
-    def maps(self, images):
+    def maps(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
         """(torchvision's index, feature map) of each layer in turn."""
         self.check(images)
         x = normalise(images, self.config.family)
@@ -102,7 +104,7 @@ class VGG(Module):
             x = layer(x)
             yield index, x
 
-    def check(self, images):
+    def check(self, images: Tensor) -> None:
         least = 2 ** sum(isinstance(layer, (MaxPool, BlurPool)) for layer in self.features)  # each pooling halves
         if images.ndim != 4 or images.shape[3] != 3 or min(images.shape[1:3]) < least:
             raise ShapeError(f"this VGG takes images (N, H, W, 3), H and W at least {least}, not {images.shape}")
@@ -114,18 +116,25 @@ class VGGFeatures(VGG):
     arrays   {"features.0.weight": (3, 3, Cin, Cout), "features.0.bias": (Cout,), …}, at least up to the layer
     """
 
-    def __init__(self, config, arrays, layer=None, after_activation=True, scale=PAPER_SCALE):
+    def __init__(
+        self,
+        config: VGGConfig,
+        arrays: Mapping[str, np.ndarray],
+        layer: str | None = None,
+        after_activation: bool = True,
+        scale: float = PAPER_SCALE,
+    ) -> None:
         super().__init__(config, np.random.default_rng(0), config.index(layer, after_activation))
         self.load_state({name: arrays[name] for name in self.named_parameters()})
         self.scale = scale
         for parameter in self.parameters():
             parameter.requires_grad = False
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return super().forward(images) * self.scale
 
 
-def normalise(images, family):
+def normalise(images: Tensor, family: str) -> Tensor:
     """The images, in [-1, 1], as the family of weights takes them.
 
     Where a convolution pads, it pads these with zeros: with gaps of mean colour. So the subtraction cannot be left
@@ -138,5 +147,5 @@ def normalise(images, family):
     return ((images + 1) * 0.5 - constant(MEAN, images)) / constant(STD, images)
 
 
-def constant(values, like):
+def constant(values: Any, like: Tensor) -> Tensor:
     return Tensor(array_module(like.data).asarray(values, like.dtype))

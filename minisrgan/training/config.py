@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 from ..errors import ConfigError
 from ..losses import ADVERSARIAL, PIXEL_CONTENT
@@ -28,7 +29,7 @@ class Stage:
     schedule: str = "constant"
     ema: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.steps < 0:
             raise ConfigError(f"a stage has 0 steps or more, not {self.steps}")
         if not 0 < self.rate < 1:
@@ -38,7 +39,7 @@ class Stage:
         if not 0 <= self.ema < 1:
             raise ConfigError(f"the decay of an average is from 0 to below 1, not {self.ema}")
 
-    def rate_at(self, step):
+    def rate_at(self, step: int) -> float:
         """The learning rate of a step."""
         return self.rate * SCHEDULES[self.schedule](step / max(self.steps, 1))
 
@@ -89,7 +90,7 @@ class TrainConfig:
     on_nan: str = "stop"
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.batch < 1 or self.seed < 0 or self.copies < 0:
             raise ConfigError("a batch has at least one crop, and a seed and the copies of a photo are at least 0")
         if self.discriminator.crop % self.generator.scale:
@@ -117,32 +118,32 @@ class TrainConfig:
             raise ConfigError("Adam's β₁ is from 0 to below 1")
 
     @property
-    def weights(self):
+    def weights(self) -> dict[str, float]:
         """{term of L_G: its weight}."""
         return {term: getattr(self, f"{term}_weight") for term in TERMS}
 
     @property
-    def shares(self):
+    def shares(self) -> dict[str, float]:
         """{term of L_G: its share}, of those that have one in place of a weight."""
         shares = {term: getattr(self, f"{term}_share") for term in TERMS[1:]}
         return {term: share for term, share in shares.items() if share is not None}
 
-    def with_stages(self, field, **values):
+    def with_stages(self, field: str, **values: Any) -> Self:
         """The same training with another value of a field of Stage in the named stages: with_stages("steps", gan=9)."""
         return replace(self, **{stage: replace(getattr(self, stage), **{field: v}) for stage, v in values.items()})
 
-    def with_crops(self, side):
+    def with_crops(self, side: int) -> Self:
         """The same training on HR crops of another side."""
         return replace(self, discriminator=replace(self.discriminator, crop=side))
 
-    def with_weights(self, **weights):
+    def with_weights(self, **weights: float) -> Self:
         """The same training with other weights of the named terms, in place of shares that they had."""
         if unknown := sorted(weights.keys() - {*TERMS}):
             raise ConfigError(f"L_G has no term {unknown[0]!r}: it has {', '.join(TERMS)}")
         unshared = {f"{term}_share": None for term in weights if term != "content"}
         return replace(self, **unshared, **{f"{term}_weight": weight for term, weight in weights.items()})
 
-    def with_shares(self, **shares):
+    def with_shares(self, **shares: float) -> Self:
         """The same training with the named terms' weights by their share of the slope."""
         if unknown := sorted(shares.keys() - {*TERMS[1:]}):
             raise ConfigError(
@@ -150,24 +151,24 @@ class TrainConfig:
             )
         return replace(self, **{f"{term}_share": share for term, share in shares.items()})
 
-    def with_terms(self, weights, shares):
+    def with_terms(self, weights: dict[str, float], shares: dict[str, float]) -> Self:
         """The same training with the weights of some terms and the shares of others, {term: number} both."""
         if both := sorted(weights.keys() & shares.keys()):
             raise ConfigError(f"{both[0]} has a weight or a share, not both: leave one of them out")
         return self.with_weights(**weights).with_shares(**shares)
 
-    def with_regulariser(self, name):
+    def with_regulariser(self, name: str) -> Self:
         """The same training with that regulariser, and with a D as it needs it."""
         if name not in REGULARISERS:
             raise ConfigError(f"regulariser is one of {', '.join(REGULARISERS)}, not {name!r}")
         discriminator = replace(self.discriminator, **REGULARISERS[name].needs)
         return replace(self, regulariser=name, discriminator=discriminator)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """The configuration that `to_dict` wrote. Raises ConfigError for anything else."""
         parts = {"generator": GeneratorConfig, "discriminator": DiscriminatorConfig, "pretrain": Stage, "gan": Stage}
         try:

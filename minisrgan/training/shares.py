@@ -20,11 +20,11 @@ MOST = 1e30  # of a ratio: its mean stays a number
 class Shares:
     """The running means of ‖c‖/‖t‖, by term. `state` is JSON-able, and `load_state` takes it back."""
 
-    def __init__(self, shares):
+    def __init__(self, shares: dict[str, float]) -> None:
         self.shares = shares
         self.means = {}  # {term: [the mean, its first value, how many steps it is of]}
 
-    def weight(self, term, content, length):
+    def weight(self, term: str, content: float, length: float) -> float:
         """The term's weight in a step where the two slopes are of these lengths."""
         if term not in self.means and not (content and length):
             return 0.0  # nothing to compare yet
@@ -36,12 +36,12 @@ class Shares:
         self.means[term] = [mean, first, steps + 1]
         return self.shares[term] * mean
 
-    def state(self):
+    def state(self) -> dict[str, list]:
         return {term: list(mean) for term, mean in self.means.items()}
 
-    def load_state(self, state):
+    def load_state(self, state: dict[str, list]) -> None:
         self.means = {term: list(mean) for term, mean in state.items()}
 
 
-def between(low, value, high):
+def between(low: float, value: float, high: float) -> float:
     return max(low, min(value, high))
