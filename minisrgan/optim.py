@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from .errors import ShapeError
 from .in_place import changed
 from .nn import Module, Parameter, check_fit
 from .tensor import Tensor
+
+Arrays: TypeAlias = Sequence[Array]
+Pair: TypeAlias = tuple[float, float]
 
 
 class Adam:
@@ -41,12 +45,13 @@ class Adam:
                 wanted = f"{parameter.shape} {parameter.dtype}"
                 raise ShapeError(f"the gradient of {name} is {g.shape} {g.dtype}, not {wanted}")
         self.t += 1
-        unbias1, unbias2 = 1 - self.beta1**self.t, 1 - self.beta2**self.t
+        betas = self.beta1, self.beta2
+        unbias = 1 - self.beta1**self.t, 1 - self.beta2**self.t
         for name, parameter in self.parameters.items():
             changed(parameter.data, f"Adam.step, which moved the parameter {name}")
         thetas = [parameter.data for parameter in self.parameters.values()]
         m, v = list(self.m.values()), list(self.v.values())
-        adam_step(thetas, gradients, m, v, rate, self.beta1, self.beta2, unbias1, unbias2, self.eps)
+        adam_step(thetas, gradients, m, v, rate, betas, unbias, self.eps)
 
     def state(self) -> dict[str, np.ndarray]:
         """{"m.name" or "v.name": NumPy array}; `t` is kept apart."""
@@ -66,22 +71,13 @@ class Adam:
 
 @definition
 def adam_step(
-    thetas: Sequence[Array],
-    gradients: Sequence[Array],
-    ms: Sequence[Array],
-    vs: Sequence[Array],
-    rate: float,
-    beta1: float,
-    beta2: float,
-    unbias1: float,
-    unbias2: float,
-    eps: float,
+    thetas: Arrays, gradients: Arrays, ms: Arrays, vs: Arrays, rate: float, betas: Pair, unbias: Pair, eps: float
 ) -> None:
-    """A step of Adam for lists of arrays, in place. unbias: 1 - β₁ᵗ and 1 - β₂ᵗ."""
+    """A step of Adam for lists of arrays, in place. betas: β₁ and β₂; unbias: 1 - β₁ᵗ and 1 - β₂ᵗ."""
     for theta, g, m, v in zip(thetas, gradients, ms, vs, strict=True):
-        m += (1 - beta1) * (g - m)
-        v += (1 - beta2) * (g * g - v)
-        theta -= (rate / unbias1) * m / (array_module(v).sqrt(v / unbias2) + eps)
+        m += (1 - betas[0]) * (g - m)
+        v += (1 - betas[1]) * (g * g - v)
+        theta -= (rate / unbias[0]) * m / (array_module(v).sqrt(v / unbias[1]) + eps)
 
 
 SCHEDULES = {  # progress from 0 to 1 → by what the learning rate is multiplied
