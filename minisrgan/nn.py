@@ -28,9 +28,9 @@ class Parameter(Tensor):
 
 
 class Module:
-    """A function with Parameters and Modules as attributes, which it finds by itself, lists of Modules included.
+    """A function whose Parameters and Modules are its attributes. It finds them by itself, also in lists of Modules.
 
-    Arrays named in the class attribute `buffers` are state too, but not learned.
+    The attributes named in `buffers` are arrays that belong to the state too, but are not learned.
     """
 
     buffers = ()
@@ -50,7 +50,7 @@ class Module:
                     yield from each.modules(f"{prefix}{path}.")
 
     def named_parameters(self) -> dict[str, Parameter]:
-        """{dotted name: Parameter}: a module's own first, then its modules', each in the order of their making."""
+        """{dotted name: Parameter}: first the module's own, then those of its modules, in the order they were made."""
         return {
             prefix + name: value
             for prefix, module in self.modules()
@@ -65,8 +65,8 @@ class Module:
         return sum(parameter.size for parameter in self.parameters())
 
     def train(self, on: bool = True) -> Self:
-        """Batch norm uses (and learns) the batch's statistics if `on`, its frozen running ones if not; spectral
-        norm refines its vectors only if `on`."""
+        """Switch to training, or to evaluation. In training, batch norm uses the batch's statistics and updates its
+        running ones, and spectral norm refines its vectors. In evaluation both use their state as it is."""
         for _, module in self.modules():
             module.training = on
         return self
@@ -85,11 +85,11 @@ class Module:
         return self
 
     def state(self) -> dict[str, np.ndarray]:
-        """{dotted name: NumPy array} of everything needed to make an equal module."""
+        """{dotted name: NumPy array}: copies of all that is needed to make an equal module."""
         return {name: to_numpy(getattr(*slot)).copy() for name, slot in self._state_slots().items()}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take on what `state` returned. Raises WeightsError, and changes nothing, where names or shapes differ."""
+        """Load what `state` returned. Raises WeightsError, and changes nothing, if names or shapes differ."""
         slots = self._state_slots()
         check_fit(self.arrays(), state)
         for name, slot in slots.items():
@@ -98,11 +98,11 @@ class Module:
             setattr(*slot, array_module(own).array(state[name], own.dtype))
 
     def arrays(self) -> dict[str, Array]:
-        """{dotted name: array} of the state itself, where `state` gives copies."""
+        """{dotted name: array}: the state itself, not copies."""
         return {name: getattr(*slot) for name, slot in self._state_slots().items()}
 
     def _state_slots(self) -> dict[str, tuple[Any, str]]:
-        """{dotted name: (object, attribute) that holds the array} of parameters and buffers."""
+        """{dotted name: (object, attribute)}: where each parameter's and buffer's array is held."""
         return {
             prefix + name: (value, "data") if isinstance(value, Parameter) else (module, name)
             for prefix, module in self.modules()
@@ -121,20 +121,20 @@ def check_fit(own: Mapping[str, Any], state: Mapping[str, Any]) -> None:
 
 
 def he_normal(rng: np.random.Generator, shape: tuple[int, ...], fan_in: int, slope: float = 0.0) -> np.ndarray:
-    """Normal weights that keep the variance through a rectifier of that negative slope. He et al. 2015, equation 15."""
+    """Normal weights that keep the variance through a rectifier of this negative slope. He et al. 2015, equation 15."""
     std = math.sqrt(2 / ((1 + slope**2) * fan_in))
     return (rng.standard_normal(shape) * std).astype(np.float32)
 
 
 def icnr(rng: np.random.Generator, kernel: int, cin: int, cout: int, r: int) -> np.ndarray:
-    """He weights for a convolution before PixelShuffle(r), the same for all r² offsets, so that the untrained
-    pair enlarges by nearest neighbour and starts without a checkerboard. Aitken et al. 2017."""
+    """He weights for a convolution before PixelShuffle(r), the same for all r² offsets. So the untrained pair enlarges
+    by nearest neighbour, and starts without a checkerboard. Aitken et al. 2017."""
     one = he_normal(rng, (kernel, kernel, cin, cout // (r * r)), kernel * kernel * cin)
     return np.tile(one, r * r)  # channel (i·r + j)·C + c: the copies stand one after another
 
 
 class Conv(Module):
-    """k×k convolution and bias that keeps the size at stride 1, and halves it (rounded up) at stride 2."""
+    """A k×k convolution with a bias. It keeps the size at stride 1, and halves it (rounded up) at stride 2."""
 
     shuffle = 1
 
@@ -153,8 +153,7 @@ class Conv(Module):
 
 
 class SubpixelConv(Conv):
-    """Enlargement by r: a convolution to r² times the channels (by default as many as come in), dealt out by pixel
-    shuffle."""
+    """Enlargement by r: a convolution to r² times `cout` channels, and a pixel shuffle. `cout` is by default `cin`."""
 
     def __init__(
         self, rng: np.random.Generator, cin: int, cout: int | None = None, r: int = 2, kernel: int = 3
@@ -214,8 +213,8 @@ class MaxPool(Module):
 
 
 class BlurPool(Module):
-    """The largest of each size×size square at stride 1, blurred, and then every second pixel: pooling that hardly
-    notices a shift by a pixel. Zhang 2019."""
+    """Pooling that hardly notices a shift by a pixel: the largest of each size×size square at stride 1, then a blur,
+    then every second pixel. Zhang 2019."""
 
     def __init__(self, size: int = 2) -> None:
         self.size = size
@@ -225,7 +224,7 @@ class BlurPool(Module):
 
 
 class BatchNorm(Module):
-    """Batch normalisation: by the batch's own statistics in training, by frozen running averages after it.
+    """Batch normalisation: by the batch's own statistics in training, by frozen running averages in evaluation.
 
     running ← (1 - momentum)·running + momentum·batch, the variance with its M/(M - 1) correction.
     """
@@ -249,7 +248,7 @@ class BatchNorm(Module):
         return ops.BatchNorm(x, self.gamma, self.beta, statistics=statistics, eps=self.eps)
 
     def frozen(self) -> tuple[Tensor, Tensor]:
-        """(scale, shift) by the running averages: after training, batch norm is x·scale + shift."""
+        """(scale, shift) from the running averages: in evaluation, batch norm is x·scale + shift."""
         scale = self.gamma * Tensor((self.running_var + self.eps) ** -0.5)
         return scale, self.beta - Tensor(self.running_mean) * scale
 
@@ -260,12 +259,12 @@ class BatchNorm(Module):
 
 
 class SpectralNormed(Module):
-    """A Conv or Dense whose weights are divided by their largest singular value: it stretches nothing that it reads.
+    """A Conv or Dense whose weights are divided by their largest singular value: it stretches none of its inputs.
 
-    (A Conv reads receptive fields, and a pixel is in up to k² of them: it may still stretch an image, up to k times.)
-    The singular vectors u and v are state, as batch norm's averages are: a round of power iteration refines them at
-    each forward in training, and they stay as they are after it. The weights change little in a step, so one round
-    keeps up with them; FIRST_ROUNDS find them at first.
+    (The inputs of a Conv are receptive fields, and a pixel is in up to k² of them. So a Conv may still stretch an
+    image, up to k times.) The singular vectors u and v are state, like batch norm's averages. In training, each forward pass
+    refines them by one round of power iteration. The weights change little in a step, so one round keeps up with them.
+    FIRST_ROUNDS find them when the layer is made.
     """
 
     FIRST_ROUNDS = 20
@@ -284,8 +283,8 @@ class SpectralNormed(Module):
 
 @contextmanager
 def held(module: Module) -> Iterator[Module]:
-    """Within the block the module's forward leaves no trace in it: batch norm's running averages and spectral norm's
-    vectors stay as they are."""
+    """Within the block, the module's forward pass does not change its state: batch norm's running averages and spectral
+    norm's vectors stay as they are."""
     modules = [each for _, each in module.modules()]
     before = [each.held for each in modules]
     for each in modules:

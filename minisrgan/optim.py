@@ -35,9 +35,10 @@ class Adam:
         )
 
     def step(self, gradients: Sequence[Tensor], rate: float) -> None:
-        """Move every parameter, in place, by its gradient (a Tensor each, in order) at learning rate α = `rate`.
+        """Move every parameter in place, by its gradient, at the learning rate α = `rate`. The gradients are in the
+        order of the parameters.
 
-        Raises ShapeError, and moves nothing, for a gradient that is not of its parameter's shape and dtype.
+        Raises ShapeError, and moves nothing, if a gradient has not its parameter's shape and dtype.
         """
         gradients = [gradient.data for gradient in gradients]
         for (name, parameter), g in zip(self.parameters.items(), gradients, strict=True):
@@ -54,11 +55,11 @@ class Adam:
         adam_step(thetas, gradients, m, v, rate, betas, unbias, self.eps)
 
     def state(self) -> dict[str, np.ndarray]:
-        """{"m.name" or "v.name": NumPy array}; `t` is kept apart."""
+        """{"m.name" or "v.name": NumPy array}, without `t`."""
         return {name: to_numpy(array).copy() for name, array in self._moments().items()}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take on what `state` returned; `t` is the caller's to set. Raises WeightsError for another model's."""
+        """Load what `state` returned; the caller sets `t`. Raises WeightsError for the state of another model."""
         moments = self._moments()
         check_fit(moments, state)
         for name, array in moments.items():
@@ -80,7 +81,7 @@ def adam_step(
         theta -= (rate / unbias[0]) * m / (array_module(v).sqrt(v / unbias[1]) + eps)
 
 
-SCHEDULES = {  # progress from 0 to 1 → by what the learning rate is multiplied
+SCHEDULES = {  # progress from 0 to 1 → the factor of the learning rate
     "constant": lambda progress: 1.0,
     "drop": lambda progress: 1.0 if progress < 0.5 else 0.1,  # as in the paper
     "cosine": lambda progress: (1 + math.cos(math.pi * progress)) / 2,  # Loshchilov and Hutter 2017, without restarts
@@ -88,10 +89,10 @@ SCHEDULES = {  # progress from 0 to 1 → by what the learning rate is multiplie
 
 
 def move_average(averaged: Module, module: Module, decay: float) -> None:
-    """w̄ ← w̄ + (1 - decay)(w - w̄) for all that is state in `module`, in place in `averaged`, one of its kind.
+    """w̄ ← w̄ + (1 - decay)(w - w̄) for the whole state w of `module`, in place. `averaged` is a module of the same kind.
 
-    So w̄ is the mean of the last weights, each older one counting `decay` times less: about 1/(1 - decay) of them. G
-    circles around where it ought to be, since D moves too; the mean of a circle is its middle.
+    So w̄ is a mean of about the last 1/(1 - decay) weights. Each step back counts `decay` times less. G circles around
+    its goal, since D moves too, and the mean of a circle is its middle.
     """
     weights = module.arrays()
     for name, average in averaged.arrays().items():

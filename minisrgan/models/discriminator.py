@@ -5,8 +5,8 @@
 Channels double and the size halves in turn: c, c/2, 2c, 2c/2, 4c, 4c/2, 8c, 8c/2 (/2: stride 2). The
 images are (N, crop, crop, 3) in [-1, 1]; the logits z are (N,), and σ(z) is the probability.
 
-Two options depart from the paper. Without batch norm an image's logit depends on that image alone, as penalties on
-its gradient need it. With spectral norm instead, every layer's weights are divided by their largest singular value.
+Two options depart from the paper. Without batch norm an image's logit depends on that image alone, which penalties on
+its gradient need. With spectral norm instead, the weights of every layer are divided by their largest singular value.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ..errors import ConfigError, ShapeError
 from ..nn import BatchNorm, Conv, Dense, LeakyReLU, Module, Sequential, SpectralNormed
 from ..tensor import Tensor
 
-SLOPE = 0.2
+SLOPE = 0.2  # of the rectifiers, where their input is negative
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class DiscriminatorConfig:
         if min(self.channels, self.dense, self.crop) < 1:
             raise ConfigError("a discriminator's channels, dense units and crop are at least 1")
         if self.batch_norm and self.spectral_norm:
-            raise ConfigError("batch norm would undo spectral norm, since it rescales what that bounded: choose one")
+            raise ConfigError("batch norm would undo spectral norm, which bounds what batch norm rescales: choose one")
 
 
 class Discriminator(Module):

@@ -1,4 +1,4 @@
-"""What a training is: the models, the batch, the two stages. Three of them have names."""
+"""The settings of a training: models, batch, stages and losses. Three presets have names."""
 
 import math
 from dataclasses import asdict, dataclass, replace
@@ -19,9 +19,9 @@ ON_NAN = ("stop", "rollback")
 
 @dataclass(frozen=True)
 class Stage:
-    """`steps` at a learning `rate`, which falls by a `schedule` of optim.SCHEDULES.
+    """`steps` at a learning `rate`, which follows a `schedule` of optim.SCHEDULES.
 
-    ema   the decay of the average of G's weights, which is what is kept of the stage; 0: G as it is
+    ema   the decay of the average of G's weights, which is what the stage keeps; 0: it keeps G as it is
     """
 
     steps: int
@@ -46,7 +46,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """`discriminator.crop` is the side of the HR crops. Stage 1 goes down `pretrain_loss`, the GAN stage down
+    """`discriminator.crop` is the side of the HR crops. Stage 1 minimises `pretrain_loss`, the GAN stage
 
     L_G = content_weight·L_content + pixel_weight·L_pixel + adversarial_weight·L_adv + tv_weight·L_tv
         + grid_weight·L_grid
@@ -54,12 +54,12 @@ class TrainConfig:
     pretrain_loss   "pixel" (the MSE), "l1" or "charbonnier"
     content         what L_content compares: one of these, or the features of a VGG: "vgg-small", or a layer of VGG19,
                     such as "vgg54", from the file `vgg` of the family `family`, or of ST-LPIPS' VGG16: "st-vgg33"
-    …_share         in place of the term's weight: how long its slope at SR is to be, beside the content's (shares.py)
-    adversarial, regulariser   by their names in ADVERSARIAL and REGULARISERS
-    strength        of the regulariser; None: its own
-    d_rate, d_beta1 D's learning rate, on the stage's schedule, and Adam's β₁; None: the same as G's
-    copies          how many copies of each photo are learned from besides, each at 0.8 of the one before
-    on_nan          "stop" where a number is no longer finite, or "rollback" to a state that was saved
+    …_share         in place of the term's weight: the norm of its gradient at SR, relative to the content's (shares.py)
+    adversarial, regulariser   their names in ADVERSARIAL and REGULARISERS
+    strength        of the regulariser; None: its default
+    d_rate, d_beta1 D's learning rate, on the stage's schedule, and D's β₁ of Adam; None: the same as G's
+    copies          how many smaller copies of each photo to learn from too, each 0.8 times the one before
+    on_nan          what to do if a number is no longer finite: "stop", or "rollback" to a saved state
     """
 
     generator: GeneratorConfig
@@ -109,9 +109,9 @@ class TrainConfig:
         if not all(0 <= weight < math.inf for weight in self.weights.values()) or not any(self.weights.values()):
             raise ConfigError("a loss's weight is 0 or more, and one of them at least is more")
         if not all(0 <= share < math.inf for share in self.shares.values()):
-            raise ConfigError("a term's share of the slope is 0 or more")
+            raise ConfigError("a term's share of the gradient is 0 or more")
         if self.shares and not self.content_weight:
-            raise ConfigError("a share is measured against the content's slope: give the content loss a weight")
+            raise ConfigError("a share is measured against the content's gradient: give the content loss a weight")
         if self.d_rate is not None and not 0 < self.d_rate < 1:
             raise ConfigError(f"a learning rate is between 0 and 1, not {self.d_rate}")
         if not all(0 <= beta < 1 for beta in (self.beta1, self.d_beta1 or 0.0)):
@@ -124,41 +124,41 @@ class TrainConfig:
 
     @property
     def shares(self) -> dict[str, float]:
-        """{term of L_G: its share}, of those that have one in place of a weight."""
+        """{term of L_G: its share}, for the terms that have a share in place of a weight."""
         shares = {term: getattr(self, f"{term}_share") for term in TERMS[1:]}
         return {term: share for term, share in shares.items() if share is not None}
 
     def with_stages(self, field: str, **values: Any) -> Self:
-        """The same training with another value of a field of Stage in the named stages: with_stages("steps", gan=9)."""
+        """The same training with other values of a Stage's field in the named stages: with_stages("steps", gan=9)."""
         return replace(self, **{stage: replace(getattr(self, stage), **{field: v}) for stage, v in values.items()})
 
     def with_crops(self, side: int) -> Self:
-        """The same training on HR crops of another side."""
+        """The same training with another side of the HR crops."""
         return replace(self, discriminator=replace(self.discriminator, crop=side))
 
     def with_weights(self, **weights: float) -> Self:
-        """The same training with other weights of the named terms, in place of shares that they had."""
+        """The same training with these weights. A named term loses its share."""
         if unknown := sorted(weights.keys() - {*TERMS}):
             raise ConfigError(f"L_G has no term {unknown[0]!r}: it has {', '.join(TERMS)}")
         unshared = {f"{term}_share": None for term in weights if term != "content"}
         return replace(self, **unshared, **{f"{term}_weight": weight for term, weight in weights.items()})
 
     def with_shares(self, **shares: float) -> Self:
-        """The same training with the named terms' weights by their share of the slope."""
+        """The same training with these shares, from which the weights of the named terms follow."""
         if unknown := sorted(shares.keys() - {*TERMS[1:]}):
             raise ConfigError(
-                f"{unknown[0]!r} has no share: {', '.join(TERMS[1:])} have one, beside the content's slope"
+                f"{unknown[0]!r} has no share: {', '.join(TERMS[1:])} have one, relative to the content's gradient"
             )
         return replace(self, **{f"{term}_share": share for term, share in shares.items()})
 
     def with_terms(self, weights: dict[str, float], shares: dict[str, float]) -> Self:
-        """The same training with the weights of some terms and the shares of others, {term: number} both."""
+        """The same training with weights for some terms and shares for others."""
         if both := sorted(weights.keys() & shares.keys()):
             raise ConfigError(f"{both[0]} has a weight or a share, not both: leave one of them out")
         return self.with_weights(**weights).with_shares(**shares)
 
     def with_regulariser(self, name: str) -> Self:
-        """The same training with that regulariser, and with a D as it needs it."""
+        """The same training with this regulariser, and with the D that it needs."""
         if name not in REGULARISERS:
             raise ConfigError(f"regulariser is one of {', '.join(REGULARISERS)}, not {name!r}")
         discriminator = replace(self.discriminator, **REGULARISERS[name].needs)
@@ -177,7 +177,7 @@ class TrainConfig:
             raise ConfigError(f"not a training configuration ({error})") from None
 
 
-SHOWS = dict(  # a GAN stage that one sees: found by trials, which docs/training.md has
+SHOWS = dict(  # a GAN stage whose effect one sees. docs/training.md has the trials that led to it
     pretrain_loss="l1",
     content="vgg-small",
     adversarial="relativistic",
