@@ -262,9 +262,9 @@ class SpectralNormed(Module):
     """A Conv or Dense whose weights are divided by their largest singular value: it stretches none of its inputs.
 
     (The inputs of a Conv are receptive fields, and a pixel is in up to k² of them. So a Conv may still stretch an
-    image, up to k times.) The singular vectors u and v are state, like batch norm's averages. In training, each forward pass
-    refines them by one round of power iteration. The weights change little in a step, so one round keeps up with them.
-    FIRST_ROUNDS find them when the layer is made.
+    image, up to k times.) The singular vectors u and v are state, like batch norm's averages. In training, each
+    forward pass refines them by a round of power iteration. One round keeps up with them, since the weights change
+    little in a step. FIRST_ROUNDS find them when the layer is made.
     """
 
     FIRST_ROUNDS = 20

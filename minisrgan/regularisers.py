@@ -118,11 +118,11 @@ class SpectralNormalisation(Regulariser):
 
 
 class LabelSmoothing(Regulariser):
-    """The label of real images is 1 - α instead of 1. It is one-sided: the label of made images stays 0. Salimans et al.
-    2016.
+    """The label of real images is 1 - α instead of 1. It is one-sided: the label of made images stays 0.
+    Salimans et al. 2016.
 
-    -(1 - α)·ln σ(z) - α·ln(1 - σ(z)) = softplus(-z) + α·z, so L_D grows by α·E[real]. Least squares grow by the same
-    and a constant: ½(z - (1 - α))² = ½(z - 1)² + α·z + constant.
+    -(1 - α)·ln σ(z) - α·ln(1 - σ(z)) = softplus(-z) + α·z, so L_D grows by α·E[real]. Least squares grow by as
+    much and a constant: ½(z - (1 - α))² = ½(z - 1)² + α·z + constant.
 
     ∂/∂real = α/n. L_D's derivative becomes (D(HR) - (1 - α))/n: a D that is surer than 1 - α is drawn back.
     """

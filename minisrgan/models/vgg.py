@@ -20,11 +20,11 @@ import numpy as np
 
 from ..arrays import array_module
 from ..errors import ConfigError, ShapeError
+from ..names import FAMILIES
 from ..nn import BlurPool, Conv, MaxPool, Module, ReLU
 from ..tensor import Tensor
 
 PAPER_SCALE = 1 / 12.75  # of the features, so that their MSE is like the pixels' in size: Ledig et al., section 3.2
-FAMILIES = ("torchvision", "caffe")  # of weights whose file may not say which they are
 ST_LPIPS = "st-lpips"  # a third family, which its files name: its pooling tolerates shifts (st_lpips.py)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's photos, RGB in [0, 1]
 ST_MEAN, ST_STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the images in [-1, 1] themselves
@@ -41,7 +41,7 @@ class VGGConfig:
     def __post_init__(self) -> None:
         if not self.blocks or any(not block or min(block) < 1 for block in self.blocks):
             raise ConfigError(
-                "a VGG, its blocks and their convolutions have at least one block, convolution and channel"
+                "a VGG has at least one block, a block one convolution, and a convolution one channel"
             )
         if self.family not in (*FAMILIES, ST_LPIPS):
             raise ConfigError(f"a VGG's family is one of {', '.join((*FAMILIES, ST_LPIPS))}, not {self.family!r}")

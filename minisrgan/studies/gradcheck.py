@@ -11,7 +11,8 @@ from ..arrays import array_module, to_device
 from ..errors import ConfigError
 from ..models.discriminator import Discriminator, DiscriminatorConfig
 from ..models.generator import Generator, GeneratorConfig
-from ..models.vgg import FAMILIES, VGG, VGGConfig, VGGFeatures
+from ..models.vgg import VGG, VGGConfig, VGGFeatures
+from ..names import FAMILIES
 from ..ops.batch_norm import batch_statistics
 from ..ops.spectral_norm import power_iteration
 from ..tensor import Op, Tensor

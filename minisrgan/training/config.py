@@ -8,13 +8,13 @@ from ..errors import ConfigError
 from ..losses import ADVERSARIAL, PIXEL_CONTENT
 from ..models.discriminator import DiscriminatorConfig
 from ..models.generator import GeneratorConfig
+from ..names import ON_NAN
 from ..optim import SCHEDULES
 from ..regularisers import REGULARISERS
 from ..weights.generators import typed
 from ..weights.vgg import knows_content
 
 TERMS = ("content", "pixel", "adversarial", "tv", "grid")  # of L_G in the GAN stage
-ON_NAN = ("stop", "rollback")
 
 
 @dataclass(frozen=True)

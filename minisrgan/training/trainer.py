@@ -37,8 +37,6 @@ from .config import PRESETS, Stage, TrainConfig
 from .health import measure_discriminator, measure_images
 from .shares import Shares
 
-STAGES = ("pretrain", "gan")
-
 
 class Trainer:
     """G, D, their optimisers and the crops that they see. Each step returns {name: number} of what it measured.
