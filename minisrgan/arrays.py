@@ -1,16 +1,20 @@
-"""Arrays of NumPy's or of CuPy's, and functions of them that a device may compute in its own way."""
+"""Arrays, NumPy's or CuPy's, and functions of them that a device may compute in its own way."""
 
+from collections.abc import Callable, Sequence
 from functools import wraps
+from typing import Any, TypeAlias
 
 import numpy as np
 
+Array: TypeAlias = np.ndarray[Any, Any]  # or CuPy's, which a type checker does not see: it has the same interface
 
-def on_gpu(array):
+
+def on_gpu(array: Any) -> bool:
     """Whether `array` is CuPy's."""
     return type(array).__module__.partition(".")[0] == "cupy"
 
 
-def array_module(array):
+def array_module(array: Any) -> Any:
     """The library that owns `array`: `cupy` for a CuPy array, else `numpy`."""
     if on_gpu(array):
         import cupy
@@ -19,17 +23,17 @@ def array_module(array):
     return np
 
 
-def empty_like(x):
+def empty_like(x: Array) -> Array:
     """An array of x's shape, dtype and library, in C order, whose numbers are not yet set."""
     return array_module(x).empty(x.shape, x.dtype)
 
 
-def as_strided(array, shape, strides):
+def as_strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     """A view of `array` with the given shape and byte strides; nothing is copied."""
     return array_module(array).lib.stride_tricks.as_strided(array, shape, strides)
 
 
-def to_device(array, device):
+def to_device(array: Any, device: str) -> Array:
     """`array` as an array of `device` ("cuda", "cpu" or "numpy"), copied only if it is not there yet."""
     if device == "cuda":
         import cupy
@@ -38,15 +42,16 @@ def to_device(array, device):
     return to_numpy(array)
 
 
-def to_numpy(array):
+def to_numpy(array: Any) -> np.ndarray:
     """`array` as a NumPy array, copied from the GPU if it is there."""
     return array.get() if on_gpu(array) else np.asarray(array)
 
 
-def dispatch(target, definition, inputs, params):
-    """The result of the first of `target.implementations` that covers these inputs; else that of the definition.
+def dispatch(target: Any, definition: Callable, inputs: Sequence, params: dict[str, Any]) -> Any:
+    """The result of the first of `target.implementations` that covers these inputs, else of the definition.
 
-    A device registers implementations (device/register.py). One that does not cover a case returns NotImplemented.
+    A device registers implementations (device/register.py). An implementation that does not cover the inputs returns
+    NotImplemented.
     """
     for implementation in target.implementations:
         out = implementation(*inputs, **params)
@@ -55,8 +60,8 @@ def dispatch(target, definition, inputs, params):
     return definition(*inputs, **params)
 
 
-def definition(function):
-    """Mark a function as a definition, which reads like its formula: a device may compute the same in its own way."""
+def definition(function: Callable) -> Any:
+    """Mark a function as a definition, which reads like its formula. A device may compute the same in its own way."""
 
     @wraps(function)
     def compute(*inputs, **params):

@@ -1,25 +1,27 @@
-"""Was an array changed in place after an op had read it? Then the op's derivative would be taken where it never was.
+"""Was an array changed in place after an op had read it? Then the op's derivative would be taken at the wrong point.
 
-The classic mistake of a GAN's code: both losses first, D's step next, G's gradient last, through weights of D that are
-no longer those that made the loss. Nothing about such a gradient looks wrong. So whoever changes an array in place says
-`changed(array, by)`, an op that is recorded takes a `Snapshot` of what it reads, and the walk back asks it.
+It is a classic mistake in GAN code: compute both losses, take D's step, then G's gradient. That gradient goes through
+weights of D that are no longer the ones that made the loss, and nothing about it looks wrong. So whoever changes an
+array in place says `changed(array, by)`. A recorded op takes a `Snapshot` of what it reads, and the walk back compares.
 
-A change counts for all that lies in the same memory: views, and Tensors that share their data. It is dated by a clock
-that ticks at each change, so that a snapshot costs next to nothing: the date, and the arrays that are alive anyway.
-What is changed by hand, `x.data[0] = 1`, says nothing; in arrays that no op made, a sample of their numbers does.
+A change counts for everything in the same memory: for views, and for Tensors that share their data. A clock ticks at
+each change and dates it. So a snapshot costs next to nothing: it keeps the date, and arrays that are alive anyway.
+A change by hand, `x.data[0] = 1`, does not say `changed`. In arrays that no op made, a sample of the numbers finds it.
 """
 
 import weakref
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-SAMPLE = 64  # numbers of an array that are compared, evenly spread: all, where there are no more than these
+SAMPLE = 64  # so many numbers of an array are compared, evenly spread; all, if it has no more
 
-_changes = {}  # id of whatever owns the memory → (date of the last change, by what)
+_changes = {}  # id of the memory's owner → (date of the last change, by what)
 _date = 0
 
 
-def changed(array, by):
+def changed(array: Any, by: str) -> None:
     """Say that `array` was changed in place, and by what: "Adam.step, which moved the parameter conv.weight"."""
     global _date
     _date += 1
@@ -29,7 +31,7 @@ def changed(array, by):
     _changes[id(memory)] = _date, by
 
 
-def owner(array):
+def owner(array: Any) -> Any:
     """The object that the array's memory belongs to: the same one for all views of it."""
     while (base := getattr(array, "base", None)) is not None:
         array = base
@@ -37,16 +39,16 @@ def owner(array):
 
 
 class Snapshot:
-    """What an op has read: the arrays of its inputs, and when."""
+    """What an op has read, and when: the arrays of its inputs."""
 
     __slots__ = ("arrays", "date", "samples")
 
-    def __init__(self, inputs, arrays):
+    def __init__(self, inputs: Sequence, arrays: Sequence) -> None:
         self.arrays, self.date = arrays, _date
         self.samples = [sample(array) if tensor.op is None else None for tensor, array in zip(inputs, arrays)]
 
-    def difference(self, tensors):
-        """(number of the first of these inputs that is no longer what it was, why); None if all are."""
+    def difference(self, tensors: Sequence) -> tuple[int, str] | None:
+        """(number of the first input that is no longer what it was, why); None if there is none."""
         for i, (tensor, array, before) in enumerate(zip(tensors, self.arrays, self.samples)):
             date, by = _changes.get(id(owner(array)), (0, ""))
             if date > self.date:
@@ -58,6 +60,6 @@ class Snapshot:
         return None
 
 
-def sample(array):
-    """Some numbers of a NumPy array as bytes. None for others: what is on a GPU would have to be waited for."""
+def sample(array: Any) -> bytes | None:
+    """Some numbers of a NumPy array as bytes. None for CuPy's, for which the program would have to wait."""
     return array.flat[:: 1 + array.size // SAMPLE].tobytes() if isinstance(array, np.ndarray) else None

@@ -13,19 +13,19 @@ which are exact for any logit.
 
 from collections.abc import Callable
 from numbers import Number
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .arrays import array_module
+from .arrays import Array, array_module
 from .errors import ShapeError
 from .ops import Sigmoid, Softplus, WherePositive
 from .tensor import Op, Tensor, nhwc, no_grad, signature
 
 
-def softplus(z):
+def softplus(z: Array) -> Array:
     return Softplus.forward(z)
 
 
-def same_shape(a, b):
+def same_shape(a: Any, b: Any) -> None:
     if a.shape != b.shape:
         raise ShapeError("the two images must be of one shape")
 
@@ -33,7 +33,7 @@ def same_shape(a, b):
 class Loss(Op):
     """A mean over all the numbers that it is given: of none there is none."""
 
-    def __new__(cls, *inputs, **params):
+    def __new__(cls, *inputs: Any, **params: Any) -> Any:
         if not all(isinstance(each, Number) or each.size for each in inputs):
             raise ShapeError(f"{signature(cls, inputs)}: the mean of nothing")
         return super().__new__(cls, *inputs, **params)
@@ -103,7 +103,7 @@ class PixelCharbonnier(Loss):
 PIXEL_CONTENT = {"pixel": PixelMSE, "l1": PixelL1, "charbonnier": PixelCharbonnier}
 
 
-def feature_mse(features, sr, hr):
+def feature_mse(features: Callable[[Tensor], Tensor], sr: Tensor, hr: Tensor) -> Tensor:
     """L = mean (φ(SR) - φ(HR))², over the N samples of the features φ: the content loss with φ a part of VGG.
 
     By the chain rule, with J the Jacobian of φ at SR,
@@ -118,7 +118,7 @@ def feature_mse(features, sr, hr):
     return PixelMSE(features(sr), target)
 
 
-def total_variation(sr, eps=1e-3):
+def total_variation(sr: Tensor, eps: float = 1e-3) -> Tensor:
     """L = mean √((∂ᵧSR)² + ε²) + mean √((∂ₓSR)² + ε²), with ∂ᵧ, ∂ₓ the differences of neighbours in a column, a row.
 
     That is the anisotropic total variation: |∂ᵧ| + |∂ₓ|, each of them rounded off at 0. Along either direction, with
@@ -132,7 +132,7 @@ def total_variation(sr, eps=1e-3):
     return PixelCharbonnier(sr[:, 1:], sr[:, :-1], eps=eps) + PixelCharbonnier(sr[:, :, 1:], sr[:, :, :-1], eps=eps)
 
 
-def grid_loss(sr, hr, period, window=4):
+def grid_loss(sr: Tensor, hr: Tensor, period: int, window: int = 4) -> Tensor:
     """L = mean (P(SR) - P(HR))², of the patterns P of a period that an image holds: against the grid of a generator.
 
     G treats all LR pixels alike, so where LR is flat, whatever it adds to SR comes again at each LR pixel: a pattern
@@ -148,7 +148,7 @@ def grid_loss(sr, hr, period, window=4):
     return PixelMSE(periodic(sr, period, window), periodic(hr, period, window))
 
 
-def periodic(x, period, window):
+def periodic(x: Tensor, period: int, window: int) -> Tensor:
     """P above: (N, H, W, C) → (N, ⌊H/(period·window)⌋, period, ⌊W/(period·window)⌋, period, C). The window is no
     larger than the image."""
     n, height, width, channels = nhwc(x)
@@ -311,7 +311,7 @@ class Adversarial(NamedTuple):
     generator: Callable
     relative: bool = False
 
-    def generator_loss(self, discriminator, hr, sr):
+    def generator_loss(self, discriminator: Callable[[Tensor], Tensor], hr: Tensor, sr: Tensor) -> Tensor:
         """L_adv, from what D says of SR, and of HR if it matters to G: then as a constant."""
         if not self.relative:
             return self.generator(discriminator(sr))

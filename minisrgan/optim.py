@@ -1,11 +1,19 @@
 """Adam, the schedule of its learning rate, and the average of weights."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
-from .arrays import array_module, definition, to_numpy
+import numpy as np
+
+from .arrays import Array, array_module, definition, to_numpy
 from .errors import ShapeError
 from .in_place import changed
-from .nn import check_fit
+from .nn import Module, Parameter, check_fit
+from .tensor import Tensor
+
+Arrays: TypeAlias = Sequence[Array]
+Pair: TypeAlias = tuple[float, float]
 
 
 class Adam:
@@ -16,7 +24,9 @@ class Adam:
     θ ← θ - α·m̂/(√v̂ + ε)
     """
 
-    def __init__(self, named_parameters, beta1=0.9, beta2=0.999, eps=1e-8):
+    def __init__(
+        self, named_parameters: Mapping[str, Parameter], beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+    ) -> None:
         self.parameters = dict(named_parameters)
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
         self.t = 0
@@ -24,10 +34,11 @@ class Adam:
             {name: array_module(p.data).zeros_like(p.data) for name, p in self.parameters.items()} for _ in range(2)
         )
 
-    def step(self, gradients, rate):
-        """Move every parameter, in place, by its gradient (a Tensor each, in order) at learning rate α = `rate`.
+    def step(self, gradients: Sequence[Tensor], rate: float) -> None:
+        """Move every parameter in place, by its gradient, at the learning rate α = `rate`. The gradients are in the
+        order of the parameters.
 
-        Raises ShapeError, and moves nothing, for a gradient that is not of its parameter's shape and dtype.
+        Raises ShapeError, and moves nothing, if a gradient has not its parameter's shape and dtype.
         """
         gradients = [gradient.data for gradient in gradients]
         for (name, parameter), g in zip(self.parameters.items(), gradients, strict=True):
@@ -35,50 +46,53 @@ class Adam:
                 wanted = f"{parameter.shape} {parameter.dtype}"
                 raise ShapeError(f"the gradient of {name} is {g.shape} {g.dtype}, not {wanted}")
         self.t += 1
-        unbias1, unbias2 = 1 - self.beta1**self.t, 1 - self.beta2**self.t
+        betas = self.beta1, self.beta2
+        unbias = 1 - self.beta1**self.t, 1 - self.beta2**self.t
         for name, parameter in self.parameters.items():
             changed(parameter.data, f"Adam.step, which moved the parameter {name}")
         thetas = [parameter.data for parameter in self.parameters.values()]
         m, v = list(self.m.values()), list(self.v.values())
-        adam_step(thetas, gradients, m, v, rate, self.beta1, self.beta2, unbias1, unbias2, self.eps)
+        adam_step(thetas, gradients, m, v, rate, betas, unbias, self.eps)
 
-    def state(self):
-        """{"m.name" or "v.name": NumPy array}; `t` is kept apart."""
+    def state(self) -> dict[str, np.ndarray]:
+        """{"m.name" or "v.name": NumPy array}, without `t`."""
         return {name: to_numpy(array).copy() for name, array in self._moments().items()}
 
-    def load_state(self, state):
-        """Take on what `state` returned; `t` is the caller's to set. Raises WeightsError for another model's."""
+    def load_state(self, state: Mapping[str, np.ndarray]) -> None:
+        """Load what `state` returned; the caller sets `t`. Raises WeightsError for the state of another model."""
         moments = self._moments()
         check_fit(moments, state)
         for name, array in moments.items():
             array[...] = array_module(array).asarray(state[name])
 
-    def _moments(self):
+    def _moments(self) -> dict[str, Array]:
         both = {"m": self.m, "v": self.v}
         return {f"{k}.{name}": array for k, moment in both.items() for name, array in moment.items()}
 
 
 @definition
-def adam_step(thetas, gradients, ms, vs, rate, beta1, beta2, unbias1, unbias2, eps):
-    """A step of Adam for lists of arrays, in place. unbias: 1 - β₁ᵗ and 1 - β₂ᵗ."""
+def adam_step(
+    thetas: Arrays, gradients: Arrays, ms: Arrays, vs: Arrays, rate: float, betas: Pair, unbias: Pair, eps: float
+) -> None:
+    """A step of Adam for lists of arrays, in place. betas: β₁ and β₂; unbias: 1 - β₁ᵗ and 1 - β₂ᵗ."""
     for theta, g, m, v in zip(thetas, gradients, ms, vs, strict=True):
-        m += (1 - beta1) * (g - m)
-        v += (1 - beta2) * (g * g - v)
-        theta -= (rate / unbias1) * m / (array_module(v).sqrt(v / unbias2) + eps)
+        m += (1 - betas[0]) * (g - m)
+        v += (1 - betas[1]) * (g * g - v)
+        theta -= (rate / unbias[0]) * m / (array_module(v).sqrt(v / unbias[1]) + eps)
 
 
-SCHEDULES = {  # progress from 0 to 1 → by what the learning rate is multiplied
+SCHEDULES = {  # progress from 0 to 1 → the factor of the learning rate
     "constant": lambda progress: 1.0,
     "drop": lambda progress: 1.0 if progress < 0.5 else 0.1,  # as in the paper
     "cosine": lambda progress: (1 + math.cos(math.pi * progress)) / 2,  # Loshchilov and Hutter 2017, without restarts
 }
 
 
-def move_average(averaged, module, decay):
-    """w̄ ← w̄ + (1 - decay)(w - w̄) for all that is state in `module`, in place in `averaged`, one of its kind.
+def move_average(averaged: Module, module: Module, decay: float) -> None:
+    """w̄ ← w̄ + (1 - decay)(w - w̄) for the whole state w of `module`, in place. `averaged` is a module of the same kind.
 
-    So w̄ is the mean of the last weights, each older one counting `decay` times less: about 1/(1 - decay) of them. G
-    circles around where it ought to be, since D moves too; the mean of a circle is its middle.
+    So w̄ is a mean of about the last 1/(1 - decay) weights. Each step back counts `decay` times less. G circles around
+    its goal, since D moves too, and the mean of a circle is its middle.
     """
     weights = module.arrays()
     for name, average in averaged.arrays().items():
@@ -88,6 +102,6 @@ def move_average(averaged, module, decay):
 
 
 @definition
-def move_towards(average, w, share):
+def move_towards(average: Array, w: Array, share: float) -> None:
     """average ← average + share·(w - average), in place."""
     average += share * (w - average)

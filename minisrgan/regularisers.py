@@ -1,23 +1,26 @@
 """What keeps D from winning at once, or from running away: each regulariser, and its derivative.
 
-D's loss is L_D + penalty, and D sees images as `disturb` gives them. A regulariser does one of three things: it adds
-a penalty, it disturbs the images, or it asks for another D (`needs`).
+D's loss is L_D + penalty, and D sees the images that `disturb` returns. A regulariser does one of three things: it
+adds a penalty, it disturbs the images, or it needs another D (`needs`).
 """
 
 import math
+from typing import Any
+
+import numpy as np
 
 from .arrays import array_module
 from .errors import ConfigError
 from .losses import ADVERSARIAL
-from .nn import BatchNorm, held
+from .nn import BatchNorm, Module, held
 from .tensor import Tensor, grad
 
 
-def image_gradients(discriminator, images):
-    """∇ₓD(x) for each image x, as a Tensor that can be differentiated again, in D's parameters.
+def image_gradients(discriminator: Module, images: Tensor) -> Tensor:
+    """∇ₓD(x) for each image x, as a Tensor that can be differentiated again in D's parameters.
 
-    Σ D(xᵢ) has ∇D(xᵢ) as its gradient in xᵢ where no logit depends on another's image. Batch norm's statistics make
-    them depend, so a D that has it is refused while it trains.
+    The gradient of Σ D(xᵢ) in xᵢ is ∇D(xᵢ), if no logit depends on another image. Batch norm's statistics make the
+    logits depend on all images. So a D that has batch norm is refused while it trains.
     """
     if any(isinstance(each, BatchNorm) and each.training for _, each in discriminator.modules()):
         raise ConfigError(
@@ -29,13 +32,13 @@ def image_gradients(discriminator, images):
         return grad(discriminator(x).sum(), x, create_graph=True)[0]
 
 
-def squared_norms(gradients):
+def squared_norms(gradients: Tensor) -> Tensor:
     """‖∇D(x)‖² of each image."""
     return (gradients**2).sum(tuple(range(1, gradients.ndim)))
 
 
 class Regulariser:
-    """None at all, and what the others share.
+    """No regulariser, and what the others share.
 
     rng        draws what is random; its state belongs in a checkpoint
     needs      settings of DiscriminatorConfig that it needs
@@ -43,17 +46,17 @@ class Regulariser:
     strength   γ, λ, α or s of the formula; None for one that has no such number
     """
 
-    needs = {}
+    needs: dict[str, Any] = {}
     games = tuple(ADVERSARIAL)
-    strength = None
+    strength: float | None = None
 
-    def __init__(self, rng, strength=None):
+    def __init__(self, rng: np.random.Generator, strength: float | None = None) -> None:
         self.rng = rng
         self.strength = self.strength if strength is None else strength
 
     @classmethod
-    def check(cls, adversarial, strength=None):
-        """Raise ConfigError where it makes no sense with that adversarial loss, or in that strength."""
+    def check(cls, adversarial: str, strength: float | None = None) -> None:
+        """Raise ConfigError if it makes no sense with this adversarial loss, or with this strength."""
         name = next(name for name, each in REGULARISERS.items() if each is cls)
         if adversarial not in cls.games:
             raise ConfigError(f"{name} goes with {', '.join(cls.games)}, and not with {adversarial!r}")
@@ -62,50 +65,51 @@ class Regulariser:
         if strength is not None and not 0 <= strength < math.inf:
             raise ConfigError(f"a regulariser's strength is 0 or more, not {strength}")
 
-    def disturb(self, images, progress):
-        """The images as D is to see them, at a fraction `progress` of the training, in D's step and in G's."""
+    def disturb(self, images: Tensor, progress: float) -> Tensor:
+        """The images that D sees, in D's step and in G's, at a fraction `progress` of the training."""
         return images
 
-    def penalty(self, discriminator, hr, sr, real, fake):
-        """What to add to L_D: a single number, from the images that D saw, and their logits."""
+    def penalty(self, discriminator: Module, hr: Tensor, sr: Tensor, real: Tensor, fake: Tensor) -> Tensor:
+        """A single number to add to L_D, from the images that D saw and their logits."""
         return Tensor(array_module(real.data).zeros((), real.dtype))
 
 
 class R1(Regulariser):
-    """γ/2·E‖∇ₓD(x)‖² at real images x: D is to be flat there. Mescheder et al. 2018, equation 9.
+    """γ/2·E‖∇ₓD(x)‖² at real images x, where D should be flat. Mescheder et al. 2018, equation 9.
 
-    ∂/∂θ = γ·E[(∂∇ₓD/∂θ)ᵀ ∇ₓD]: the derivative of a derivative, by walking back through D and then through that walk.
+    ∂/∂θ = γ·E[(∂∇ₓD/∂θ)ᵀ ∇ₓD]. It is the derivative of a derivative: a walk back through D, and then through that walk.
     """
 
     needs = {"batch_norm": False}
     strength = 10.0
 
-    def penalty(self, discriminator, hr, sr, real, fake):
+    def penalty(self, discriminator: Module, hr: Tensor, sr: Tensor, real: Tensor, fake: Tensor) -> Tensor:
         return self.strength / 2 * squared_norms(image_gradients(discriminator, hr)).mean()
 
 
 class GradientPenalty(Regulariser):
     """λ·E[(‖∇ₓD(x)‖ - 1)²] at x = t·HR + (1 - t)·SR, t uniform in [0, 1]. Gulrajani et al. 2017, equation 3.
 
-    It holds D's slope at 1, as the Wasserstein distance wants it, on the way from made to real images.
+    It holds D's gradient norm at 1, as the Wasserstein distance needs it, on the way from made to real images.
 
-    ∂/∂θ = 2λ·E[(1 - 1/‖∇ₓD‖)·(∂∇ₓD/∂θ)ᵀ ∇ₓD]. The norm is √(‖·‖² + ε), so that no slope at all has a derivative too.
+    ∂/∂θ = 2λ·E[(1 - 1/‖∇ₓD‖)·(∂∇ₓD/∂θ)ᵀ ∇ₓD]. The norm is √(‖·‖² + ε), with a derivative at a zero gradient too.
     """
 
     needs = {"batch_norm": False}
     strength = 10.0
     eps = 1e-12
 
-    def penalty(self, discriminator, hr, sr, real, fake):
+    def penalty(self, discriminator: Module, hr: Tensor, sr: Tensor, real: Tensor, fake: Tensor) -> Tensor:
         t = self.rng.random((len(hr.data), *(1,) * (hr.ndim - 1)), hr.dtype)
         t = array_module(hr.data).asarray(t)
         between = Tensor(t * hr.data + (1 - t) * sr.data)
-        slopes = (squared_norms(image_gradients(discriminator, between)) + self.eps) ** 0.5
-        return self.strength * ((slopes - 1) ** 2).mean()
+        norms = (squared_norms(image_gradients(discriminator, between)) + self.eps) ** 0.5
+        return self.strength * ((norms - 1) ** 2).mean()
 
 
 class SpectralNormalisation(Regulariser):
-    """A D whose every layer is divided by its largest singular value, which bounds D's slope. Miyato et al. 2018.
+    """A D in which the weights of every layer are divided by their largest singular value. It bounds D's gradient norm.
+    Miyato et al. 2018.
 
     nn.SpectralNormed does it, and ops/spectral_norm.py has the derivative.
     """
@@ -114,31 +118,32 @@ class SpectralNormalisation(Regulariser):
 
 
 class LabelSmoothing(Regulariser):
-    """The label of real images is 1 - α instead of 1 ("one-sided": that of made ones stays 0). Salimans et al. 2016.
+    """The label of real images is 1 - α instead of 1. It is one-sided: the label of made images stays 0.
+    Salimans et al. 2016.
 
-    -(1 - α)·ln σ(z) - α·ln(1 - σ(z)) = softplus(-z) + α·z, so it is α·E[real] more than L_D without. To the least
-    squares, ½(z - (1 - α))² = ½(z - 1)² + α·z + a constant, it is the same.
+    -(1 - α)·ln σ(z) - α·ln(1 - σ(z)) = softplus(-z) + α·z, so L_D grows by α·E[real]. Least squares grow by as
+    much and a constant: ½(z - (1 - α))² = ½(z - 1)² + α·z + constant.
 
-    ∂/∂real = α/n: L_D's derivative becomes (D(HR) - (1 - α))/n, and a D that is surer than 1 - α is drawn back.
+    ∂/∂real = α/n. L_D's derivative becomes (D(HR) - (1 - α))/n: a D that is surer than 1 - α is drawn back.
     """
 
     games = ("minimax", "non-saturating", "least-squares")  # the others have no labels, or none for a logit alone
     strength = 0.1
 
-    def penalty(self, discriminator, hr, sr, real, fake):
+    def penalty(self, discriminator: Module, hr: Tensor, sr: Tensor, real: Tensor, fake: Tensor) -> Tensor:
         return self.strength * real.mean()
 
 
 class InstanceNoise(Regulariser):
-    """Noise on all that D sees, x + s·ξ with ξ normal, and s falling to 0 as the training goes on.
+    """Noise on all images that D sees: x + s·ξ with a normal ξ. s falls to 0 as the training goes on.
 
-    What is real and what is made then overlap at first, however far apart they are, and D has a slope that G can
-    follow. Sønderby et al. 2017. ∂/∂x = 1: the noise is a constant.
+    At first real and made images overlap then, however far apart they are, and D has a gradient that G can follow.
+    Sønderby et al. 2017. ∂/∂x = 1, since the noise is a constant.
     """
 
     strength = 0.1
 
-    def disturb(self, images, progress):
+    def disturb(self, images: Tensor, progress: float) -> Tensor:
         noise = self.rng.standard_normal(images.shape, images.dtype)
         return images + Tensor(self.strength * (1 - progress) * array_module(images.data).asarray(noise))
 

@@ -1,37 +1,44 @@
-"""The engine: a Tensor remembers the Op that made it, and `grad` walks back along those memories.
+"""The engine: a Tensor remembers the Op that made it, and `grad` walks back along these memories.
 
-For outputs y and cotangents g = ∂L/∂y, each op knows its vector-Jacobian product: from the cotangent of
-its output, the cotangents of its inputs. The walk visits the graph in reverse topological order, so that
-a tensor's cotangent is the complete sum over everything that used it before it is passed on:
-for b = a + a, c = b + b, b must have both its shares before a is given any.
+The cotangent of a tensor y is g = ∂L/∂y. Each op knows its vector-Jacobian product: it turns the cotangent of its
+output into the cotangents of its inputs. The walk visits the graph in reverse topological order. So a tensor's
+cotangent is the complete sum over everything that used the tensor, before it is passed on. For b = a + a, c = b + b:
+b must have both its parts before a gets any.
 
-A vjp is itself written in Tensor operations. With `create_graph=True` those are recorded like any others,
-and the gradient can be differentiated again.
+A vjp is itself written in Tensor operations. With `create_graph=True` they are recorded like any others, so that the
+gradient can be differentiated again.
 """
 
-from contextlib import contextmanager
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from numbers import Number, Real
 from operator import attrgetter
+from typing import Any, TypeAlias, Union
 
 import numpy as np
 
-from .arrays import array_module, dispatch
+from .arrays import Array, array_module, dispatch
 from .errors import GraphError, ShapeError
 from .in_place import Snapshot, changed
 
 FLOATS = np.dtype("float32"), np.dtype("float64")  # to train with, and to check gradients
 
+Operand: TypeAlias = Union["Tensor", Array, float]  # what an op takes beside a Tensor
+Axes: TypeAlias = int | tuple[int, ...] | None  # of a reduction; None means all
+
 _recording = ContextVar("recording", default=True)
 
 
-def recording():
-    """True where operations are being remembered for a backward walk."""
+def recording() -> bool:
+    """Whether operations are remembered for a backward walk."""
     return _recording.get()
 
 
 @contextmanager
-def record(on):
+def record(on: bool) -> Iterator[None]:
     """Within the block, operations are remembered if `on`, and forgotten if not."""
     token = _recording.set(on)
     try:
@@ -40,7 +47,7 @@ def record(on):
         _recording.reset(token)
 
 
-def no_grad():
+def no_grad() -> AbstractContextManager[None]:
     """Within the block, nothing is remembered: no graph, no memory held."""
     return record(False)
 
@@ -48,17 +55,17 @@ def no_grad():
 class Tensor:
     """An array, and how it came to be.
 
-    data           a float32 or float64 array, NumPy's or CuPy's. A gradient through what was read of it before it
-                   was changed is refused; after a change by hand within it say `changed(tensor.data, by)`
-    grad           a Tensor of the same shape, summed up by `backward`; None before
-    requires_grad  whether gradients flow to or through it
-    op, inputs, params   the Op that made it, that op's input Tensors and its keyword parameters
-    snapshot       what these inputs were when the op read them; None where its derivative is a constant
+    data           a float32 or float64 array, NumPy's or CuPy's. If it is changed after an op has read it, the gradient
+                   through that op is refused. Whoever changes it by hand says `changed(tensor.data, by)` (in_place.py)
+    grad           a Tensor of the same shape, which `backward` sums up; None before
+    requires_grad  whether gradients flow to it or through it
+    op, inputs, params   the Op that made it, the op's input Tensors and its keyword parameters
+    snapshot       what these inputs were when the op read them; None where the op's derivative is a constant
     """
 
     __slots__ = ("_data", "grad", "requires_grad", "op", "inputs", "params", "snapshot", "__weakref__")
 
-    def __init__(self, data, requires_grad=False):
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
         if not hasattr(data, "dtype"):
             raise ShapeError(f"a Tensor holds a NumPy or CuPy array, not a {type(data).__name__}")
         self._data = data
@@ -66,7 +73,7 @@ class Tensor:
         self.requires_grad = requires_grad
         self.op, self.inputs, self.params, self.snapshot = None, (), {}, None
 
-    def _set_data(self, array):
+    def _set_data(self, array: Array) -> None:
         if array is self._data:  # as by x.data -= y, which changes it and then assigns it
             changed(array, "an assignment like `x.data -= y`")
         self._data = array
@@ -79,92 +86,92 @@ class Tensor:
 
     # Written as the mathematics is. Numbers count as tensors of one element, and shapes broadcast by NumPy's rules.
 
-    def __add__(self, other):
+    def __add__(self, other: Operand) -> Tensor:
         return ops.Add(self, other)
 
-    def __radd__(self, other):
+    def __radd__(self, other: Operand) -> Tensor:
         return ops.Add(self, other)
 
-    def __sub__(self, other):
+    def __sub__(self, other: Operand) -> Tensor:
         return ops.Sub(self, other)
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Operand) -> Tensor:
         return ops.Sub(other, self)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Operand) -> Tensor:
         return ops.Mul(self, other)
 
-    def __rmul__(self, other):
+    def __rmul__(self, other: Operand) -> Tensor:
         return ops.Mul(self, other)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: Operand) -> Tensor:
         return ops.Div(self, other)
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: Operand) -> Tensor:
         return ops.Div(other, self)
 
-    def __matmul__(self, other):
+    def __matmul__(self, other: Operand) -> Tensor:
         return ops.MatMul(self, other)
 
-    def __rmatmul__(self, other):
+    def __rmatmul__(self, other: Operand) -> Tensor:
         return ops.MatMul(other, self)
 
-    def __pow__(self, exponent):
+    def __pow__(self, exponent: float) -> Tensor:
         return ops.Pow(self, exponent=exponent)
 
-    def __neg__(self):
+    def __neg__(self) -> Tensor:
         return ops.Neg(self)
 
-    def __abs__(self):
+    def __abs__(self) -> Tensor:
         return ops.Abs(self)
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Tensor:
         return ops.Slice(self, key=key)
 
     __iter__ = None  # without it Python would try x[0], x[1], ... until something fails
     __array_ufunc__ = None  # so that array * tensor asks the Tensor, not NumPy
 
-    def exp(self):
+    def exp(self) -> Tensor:
         return ops.Exp(self)
 
-    def log(self):
+    def log(self) -> Tensor:
         return ops.Log(self)
 
-    def clip(self, low, high):
+    def clip(self, low: float, high: float) -> Tensor:
         return ops.Clip(self, low=low, high=high)
 
-    def sum(self, axis=None, keepdims=False):
+    def sum(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
         return ops.Sum(self, axis=axis, keepdims=keepdims)
 
-    def mean(self, axis=None, keepdims=False):
+    def mean(self, axis: Axes = None, keepdims: bool = False) -> Tensor:
         return ops.mean(self, axis=axis, keepdims=keepdims)
 
-    def sum_to(self, shape):
+    def sum_to(self, shape: Sequence[int]) -> Tensor:
         return ops.SumTo(self, shape=tuple(shape))
 
-    def broadcast_to(self, shape):
+    def broadcast_to(self, shape: Sequence[int]) -> Tensor:
         return ops.BroadcastTo(self, shape=tuple(shape))
 
-    def reshape(self, shape):
+    def reshape(self, shape: tuple[int, ...]) -> Tensor:
         return ops.Reshape(self, shape=shape)
 
-    def transpose(self, axes):
+    def transpose(self, axes: tuple[int, ...]) -> Tensor:
         return ops.Transpose(self, axes=axes)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         made = f", op={self.op.__name__}" if self.op else ""
         return f"Tensor({self.data!r}{made})"
 
-    def item(self):
-        """The one number that it holds."""
+    def item(self) -> float:
+        """Its one number."""
         return self.data.item()
 
-    def detach(self):
-        """The same data with no memory of how it was made: gradients stop here."""
+    def detach(self) -> Tensor:
+        """The same data, without the memory of how it was made. Gradients stop here."""
         return Tensor(self.data)
 
-    def backward(self, cotangent=None, retain_graph=False):
-        """Add ∂self/∂leaf to the `grad` of every leaf that requires one. Releases the graph, unless to be retained."""
+    def backward(self, cotangent: Tensor | None = None, retain_graph: bool = False) -> None:
+        """Add ∂self/∂leaf to the `grad` of every leaf that requires one. Releases the graph, unless `retain_graph`."""
         order = topological_order([self])
         leaves = [tensor for tensor in order if tensor.op is None]
         del order
@@ -173,24 +180,23 @@ class Tensor:
 
 
 class Op:
-    """One differentiable operation: a few plain functions, no state, never instantiated.
+    """One differentiable operation: two plain functions without `self`. An op has no state and is never instantiated.
 
-    forward(*arrays, **params)            the output array
-    vjp(g, out, *inputs, **params)        for each input a function of no arguments that computes the
-                                          input's cotangent from the output's, g. It is called only if
-                                          somebody wants it. None: the derivative is zero everywhere.
+    forward(*arrays, **params)        the output array
+    vjp(g, out, *inputs, **params)    from the output's cotangent g: for each input a function of no arguments that
+                                      computes the input's cotangent, and is called only if it is needed; or None,
+                                      where the derivative is zero everywhere
 
     Everything that `vjp` gets and returns is a Tensor. Calling the class applies the op: `Mul(x, y)`.
-    A device may compute the same output in its own way: `implementations`, which are its to fill in.
     """
 
-    linear = False  # linear in each input: the gradient check then holds it to the adjoint identity
-    broadcasts = False  # NumPy's broadcasting rules: a cotangent is summed back to its input's shape
-    implementations = ()
+    linear = False  # linear in each input: the gradient check then tests the adjoint identity too
+    broadcasts = False  # by NumPy's rules: a cotangent is summed back to its input's shape
+    implementations = ()  # other ways to compute `forward`, which a device registers (device/register.py)
 
-    def __new__(cls, *inputs, **params):
+    def __new__(cls, *inputs: Operand, **params: Any) -> Any:
         inputs = as_tensors(cls, inputs)
-        # a NumPy number among the parameters would impose its dtype on the result; Python's do not
+        # a NumPy number among the parameters would impose its dtype on the result; a Python number does not
         params = {name: value.item() if isinstance(value, np.generic) else value for name, value in params.items()}
         arrays = [tensor.data for tensor in inputs]
         try:
@@ -206,17 +212,17 @@ class Op:
 
 
 class Released(Op):
-    """Stands in for the op of a tensor whose graph has been walked and let go."""
+    """In place of a tensor's op, once its graph has been walked and released."""
 
 
-def signature(op, inputs):
+def signature(op: type[Op], inputs: Sequence) -> str:
     """How the op was called, for error messages: `MatMul((2, 3) float32, (4, 5) float32)`."""
     shown = (str(t) if isinstance(t, Number) else f"{t.shape} {t.dtype}" for t in inputs)
     return f"{op.__name__}({', '.join(shown)})"
 
 
-def as_tensors(op, values):
-    """The inputs of an op as Tensors of one dtype. Python numbers take on the dtype of the others."""
+def as_tensors(op: type[Op], values: Sequence) -> tuple[Tensor, ...]:
+    """The inputs of an op as Tensors of one dtype. Python numbers take the dtype of the others."""
     values = [value if isinstance(value, (Real, Tensor)) else Tensor(value) for value in values]
     dtypes = {value.dtype for value in values if not isinstance(value, Real)}
     if len(dtypes) != 1 or (dtype := dtypes.pop()) not in FLOATS:
@@ -226,10 +232,10 @@ def as_tensors(op, values):
     return tuple(value if isinstance(value, Tensor) else Tensor(dtype.type(value)) for value in values)
 
 
-def topological_order(outputs):
-    """Every tensor that gradients can flow to from the outputs, each after all of its inputs.
+def topological_order(outputs: Sequence[Tensor]) -> list[Tensor]:
+    """Every tensor that gradients can reach from the outputs, each after all of its inputs.
 
-    A depth-first walk with its own stack: a graph may be deeper than Python's recursion limit.
+    It is a depth-first walk with a stack of its own, since a graph may be deeper than Python's recursion limit.
     """
     order, seen = [], set()
     stack = [(output, False) for output in outputs if output.requires_grad]
@@ -249,17 +255,23 @@ def topological_order(outputs):
     return order
 
 
-def grad(outputs, inputs, cotangents=None, create_graph=False, retain_graph=None):
-    """Σ over outputs of cotangentᵀ · ∂output/∂input, one Tensor for each input; zeros where nothing depends on it.
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Iterable[Tensor],
+    cotangents: Tensor | Sequence[Tensor | None] | None = None,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+) -> list[Tensor]:
+    """Σ over outputs of cotangentᵀ · ∂output/∂input: one Tensor for each input, zeros where no output depends on it.
 
-    outputs, inputs   a Tensor or a sequence of them; the inputs may be inside the graph
-    cotangents        as the outputs; by default 1, for outputs of a single number
+    outputs, inputs   a Tensor or several; the inputs may be inside the graph
+    cotangents        one for each output; by default 1, if the output is a single number
     create_graph      record the walk itself, so that its results can be differentiated
-    retain_graph      keep what was walked for another walk; by default only with create_graph
+    retain_graph      keep the graph for another walk; by default only with create_graph
 
     The results may share memory with each other: read them, but do not change them in place.
-    Raises GraphError where the outputs have no graph, or one that was released, or one that read numbers which were
-    changed in place since, and for an input without requires_grad.
+    Raises GraphError if the outputs have no graph, if it was released, if an array that it has read was changed in
+    place since, and for an input without requires_grad.
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -277,9 +289,9 @@ def grad(outputs, inputs, cotangents=None, create_graph=False, retain_graph=None
     return [cotangent_of.get(each) or zeros_like(each) for each in inputs]
 
 
-def walk(order, cotangent_of, targets, retain_graph):
-    """Pass cotangents back along `order`, emptying it, until every target has all of its own."""
-    wanted = set(targets)  # the tensors on a path from an output to a target; no others are asked for anything
+def walk(order: list[Tensor], cotangent_of: dict[Tensor, Tensor], targets: set[Tensor], retain_graph: bool) -> None:
+    """Pass cotangents back along `order`, which is emptied, until every target's cotangent is complete."""
+    wanted = set(targets)  # the tensors on a path from an output to a target: no other tensor gets a cotangent
     for tensor in order:
         if not wanted.isdisjoint(tensor.inputs):
             wanted.add(tensor)
@@ -297,8 +309,8 @@ def walk(order, cotangent_of, targets, retain_graph):
             tensor.op, tensor.inputs, tensor.params, tensor.snapshot = Released, (), {}, None
 
 
-def vjps(tensor, g):
-    """The op's vjp for each of the tensor's inputs. Raises GraphError where these are no longer what the op read."""
+def vjps(tensor: Tensor, g: Tensor) -> tuple:
+    """The op's vjp for each of the tensor's inputs. Raises GraphError if one is no longer what the op has read."""
     if tensor.snapshot and (found := tensor.snapshot.difference(tensor.inputs)):
         i, difference = found
         raise GraphError(
@@ -309,19 +321,19 @@ def vjps(tensor, g):
     return functions if isinstance(functions, tuple) else (functions,)
 
 
-def nhwc(array):
-    """The four lengths of a batch of images. Raises ShapeError for an array with another number of axes."""
+def nhwc(array: Any) -> tuple[int, int, int, int]:
+    """The lengths (N, H, W, C) of a batch of images. Raises ShapeError for an array that has not four axes."""
     if array.ndim != 4:
         raise ShapeError("images are (N, H, W, C)")
     return array.shape
 
 
-def accumulate(cotangent_of, tensor, g):
+def accumulate(cotangent_of: dict[Tensor, Tensor], tensor: Tensor, g: Tensor) -> None:
     cotangent_of[tensor] = cotangent_of[tensor] + g if tensor in cotangent_of else g
 
 
-def match(g, tensor, op):
-    """g in the shape of the op's input `tensor`: what broadcasting repeated is summed up again."""
+def match(g: Tensor, tensor: Tensor, op: type[Op]) -> Tensor:
+    """g in the shape of the op's input `tensor`: summed over what broadcasting has repeated."""
     if op.broadcasts and g.shape != tensor.shape:
         g = g.sum_to(tensor.shape)
     if g.shape != tensor.shape or g.dtype != tensor.dtype:
@@ -331,7 +343,7 @@ def match(g, tensor, op):
     return g
 
 
-def start_cotangent(output, g):
+def start_cotangent(output: Tensor, g: Tensor | None) -> Tensor:
     if g is None:
         if output.size != 1:
             raise GraphError(
@@ -343,7 +355,7 @@ def start_cotangent(output, g):
     return g
 
 
-def zeros_like(tensor):
+def zeros_like(tensor: Tensor) -> Tensor:
     """A Tensor of zeros with the tensor's shape, dtype and device."""
     return Tensor(array_module(tensor.data).zeros(tensor.shape, tensor.dtype))
 

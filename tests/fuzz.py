@@ -44,9 +44,10 @@ from minisrgan.imaging.patches import PhotoSet
 from minisrgan.models.discriminator import DiscriminatorConfig
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.models.vgg import VGGConfig
+from minisrgan.names import STAGES
 from minisrgan.training.config import Stage, TrainConfig
 from minisrgan.training.run import Run, parts
-from minisrgan.training.trainer import STAGES, Trainer
+from minisrgan.training.trainer import Trainer
 from minisrgan.weights import vgg as vgg_weights
 from minisrgan.weights.array_files import KEY, SafetensorsFile
 from minisrgan.weights.generators import load_generator, save_generator

@@ -21,10 +21,11 @@ import numpy as np
 from minisrgan.imaging.patches import PhotoSet
 from minisrgan.models.discriminator import DiscriminatorConfig
 from minisrgan.models.generator import GeneratorConfig
+from minisrgan.names import STAGES
 from minisrgan.training import loop as training
 from minisrgan.training.config import Stage, TrainConfig
 from minisrgan.training.run import Run, place, place_of
-from minisrgan.training.trainer import STAGES, Trainer
+from minisrgan.training.trainer import Trainer
 from minisrgan.weights.array_files import read_arrays
 
 CONFIG = TrainConfig(

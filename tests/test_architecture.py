@@ -24,7 +24,7 @@ FLOORS = [  # from the top; rooms of one floor may use each other
     ["imaging"],
     ["files", "progress"],
     ["arrays", "in_place"],
-    ["errors", "nvidia", "__init__"],
+    ["errors", "names", "nvidia", "__init__"],
 ]
 HEIGHT = {room: -floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 OUTSIDE = {  # what a room may import from elsewhere, besides Python's own library and NumPy
@@ -38,7 +38,7 @@ OUTSIDE = {  # what a room may import from elsewhere, besides Python's own libra
     "device": {"cupy"},
 }
 EVENING = """tensor in_place ops check nn optim losses regularisers models/generator models/discriminator models/vgg
-    training/trainer training/config training/shares""".split()  # what the README promises to fit one
+    training/trainer training/adversary training/config training/shares names""".split()  # what fits one evening
 MACHINES = "device upscaling studies cli".split()  # what the evening does without
 LINES = 2500  # of the evening, without blank ones
 

@@ -14,13 +14,13 @@ PIECE = 16384  # elements that a block of adam.cu takes at once
 
 
 @register(adam_step, lambda thetas: bool(thetas) and uses_kernels(thetas[0]))
-def adam(thetas, gradients, ms, vs, rate, beta1, beta2, unbias1, unbias2, eps):
+def adam(thetas, gradients, ms, vs, rate, betas, unbias, eps):
     gradients = [contiguous(g) for g in gradients]
     if not all(theta.flags.c_contiguous for theta in thetas):
         raise KernelError("adam: a parameter is not contiguous")  # which the kernel cannot see: it gets addresses
     xp, cut = array_module(thetas[0]), pieces([theta.size for theta in thetas])
     places = xp.array([address(each) for each in (*thetas, *ms, *vs, *gradients)])
-    settings = xp.array([1 - beta1, 1 - beta2, rate / unbias1, unbias2, eps], thetas[0].dtype)
+    settings = xp.array([1 - betas[0], 1 - betas[1], rate / unbias[0], unbias[1], eps], thetas[0].dtype)
     launch("adam.cu", "adam", min(len(cut), 1024), None, places, xp.array(cut), settings,
            len(thetas), len(cut))  # fmt: skip
 

@@ -5,16 +5,19 @@
 Channels double and the size halves in turn: c, c/2, 2c, 2c/2, 4c, 4c/2, 8c, 8c/2 (/2: stride 2). The
 images are (N, crop, crop, 3) in [-1, 1]; the logits z are (N,), and σ(z) is the probability.
 
-Two options depart from the paper. Without batch norm an image's logit depends on that image alone, as penalties on
-its gradient need it. With spectral norm instead, every layer's weights are divided by their largest singular value.
+Two options depart from the paper. Without batch norm an image's logit depends on that image alone, which penalties on
+its gradient need. With spectral norm instead, the weights of every layer are divided by their largest singular value.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..errors import ConfigError, ShapeError
 from ..nn import BatchNorm, Conv, Dense, LeakyReLU, Module, Sequential, SpectralNormed
+from ..tensor import Tensor
 
-SLOPE = 0.2
+SLOPE = 0.2  # of the rectifiers, where their input is negative
 
 
 @dataclass(frozen=True)
@@ -27,15 +30,15 @@ class DiscriminatorConfig:
     batch_norm: bool = True
     spectral_norm: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if min(self.channels, self.dense, self.crop) < 1:
             raise ConfigError("a discriminator's channels, dense units and crop are at least 1")
         if self.batch_norm and self.spectral_norm:
-            raise ConfigError("batch norm would undo spectral norm, since it rescales what that bounded: choose one")
+            raise ConfigError("batch norm would undo spectral norm, which bounds what batch norm rescales: choose one")
 
 
 class Discriminator(Module):
-    def __init__(self, config, rng):
+    def __init__(self, config: DiscriminatorConfig, rng: np.random.Generator) -> None:
         def bounded(layer):
             return SpectralNormed(rng, layer) if config.spectral_norm else layer
 
@@ -53,7 +56,7 @@ class Discriminator(Module):
         self.dense = Sequential(dense, LeakyReLU(SLOPE))
         self.logit = bounded(Dense(rng, config.dense, 1, slope=1.0))
 
-    def forward(self, image):
+    def forward(self, image: Tensor) -> Tensor:
         crop = self.config.crop
         if image.shape[1:] != (crop, crop, 3):
             raise ShapeError(f"this discriminator judges images (N, {crop}, {crop}, 3), not {image.shape}")

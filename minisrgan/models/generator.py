@@ -3,14 +3,17 @@
     LR ─ conv 9×9, PReLU ─┬─ residual blocks ─ conv 3×3, BN ─(+)─ [conv 3×3, shuffle ×2, PReLU] … ─ conv 9×9 ─ SR
                           └──────────────────────────────────┘
 
-LR is (N, h, w, 3) in [0, 1]; SR is (N, scale·h, scale·w, 3), nominally in [-1, 1]. Three options depart from the
-paper: no batch norm (fewer artifacts: Lim et al. 2017), a global skip that adds the bicubic enlargement, so that the
-network learns only what bicubic lacks, and a direct end, one convolution shuffled ×scale into RGB in place of the
-doublings and the last convolution (Shi et al. 2016), which leaves the most of a small network to its trunk.
+LR is (N, h, w, 3) in [0, 1]; SR is (N, scale·h, scale·w, 3), nominally in [-1, 1]. Three options depart from
+the paper:
 
-Every residual branch starts as a whisper: its last layer at WHISPER of its usual size. So the untrained trunk passes
-on what it reads, however deep it is (Zhang et al. 2019, Fixup; with batch norm Goyal et al. 2017), and with the
-bicubic skip the untrained network is bicubic.
+    no batch norm   which causes artifacts (Lim et al. 2017)
+    bicubic skip    adds the bicubic enlargement to the output, so that the network learns only what bicubic lacks
+    direct end      one convolution, shuffled ×scale into RGB, in place of the doublings and the last convolution
+                    (Shi et al. 2016). It leaves most of a small network's work to the trunk
+
+Every residual branch starts as a whisper: the weights of its last layer are WHISPER times their usual size. So the
+untrained trunk passes on its input, however deep it is (Zhang et al. 2019, Fixup; with batch norm Goyal et al. 2017).
+With the bicubic skip, the untrained network is bicubic.
 """
 
 import math
@@ -26,13 +29,13 @@ from ..nn import BatchNorm, Conv, Module, PReLU, Sequential, SubpixelConv, chain
 from ..ops import Concatenate, Conv2d, PixelShuffle
 from ..tensor import Tensor
 
-WHISPER = 0.01  # of the usual weights in the last layer of a branch, where a skip brings the signal
+WHISPER = 0.01  # times the usual weights, in the last layer of a branch beside a skip connection
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """channels and residual blocks of the trunk; side of the first and last kernel; scale: 2, 4 or 8; direct: RGB by
-    one shuffle ×scale, whose kernel is 3×3."""
+    """channels and residual blocks of the trunk; edge_kernel: side of the first and the last kernel; scale: 2, 4 or 8;
+    direct: the end is one 3×3 convolution, shuffled ×scale into RGB."""
 
     channels: int = 64
     blocks: int = 16
@@ -42,7 +45,7 @@ class GeneratorConfig:
     scale: int = 4
     direct: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.scale not in (2, 4, 8):
             raise ConfigError(f"a generator's scale is 2, 4 or 8, not {self.scale}")
         if self.edge_kernel < 1 or self.edge_kernel % 2 == 0:
@@ -54,29 +57,29 @@ class GeneratorConfig:
 class ResidualBlock(Module):
     """x + BN(conv(PReLU(BN(conv(x)))))."""
 
-    def __init__(self, rng, channels, batch_norm):
+    def __init__(self, rng: np.random.Generator, channels: int, batch_norm: bool) -> None:
         self.conv1 = norm_conv(rng, channels, batch_norm)
         self.prelu = PReLU(channels)
         self.conv2 = whisper(norm_conv(rng, channels, batch_norm))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return chain(chain(x, self.conv1, self.prelu), self.conv2, residual=x)
 
 
-def norm_conv(rng, channels, batch_norm):
+def norm_conv(rng: np.random.Generator, channels: int, batch_norm: bool) -> Conv | Sequential:
     conv = Conv(rng, channels, channels)
     return Sequential(conv, BatchNorm(channels)) if batch_norm else conv
 
 
-def whisper(branch):
-    """The branch, with what scales its output at WHISPER of its usual size."""
+def whisper(branch: Conv | Sequential) -> Conv | Sequential:
+    """The branch, whose last layer now has WHISPER times its usual weights."""
     last = branch.layers[-1].gamma if isinstance(branch, Sequential) else branch.weight
     last.data *= WHISPER
     return branch
 
 
 class Generator(Module):
-    def __init__(self, config, rng):
+    def __init__(self, config: GeneratorConfig, rng: np.random.Generator) -> None:
         c = config.channels
         self.config = config
         self.head = Sequential(Conv(rng, 3, c, kernel=config.edge_kernel), PReLU(c))
@@ -89,7 +92,7 @@ class Generator(Module):
         if config.bicubic_skip:
             whisper(self.tail)
 
-    def forward(self, lr):
+    def forward(self, lr: Tensor) -> Tensor:
         first = x = chain(lr, self.head)
         for block in self.blocks:
             x = block(x)
@@ -99,40 +102,40 @@ class Generator(Module):
         sr = chain(x, self.tail)
         return sr + (enlarge_bicubic(lr, self.config.scale) * 2 - 1) if self.config.bicubic_skip else sr
 
-    def receptive_radius(self):
-        """How many LR pixels away, at most, an output pixel can see."""
+    def receptive_radius(self) -> int:
+        """The radius of the receptive field: how far away, in LR pixels, an input can change an output pixel."""
         edge = self.config.edge_kernel // 2
-        doubling = sum(1 / 2**i for i in range(len(self.upsample)))  # a kernel of 3 on ever smaller pixels
+        doubling = sum(1 / 2**i for i in range(len(self.upsample)))  # 3×3 kernels, on pixels half as large each time
         end = 1 if self.config.direct else doubling + edge / self.config.scale
         return max(2, math.ceil(edge + 2 * self.config.blocks + 1 + end))  # bicubic: 2
 
 
 @definition
-def enlarge_bicubic(x, scale):
+def enlarge_bicubic(x: Tensor, scale: int) -> Tensor:
     """(N, h, w, C) → (N, scale·h, scale·w, C) by bicubic interpolation.
 
-    scale² pixels are made of the 5×5 around each: a convolution to scale² channels, shuffled. Beyond an edge the edge
-    pixel is repeated.
+    Each LR pixel becomes scale² pixels, which depend on the 5×5 pixels around it. So it is a convolution to scale²
+    channels, shuffled. Beyond an edge, the edge pixel is repeated.
     """
     return enlarge_inner(repeat_ends(repeat_ends(x, 1), 2), scale)
 
 
-def repeat_ends(x, axis):
-    """x with its first and its last line along the axis twice more."""
+def repeat_ends(x: Tensor, axis: int) -> Tensor:
+    """x with its first and its last line along the axis repeated twice."""
     before = (slice(None),) * axis
     first, last = x[(*before, slice(None, 1))], x[(*before, slice(-1, None))]
     return Concatenate(first, first, x, last, last, axis=axis)
 
 
-def enlarge_inner(x, scale):
-    """What enlarge_bicubic makes of all but the two outermost pixels on either side."""
+def enlarge_inner(x: Tensor, scale: int) -> Tensor:
+    """The bicubic enlargement of x without its two outermost pixels on each side."""
     weights = bicubic_weights(x.shape[3], scale).astype(x.dtype)
     return PixelShuffle(Conv2d(x, Tensor(array_module(x.data).asarray(weights))), r=scale)
 
 
 @lru_cache(maxsize=16)
-def bicubic_weights(channels, scale):
-    """(5, 5, channels, scale²·channels): for each pixel of a square its weights of the 5×5, each channel by itself."""
-    line = resize_matrix(5, 5 * scale, scale)[2 * scale : 3 * scale]  # what the pixel in the middle becomes
+def bicubic_weights(channels: int, scale: int) -> np.ndarray:
+    """(5, 5, channels, scale²·channels): the weights of the 5×5 for each of scale² pixels, channel by channel."""
+    line = resize_matrix(5, 5 * scale, scale)[2 * scale : 3 * scale]  # the pixels that the middle one becomes
     squares = np.einsum("pi,qj->ijpq", line, line).reshape(5, 5, 1, scale * scale, 1)
     return (squares * np.eye(channels)[:, None]).reshape(5, 5, channels, -1)

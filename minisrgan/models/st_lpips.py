@@ -63,4 +63,3 @@ def expected_shapes():
     for k, (name, side, _, cin, cout) in enumerate(ALEX):
         shapes |= {f"{name}.weight": (side, side, cin, cout), f"{name}.bias": (cout,), f"lin{k}": (cout,)}
     return shapes
-

@@ -2,28 +2,30 @@
 
     image ─ input contract ─ block 1 ─ pool ─ block 2 ─ pool ─ … ─ φ        block: [conv 3×3, ReLU] × j
 
-Images are (N, H, W, 3) in [-1, 1], as HR and SR are. What the network was trained on is another range, and which
-one depends on who trained it. The two families of weights differ in nothing else:
+Images are (N, H, W, 3) in [-1, 1], like HR and SR. The network was trained on another range, which depends on who
+trained it. The two families of weights differ in nothing else:
 
     torchvision   RGB in [0, 1], less a mean, divided by a standard deviation, each channel by itself
     caffe         BGR in 0 … 255, less a mean (the Oxford group's own weights; Keras has these)
 
-A feature map has two names. φ_{i,j}, the paper's, is the j-th convolution of block i, after its activation or before:
-"vgg54". "features.35", torchvision's, counts convolutions, activations and poolings alike, from 0.
+A feature map has two names. The paper's φ_{i,j}, "vgg54", is the j-th convolution of block i, after its activation or
+before. torchvision's "features.35" counts convolutions, activations and poolings alike, from 0.
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..arrays import array_module
 from ..errors import ConfigError, ShapeError
+from ..names import FAMILIES
 from ..nn import BlurPool, Conv, MaxPool, Module, ReLU
 from ..tensor import Tensor
 
-PAPER_SCALE = 1 / 12.75  # of the features, so that their MSE is of the size of the pixels': Ledig et al., section 3.2
-FAMILIES = ("torchvision", "caffe")  # of those that a file may not say
-ST_LPIPS = "st-lpips"  # a third, whose files say it: with pooling that tolerates shifts (st_lpips.py)
+PAPER_SCALE = 1 / 12.75  # of the features, so that their MSE is like the pixels' in size: Ledig et al., section 3.2
+ST_LPIPS = "st-lpips"  # a third family, which its files name: its pooling tolerates shifts (st_lpips.py)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's photos, RGB in [0, 1]
 ST_MEAN, ST_STD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of the images in [-1, 1] themselves
 BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet's photos, BGR in 0 … 255
@@ -31,18 +33,20 @@ BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet's photos, BGR in 0 … 255
 
 @dataclass(frozen=True)
 class VGGConfig:
-    """blocks: the channels of each convolution of each block; family: what the input is to be."""
+    """blocks: for each block the channels of its convolutions; family: the range of the input."""
 
     blocks: tuple
     family: str = "torchvision"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.blocks or any(not block or min(block) < 1 for block in self.blocks):
-            raise ConfigError("a VGG has a block or more, each of a convolution or more, each of a channel or more")
+            raise ConfigError(
+                "a VGG has at least one block, a block one convolution, and a convolution one channel"
+            )
         if self.family not in (*FAMILIES, ST_LPIPS):
             raise ConfigError(f"a VGG's family is one of {', '.join((*FAMILIES, ST_LPIPS))}, not {self.family!r}")
 
-    def convolutions(self):
+    def convolutions(self) -> dict[tuple[int, int], tuple[int, int, int]]:
         """{(i, j): (torchvision's index, Cin, Cout)} of φ_{i,j}, both counted from 1."""
         found, index, cin = {}, 0, 3
         for i, block in enumerate(self.blocks, 1):
@@ -52,11 +56,11 @@ class VGGConfig:
             index += 1  # the pooling
         return found
 
-    def index(self, layer=None, after_activation=True):
-        """torchvision's index of the layer of that name; by default of the last convolution.
+    def index(self, layer: str | None = None, after_activation: bool = True) -> int:
+        """torchvision's index of the layer with this name; by default of the last convolution.
 
-        "vgg54" is after its activation or before, as `after_activation` says; "features.35" says so itself.
-        Raises ConfigError for a name that is no layer's.
+        `after_activation` says where "vgg54" is taken. For "features.35" the name says it.
+        Raises ConfigError if no layer has this name.
         """
         convolutions = self.convolutions()
         layer = layer or "vgg{}{}".format(*max(convolutions))
@@ -72,13 +76,13 @@ class VGGConfig:
 
 VGG16 = ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3)
 VGG19 = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4)
-SMALL = ((32,) * 2, (64,) * 2, (64, 64, 64, 256))  # that of the package: VGG19 up to vgg34, but thin
+SMALL = ((32,) * 2, (64,) * 2, (64, 64, 64, 256))  # the package's: VGG19 up to vgg34, with fewer channels
 
 
 class VGG(Module):
-    """The layers of VGG up to torchvision's `features[last]`, all of them by default; He's random weights at first."""
+    """The layers of VGG up to torchvision's `features[last]`, by default all. The weights are random at first (He)."""
 
-    def __init__(self, config, rng, last=None):
+    def __init__(self, config: VGGConfig, rng: np.random.Generator, last: int | None = None) -> None:
         self.config = config
         self.features = []  # so that a weight's name in our state is torchvision's: features.0.weight
         cin = 3
@@ -90,11 +94,11 @@ class VGG(Module):
         if last is not None:
             del self.features[last + 1 :]
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         *_, (_, out) = self.maps(images)
         return out
 
-    def maps(self, images):
+    def maps(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
         """(torchvision's index, feature map) of each layer in turn."""
         self.check(images)
         x = normalise(images, self.config.family)
@@ -102,34 +106,41 @@ class VGG(Module):
             x = layer(x)
             yield index, x
 
-    def check(self, images):
+    def check(self, images: Tensor) -> None:
         least = 2 ** sum(isinstance(layer, (MaxPool, BlurPool)) for layer in self.features)  # each pooling halves
         if images.ndim != 4 or images.shape[3] != 3 or min(images.shape[1:3]) < least:
             raise ShapeError(f"this VGG takes images (N, H, W, 3), H and W at least {least}, not {images.shape}")
 
 
 class VGGFeatures(VGG):
-    """φ, scaled and frozen: its weights require no gradient, so a backward walk passes by them at no cost.
+    """φ, scaled and frozen: its weights require no gradient, so that a backward walk spends no time on them.
 
     arrays   {"features.0.weight": (3, 3, Cin, Cout), "features.0.bias": (Cout,), …}, at least up to the layer
     """
 
-    def __init__(self, config, arrays, layer=None, after_activation=True, scale=PAPER_SCALE):
+    def __init__(
+        self,
+        config: VGGConfig,
+        arrays: Mapping[str, np.ndarray],
+        layer: str | None = None,
+        after_activation: bool = True,
+        scale: float = PAPER_SCALE,
+    ) -> None:
         super().__init__(config, np.random.default_rng(0), config.index(layer, after_activation))
         self.load_state({name: arrays[name] for name in self.named_parameters()})
         self.scale = scale
         for parameter in self.parameters():
             parameter.requires_grad = False
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return super().forward(images) * self.scale
 
 
-def normalise(images, family):
-    """The images, in [-1, 1], as the family of weights takes them.
+def normalise(images: Tensor, family: str) -> Tensor:
+    """Images in [-1, 1] in the range that the family of weights expects.
 
-    Where a convolution pads, it pads these with zeros: with gaps of mean colour. So the subtraction cannot be left
-    to the first convolution's bias, which would have it pad with grey instead.
+    A convolution pads with zeros, and a zero is the mean colour here. So the subtraction cannot be left to the bias of
+    the first convolution: then the padding would be grey.
     """
     if family == "caffe":
         return (images[..., ::-1] + 1) * 127.5 - constant(BGR_MEAN, images)
@@ -138,5 +149,5 @@ def normalise(images, family):
     return ((images + 1) * 0.5 - constant(MEAN, images)) / constant(STD, images)
 
 
-def constant(values, like):
+def constant(values: Any, like: Tensor) -> Tensor:
     return Tensor(array_module(like.data).asarray(values, like.dtype))

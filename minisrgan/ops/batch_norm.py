@@ -15,7 +15,7 @@ from .reduce import sum_rows
 
 @definition
 def batch_statistics(x):
-    """(μ, var) of each channel of an array; var about μ, since Σx² - μ² would cancel.
+    """(μ, var) of each channel of an array. var is taken about μ, since Σx²/M - μ² would cancel.
 
     Raises ShapeError for an empty one.
     """
@@ -31,8 +31,8 @@ def batch_statistics(x):
 class BatchNorm(Op):
     """γ·(x - μ)/√(var + ε) + β, with `statistics` = (μ, var) = batch_statistics(x).
 
-    Anything else as `statistics` is wrong: the derivative counts on it that they are x's own. They are handed
-    in because the layer keeps a running average of them too.
+    The derivative assumes that the statistics are x's own. They are a parameter because the layer keeps a running
+    average of them too.
     """
 
     def forward(x, gamma, beta, statistics, eps):
@@ -65,7 +65,7 @@ def composed_vjp(g, x, gamma, eps):
 
 @definition
 def batch_norm_gradients(g, x, gamma, statistics, eps):
-    """(∂x, ∂γ, ∂β) as arrays in few passes: ∂x is g, x and 1 weighted for each channel.
+    """(∂x, ∂γ, ∂β) as arrays, in few passes: ∂x is a weighted sum of g, x and 1 in each channel.
 
     mean(h) = γ·∂β/M and mean(h·x̂) = γ·∂γ/M, so ∂x = (γ/σ)·(g - ∂β/M - x̂·∂γ/M).
     """

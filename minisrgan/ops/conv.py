@@ -33,7 +33,7 @@ def output_size(size, kernel, stride, padding):
 
 
 def pad(x, rows, columns):
-    """x with that many zeros before and after its rows and its columns; negative: with pixels cut off instead."""
+    """x with so many zeros before and after its rows and its columns. A negative number cuts pixels off instead."""
     n, height, width, channels = x.shape
     cut = x[:, max(-rows, 0) : height - max(-rows, 0), max(-columns, 0) : width - max(-columns, 0)]
     rows, columns = max(rows, 0), max(columns, 0)
@@ -53,15 +53,15 @@ def windows(x, kh, kw, stride):
 
 
 def check_geometry(x_shape, w_shape, stride, padding, g_shape=None):
-    """(stride, padding, Ho, Wo) as pairs and sizes. Raises ShapeError where they make no convolution, and where a
-    cotangent is not of the output's shape."""
+    """((sy, sx), (py, px), Ho, Wo). Raises ShapeError if these are no convolution, or if the cotangent's shape is not
+    the output's."""
     (sy, sx), (py, px) = stride, padding = pair(stride), pair(padding)
     if len(x_shape) != 4 or len(w_shape) != 4:
         raise ShapeError("an image batch is (N, H, W, Cin) and weights are (kh, kw, Cin, Cout)")
     if x_shape[3] != w_shape[2]:
         raise ShapeError(f"the image has {x_shape[3]} channels and the weights take {w_shape[2]}")
     if min(w_shape[:2]) < 1:
-        raise ShapeError("a kernel is of at least one pixel")
+        raise ShapeError("a kernel has at least one pixel")
     if min(sy, sx) < 1 or min(py, px) < 0:
         raise ShapeError(f"stride {stride} must be at least 1 and padding {padding} at least 0")
     ho, wo = output_size(x_shape[1], w_shape[0], sy, py), output_size(x_shape[2], w_shape[1], sx, px)
@@ -97,7 +97,7 @@ class Conv2d(Op):
 
 
 class Conv2dBias(Op):
-    """PixelShuffle(x ⋆ w + b, shuffle), with b of (Cout,).  ∂b = Σ g over all pixels, g being unshuffled."""
+    """PixelShuffle(x ⋆ w + b, shuffle), with b of (Cout,).  ∂b = Σ g over all pixels of the unshuffled g."""
 
     def forward(x, w, b, stride=1, padding=0, shuffle=1):
         check_bias(b, w)

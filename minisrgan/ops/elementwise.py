@@ -1,4 +1,4 @@
-"""Operations on each number by itself, each formula beside its derivative.
+"""Operations on each number by itself. A docstring has the formula; after the semicolon, the derivative in each input.
 
 Inputs broadcast by NumPy's rules. The engine sums a cotangent back to the shape of its input.
 """
@@ -17,7 +17,7 @@ class Elementwise(Op):
 
 def check_number(name, value):
     if not isinstance(value, Real):
-        raise ShapeError(f"{name} is to be one constant number, not a {type(value).__name__}")
+        raise ShapeError(f"{name} must be one constant number, not a {type(value).__name__}")
 
 
 class Add(Elementwise):
@@ -194,7 +194,7 @@ class LeakyReLUGrad(Elementwise):
 
 
 class PReLU(Elementwise):
-    """x where x > 0, else a·x with a slope a learned for each channel;  1 or a in x, 0 or x in a.
+    """x where x > 0, else a·x with a negative slope a, learned for each channel;  1 or a in x, 0 or x in a.
 
     He et al. 2015, "Delving deep into rectifiers", equation 1.
     """
@@ -217,7 +217,7 @@ class PReLUGrad(Elementwise):
 
 
 class SlopeGrad(Elementwise):
-    """Σ g·x where x ≤ 0, to the slope's shape: the derivative of PReLU in a, applied to g;  there, x in g, g in x."""
+    """Σ g·x where x ≤ 0, in the shape of a: the derivative of PReLU in a, applied to g;  there, x in g, g in x."""
 
     def forward(g, x, shape):
         return SumTo.forward(array_module(x).where(x > 0, 0, g * x), shape)

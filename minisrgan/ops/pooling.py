@@ -33,7 +33,7 @@ def pooled_shape(shape, size):
 
 
 def check_pooled(shape, size, *pooled):
-    """Raise ShapeError unless these arrays have a number for each square of images of that shape."""
+    """Raise ShapeError unless these arrays have one number for each square of images of this shape."""
     for each in pooled:
         if len(shape) != 4 or each.shape != pooled_shape(shape, size):
             raise ShapeError(f"{each.shape} is not a number for each {size}×{size} square of {shape}")
@@ -83,12 +83,11 @@ class Place(Op):
 
 
 def blur_pool(x):
-    """(N, H, W, C) → (N, ⌊(H + 3)/2⌋, ⌊(W + 3)/2⌋, C): blurred by [1 2 1]/4 along both axes, of which every second
-    pixel is kept. Zhang 2019.
+    """(N, H, W, C) → (N, ⌊(H + 3)/2⌋, ⌊(W + 3)/2⌋, C): x, blurred by [1 2 1]/4 along both axes, and of it every second
+    pixel. Zhang 2019.
 
-    What lies beyond the border is what lies before it, mirrored, 2 pixels wide. It is linear along the rows and along
-    the columns: a matrix product each, whose derivatives are MatMul's. Unlike a plain stride of 2, it hardly notices
-    that an image moved by a pixel.
+    At the border two pixels are mirrored. The blur is linear along the rows and along the columns: two matrix products,
+    whose derivatives are MatMul's. Unlike a plain stride of 2, it hardly notices a shift by a pixel.
     """
     n, h, w, c = nhwc(x)
     for size in (h, w):
@@ -104,7 +103,7 @@ def blur_pool(x):
 
 @lru_cache(maxsize=64)
 def blur_matrix(size):
-    """(rows, size): that of `blur_pool` along an axis."""
+    """The matrix (rows, size) of `blur_pool` along an axis."""
     mirrored = np.pad(np.arange(size), 2, mode="reflect")
     starts = range(0, size + 2, 2)
     matrix = np.zeros((len(starts), size))
@@ -117,7 +116,7 @@ def blur_matrix(size):
 def max_neighbours(x, size):
     """(N, H, W, C) → (N, H - size + 1, W - size + 1, C): the largest of each size×size square, at stride 1.
 
-    Along one axis and then along the other, two neighbours at a time; of equals the latter counts.
+    It goes along one axis and then along the other, two neighbours at a time. Of equals the latter counts.
     """
     if min(nhwc(x)[1:3]) < size:
         raise ShapeError(f"no {size}×{size} square fits into {x.shape[1]}×{x.shape[2]} pixels")

@@ -70,7 +70,7 @@ class BroadcastTo(Op):
 
 
 def mean(x, axis=None, keepdims=False):
-    """The average over `axis`. Raises ShapeError where that is of no numbers."""
+    """The average over `axis`. Raises ShapeError if there are no numbers to average."""
     count = math.prod(x.shape[each] for each in axes_of(axis, x.ndim))
     if not count:
         raise ShapeError(f"the mean over {'all axes' if axis is None else f'axis {axis}'} of {x.shape} is of nothing")

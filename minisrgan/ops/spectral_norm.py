@@ -27,7 +27,7 @@ def unit(vector):
 
 
 def power_iteration(w, v, times=1):
-    """(u, v) after so many rounds of u ← Wv/‖Wv‖, v ← Wᵀu/‖Wᵀu‖: each brings them nearer to the largest σ's."""
+    """(u, v) after so many rounds of u ← Wv/‖Wv‖, v ← Wᵀu/‖Wᵀu‖. Each round brings them nearer."""
     matrix = as_matrix(w)
     for _ in range(times):
         u = unit(matrix @ v)

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import check, losses, nn, ops, regularisers
-from ..arrays import array_module, to_device
+from ..arrays import array_module, on_gpu, to_device
 from ..errors import ConfigError
 from ..models.discriminator import Discriminator, DiscriminatorConfig
 from ..models.generator import Generator, GeneratorConfig
-from ..models.vgg import FAMILIES, VGG, VGGConfig, VGGFeatures
+from ..models.vgg import VGG, VGGConfig, VGGFeatures
+from ..names import FAMILIES
 from ..ops.batch_norm import batch_statistics
 from ..ops.spectral_norm import power_iteration
 from ..tensor import Op, Tensor
@@ -284,7 +285,7 @@ def moved_off(module, rng):
 
 
 def device_of(tensor):
-    return "cuda" if array_module(tensor.data).__name__ == "cupy" else "numpy"
+    return "cuda" if on_gpu(tensor.data) else "numpy"
 
 
 @contextmanager

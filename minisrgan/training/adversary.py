@@ -1,6 +1,9 @@
 """D as G's adversary: the game that both play, and what keeps D in check."""
 
-from ..nn import held
+from ..losses import Adversarial
+from ..nn import Module, held
+from ..regularisers import Regulariser
+from ..tensor import Tensor
 
 
 class Adversary:
@@ -11,14 +14,14 @@ class Adversary:
     regulariser     of regularisers.REGULARISERS, made
     """
 
-    def __init__(self, discriminator, game, regulariser):
+    def __init__(self, discriminator: Module, game: Adversarial, regulariser: Regulariser) -> None:
         self.discriminator, self.game, self.regulariser = discriminator, game, regulariser
 
-    def disturb(self, images, progress):
+    def disturb(self, images: Tensor, progress: float) -> Tensor:
         """The images as D is to see them, at a fraction `progress` of the training."""
         return self.regulariser.disturb(images, progress)
 
-    def discriminator_loss(self, hr, sr):
+    def discriminator_loss(self, hr: Tensor, sr: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(L_D, the penalty to add, D's logits of HR, D's logits of SR) for disturbed images.
 
         SR must have no graph, so that no gradient goes on to G.
@@ -27,7 +30,7 @@ class Adversary:
         penalty = self.regulariser.penalty(self.discriminator, hr, sr, real, fake)
         return self.game.discriminator(real, fake), penalty, real, fake
 
-    def generator_loss(self, hr, sr):
+    def generator_loss(self, hr: Tensor, sr: Tensor) -> Tensor:
         """L_adv of disturbed images: what it costs G that D sees through SR. D only judges, and stays as it is."""
         with held(self.discriminator):
             return self.game.generator_loss(self.discriminator, hr, sr)

@@ -1,26 +1,27 @@
-"""What a training is: the models, the batch, the two stages. Three of them have names."""
+"""The settings of a training: models, batch, stages and losses. Three presets have names."""
 
 import math
 from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 from ..errors import ConfigError
 from ..losses import ADVERSARIAL, PIXEL_CONTENT
 from ..models.discriminator import DiscriminatorConfig
 from ..models.generator import GeneratorConfig
+from ..names import ON_NAN
 from ..optim import SCHEDULES
 from ..regularisers import REGULARISERS
 from ..weights.generators import typed
 from ..weights.vgg import knows_content
 
 TERMS = ("content", "pixel", "adversarial", "tv", "grid")  # of L_G in the GAN stage
-ON_NAN = ("stop", "rollback")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`steps` at a learning `rate`, which falls by a `schedule` of optim.SCHEDULES.
+    """`steps` at a learning `rate`, which follows a `schedule` of optim.SCHEDULES.
 
-    ema   the decay of the average of G's weights, which is what is kept of the stage; 0: G as it is
+    ema   the decay of the average of G's weights, which is what the stage keeps; 0: it keeps G as it is
     """
 
     steps: int
@@ -28,7 +29,7 @@ class Stage:
     schedule: str = "constant"
     ema: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.steps < 0:
             raise ConfigError(f"a stage has 0 steps or more, not {self.steps}")
         if not 0 < self.rate < 1:
@@ -38,14 +39,14 @@ class Stage:
         if not 0 <= self.ema < 1:
             raise ConfigError(f"the decay of an average is from 0 to below 1, not {self.ema}")
 
-    def rate_at(self, step):
+    def rate_at(self, step: int) -> float:
         """The learning rate of a step."""
         return self.rate * SCHEDULES[self.schedule](step / max(self.steps, 1))
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """`discriminator.crop` is the side of the HR crops. Stage 1 goes down `pretrain_loss`, the GAN stage down
+    """`discriminator.crop` is the side of the HR crops. Stage 1 minimises `pretrain_loss`, the GAN stage
 
     L_G = content_weight·L_content + pixel_weight·L_pixel + adversarial_weight·L_adv + tv_weight·L_tv
         + grid_weight·L_grid
@@ -53,12 +54,12 @@ class TrainConfig:
     pretrain_loss   "pixel" (the MSE), "l1" or "charbonnier"
     content         what L_content compares: one of these, or the features of a VGG: "vgg-small", or a layer of VGG19,
                     such as "vgg54", from the file `vgg` of the family `family`, or of ST-LPIPS' VGG16: "st-vgg33"
-    …_share         in place of the term's weight: how long its slope at SR is to be, beside the content's (shares.py)
-    adversarial, regulariser   by their names in ADVERSARIAL and REGULARISERS
-    strength        of the regulariser; None: its own
-    d_rate, d_beta1 D's learning rate, on the stage's schedule, and Adam's β₁; None: the same as G's
-    copies          how many copies of each photo are learned from besides, each at 0.8 of the one before
-    on_nan          "stop" where a number is no longer finite, or "rollback" to a state that was saved
+    …_share         in place of the term's weight: the norm of its gradient at SR, relative to the content's (shares.py)
+    adversarial, regulariser   their names in ADVERSARIAL and REGULARISERS
+    strength        of the regulariser; None: its default
+    d_rate, d_beta1 D's learning rate, on the stage's schedule, and D's β₁ of Adam; None: the same as G's
+    copies          how many smaller copies of each photo to learn from too, each 0.8 times the one before
+    on_nan          what to do if a number is no longer finite: "stop", or "rollback" to a saved state
     """
 
     generator: GeneratorConfig
@@ -89,7 +90,7 @@ class TrainConfig:
     on_nan: str = "stop"
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.batch < 1 or self.seed < 0 or self.copies < 0:
             raise ConfigError("a batch has at least one crop, and a seed and the copies of a photo are at least 0")
         if self.discriminator.crop % self.generator.scale:
@@ -108,66 +109,66 @@ class TrainConfig:
         if not all(0 <= weight < math.inf for weight in self.weights.values()) or not any(self.weights.values()):
             raise ConfigError("a loss's weight is 0 or more, and one of them at least is more")
         if not all(0 <= share < math.inf for share in self.shares.values()):
-            raise ConfigError("a term's share of the slope is 0 or more")
+            raise ConfigError("a term's share of the gradient is 0 or more")
         if self.shares and not self.content_weight:
-            raise ConfigError("a share is measured against the content's slope: give the content loss a weight")
+            raise ConfigError("a share is measured against the content's gradient: give the content loss a weight")
         if self.d_rate is not None and not 0 < self.d_rate < 1:
             raise ConfigError(f"a learning rate is between 0 and 1, not {self.d_rate}")
         if not all(0 <= beta < 1 for beta in (self.beta1, self.d_beta1 or 0.0)):
             raise ConfigError("Adam's β₁ is from 0 to below 1")
 
     @property
-    def weights(self):
+    def weights(self) -> dict[str, float]:
         """{term of L_G: its weight}."""
         return {term: getattr(self, f"{term}_weight") for term in TERMS}
 
     @property
-    def shares(self):
-        """{term of L_G: its share}, of those that have one in place of a weight."""
+    def shares(self) -> dict[str, float]:
+        """{term of L_G: its share}, for the terms that have a share in place of a weight."""
         shares = {term: getattr(self, f"{term}_share") for term in TERMS[1:]}
         return {term: share for term, share in shares.items() if share is not None}
 
-    def with_stages(self, field, **values):
-        """The same training with another value of a field of Stage in the named stages: with_stages("steps", gan=9)."""
+    def with_stages(self, field: str, **values: Any) -> Self:
+        """The same training with other values of a Stage's field in the named stages: with_stages("steps", gan=9)."""
         return replace(self, **{stage: replace(getattr(self, stage), **{field: v}) for stage, v in values.items()})
 
-    def with_crops(self, side):
-        """The same training on HR crops of another side."""
+    def with_crops(self, side: int) -> Self:
+        """The same training with another side of the HR crops."""
         return replace(self, discriminator=replace(self.discriminator, crop=side))
 
-    def with_weights(self, **weights):
-        """The same training with other weights of the named terms, in place of shares that they had."""
+    def with_weights(self, **weights: float) -> Self:
+        """The same training with these weights. A named term loses its share."""
         if unknown := sorted(weights.keys() - {*TERMS}):
             raise ConfigError(f"L_G has no term {unknown[0]!r}: it has {', '.join(TERMS)}")
         unshared = {f"{term}_share": None for term in weights if term != "content"}
         return replace(self, **unshared, **{f"{term}_weight": weight for term, weight in weights.items()})
 
-    def with_shares(self, **shares):
-        """The same training with the named terms' weights by their share of the slope."""
+    def with_shares(self, **shares: float) -> Self:
+        """The same training with these shares, from which the weights of the named terms follow."""
         if unknown := sorted(shares.keys() - {*TERMS[1:]}):
             raise ConfigError(
-                f"{unknown[0]!r} has no share: {', '.join(TERMS[1:])} have one, beside the content's slope"
+                f"{unknown[0]!r} has no share: {', '.join(TERMS[1:])} have one, relative to the content's gradient"
             )
         return replace(self, **{f"{term}_share": share for term, share in shares.items()})
 
-    def with_terms(self, weights, shares):
-        """The same training with the weights of some terms and the shares of others, {term: number} both."""
+    def with_terms(self, weights: dict[str, float], shares: dict[str, float]) -> Self:
+        """The same training with weights for some terms and shares for others."""
         if both := sorted(weights.keys() & shares.keys()):
             raise ConfigError(f"{both[0]} has a weight or a share, not both: leave one of them out")
         return self.with_weights(**weights).with_shares(**shares)
 
-    def with_regulariser(self, name):
-        """The same training with that regulariser, and with a D as it needs it."""
+    def with_regulariser(self, name: str) -> Self:
+        """The same training with this regulariser, and with the D that it needs."""
         if name not in REGULARISERS:
             raise ConfigError(f"regulariser is one of {', '.join(REGULARISERS)}, not {name!r}")
         discriminator = replace(self.discriminator, **REGULARISERS[name].needs)
         return replace(self, regulariser=name, discriminator=discriminator)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """The configuration that `to_dict` wrote. Raises ConfigError for anything else."""
         parts = {"generator": GeneratorConfig, "discriminator": DiscriminatorConfig, "pretrain": Stage, "gan": Stage}
         try:
@@ -176,7 +177,7 @@ class TrainConfig:
             raise ConfigError(f"not a training configuration ({error})") from None
 
 
-SHOWS = dict(  # a GAN stage that one sees: found by trials, which docs/training.md has
+SHOWS = dict(  # a GAN stage whose effect one sees. docs/training.md has the trials that led to it
     pretrain_loss="l1",
     content="vgg-small",
     adversarial="relativistic",

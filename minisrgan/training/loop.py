@@ -11,13 +11,13 @@ import numpy as np
 
 from ..errors import DivergedError
 from ..imaging.metrics import score
+from ..names import STAGES
 from ..progress import progress_bar
 from ..upscaling.trial import try_photo
 from ..upscaling.upscale import upscale
 from ..weights.generators import load_generator
 from .health import KEPT, WINDOW, Monitor
 from .report import draw_comparison, draw_curves
-from .trainer import STAGES
 
 LOOKS = 10  # how often in a stage held-out photos are measured, pictures drawn and the state saved
 LONGEST = 1000  # but at least every so many steps

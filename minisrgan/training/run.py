@@ -25,10 +25,10 @@ import numpy as np
 
 from ..errors import ConfigError, DivergedError, WeightsError
 from ..files import PART, lock_file, make_folder, remove_leftovers, write_whole
+from ..names import STAGES
 from ..weights.array_files import read_arrays, say_if_unchecked, write_arrays
 from ..weights.generators import save_generator
 from .config import TrainConfig
-from .trainer import STAGES
 
 COLUMNS = (
     "stage step rate loss_g loss_content loss_pixel loss_adversarial loss_tv loss_grid "

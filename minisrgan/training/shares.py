@@ -1,31 +1,31 @@
-"""Weights by share: how hard a term of L_G pulls at SR, not a number whose meaning depends on the losses' scales.
+"""Weights by share. A share says how strongly a term of L_G pulls at SR, whatever the scale of its loss is.
 
 With c = content_weight·∂L_content/∂SR and t = ∂L_term/∂SR, a term with the share s gets the weight
 
     w = s·r        r: the running mean of ‖c‖/‖t‖        so that        ‖w·t‖ ≈ s·‖c‖
 
-whatever the two losses are measured in. Esser et al. 2021 (VQGAN), equation 7, has this ratio at G's last layer; here
-it is taken at SR, where both slopes are at hand anyway. Adam divides a common factor of all terms out again, so shares
-say all there is to say.
+Esser et al. 2021 (VQGAN), equation 7, takes this ratio at G's last layer. Here it is taken at SR, where both gradients
+are needed anyway. Adam divides out a common factor of all terms, so no more
+than the shares is left to choose.
 
-The weight is a constant in the step that it is used in: nothing is differentiated through it. It moves slowly, over
-about MEMORY steps, and is bounded: a ratio counts at most as JUMP times the mean, or as a JUMP-th of it, so that a step
-in which D has nothing to say does not raise its voice; and the mean stays within RANGE times its first value.
+The weight is a constant of its step: nothing is differentiated through it. It moves slowly, over about MEMORY steps,
+and it is bounded in two ways. A ratio counts at most as JUMP times the mean, and at least as a JUMP-th of it, so that
+a step in which D's gradient is small does not make D loud. And the mean stays within RANGE times its first value.
 """
 
 MEMORY, JUMP, RANGE = 100, 4, 100
-MOST = 1e30  # of a ratio: its mean stays a number
+MOST = 1e30  # the largest ratio, so that the mean stays finite
 
 
 class Shares:
-    """The running means of ‖c‖/‖t‖, by term. `state` is JSON-able, and `load_state` takes it back."""
+    """The running means of ‖c‖/‖t‖, one for each term. `state` is for JSON, and `load_state` takes it back."""
 
-    def __init__(self, shares):
+    def __init__(self, shares: dict[str, float]) -> None:
         self.shares = shares
-        self.means = {}  # {term: [the mean, its first value, how many steps it is of]}
+        self.means = {}  # {term: [the mean, its first value, the number of steps]}
 
-    def weight(self, term, content, length):
-        """The term's weight in a step where the two slopes are of these lengths."""
+    def weight(self, term: str, content: float, length: float) -> float:
+        """The term's weight in a step with these gradient norms, the content's ‖c‖ and the term's ‖t‖."""
         if term not in self.means and not (content and length):
             return 0.0  # nothing to compare yet
         ratio = min(content / length, MOST) if length else MOST
@@ -36,12 +36,12 @@ class Shares:
         self.means[term] = [mean, first, steps + 1]
         return self.shares[term] * mean
 
-    def state(self):
+    def state(self) -> dict[str, list]:
         return {term: list(mean) for term, mean in self.means.items()}
 
-    def load_state(self, state):
+    def load_state(self, state: dict[str, list]) -> None:
         self.means = {term: list(mean) for term, mean in state.items()}
 
 
-def between(low, value, high):
+def between(low: float, value: float, high: float) -> float:
     return max(low, min(value, high))

@@ -14,6 +14,7 @@ So each term is differentiated as far as SR, where their gradients can be compar
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
 
@@ -21,20 +22,20 @@ import numpy as np
 
 from ..arrays import to_device
 from ..errors import DivergedError, WeightsError
+from ..imaging.patches import Crop, PhotoSet
 from ..imaging.pixels import hr_from_uint8, lr_from_uint8
 from ..losses import ADVERSARIAL, PIXEL_CONTENT, PixelMSE, feature_mse, grid_loss, total_variation
 from ..models.discriminator import Discriminator
 from ..models.generator import Generator
+from ..models.vgg import VGGFeatures
 from ..optim import Adam, move_average
 from ..regularisers import REGULARISERS
 from ..tensor import Tensor, grad
 from ..weights.vgg import load_content
 from .adversary import Adversary
-from .config import PRESETS
+from .config import PRESETS, Stage, TrainConfig
 from .health import measure_discriminator, measure_images
 from .shares import Shares
-
-STAGES = ("pretrain", "gan")
 
 
 class Trainer:
@@ -45,7 +46,7 @@ class Trainer:
     device/__init__.py says what the bits of a device depend on.
     """
 
-    def __init__(self, config, photos, device):
+    def __init__(self, config: TrainConfig, photos: PhotoSet, device: str) -> None:
         self.config, self.photos, self.device = config, photos, device
         init_g, init_d, self.crop_rng, noise = (np.random.default_rng([config.seed, i]) for i in range(4))
         self.generator = Generator(config.generator, init_g).to(device)
@@ -59,7 +60,7 @@ class Trainer:
         self.rollbacks = 0
         self.measured = {}
 
-    def pretrain_step(self):
+    def pretrain_step(self) -> dict[str, float]:
         """G towards HR: one step down a distance of pixels."""
         self.measured = {}
         crops = self.choose_crops()
@@ -70,7 +71,7 @@ class Trainer:
         self.update_generator(sr, gradient)
         return self.finish_step()
 
-    def gan_step(self):
+    def gan_step(self) -> dict[str, float]:
         """D and G, a step each, on the same crops and the same SR."""
         self.measured = {}
         crops = self.choose_crops()
@@ -83,7 +84,7 @@ class Trainer:
         self.measured |= measure_images(hr.data, lr, sr.data)
         return self.finish_step()
 
-    def start_stage(self, stage):
+    def start_stage(self, stage: str) -> None:
         """Begin `stage` with the best G so far; its optimisers and shares start afresh, and the average of G's
         weights at G's."""
         self.start_from(self.best)
@@ -96,21 +97,21 @@ class Trainer:
         self.shares = Shares(config.shares)
 
     @property
-    def averages(self):
+    def averages(self) -> bool:
         """Whether the average of G's weights is kept, and stands for G."""
         return self.settings.ema > 0
 
     @property
-    def settings(self):
+    def settings(self) -> Stage:
         """The Stage of the configuration that the training is in."""
         return getattr(self.config, self.stage)
 
     @property
-    def best(self):
+    def best(self) -> Generator:
         """The generator to show, to measure and to keep."""
         return self.averaged if self.averages else self.generator
 
-    def start_from(self, generator):
+    def start_from(self, generator: Generator) -> None:
         """Take on a trained generator's weights. Raises WeightsError for one of another configuration."""
         if generator.config != self.generator.config:
             theirs, ours = asdict(generator.config), asdict(self.generator.config)
@@ -124,23 +125,23 @@ class Trainer:
         self.generator.load_state(state)
         self.averaged.load_state(state)
 
-    def choose_crops(self):
+    def choose_crops(self) -> list[Crop]:
         """Random places in distinct photos, each turned and mirrored in a random way."""
         return self.photos.choose(self.crop_rng, self.config.batch)
 
-    def sample_hr(self, crops):
+    def sample_hr(self, crops: list[Crop]) -> Tensor:
         """The photos at these crops: (batch, crop, crop, 3) in [-1, 1]."""
         return Tensor(to_device(hr_from_uint8(self.photos.hr(crops)), self.device))
 
-    def downsample(self, crops):
+    def downsample(self, crops: list[Crop]) -> Tensor:
         """The photos' bicubic reductions at the same crops: (batch, crop/scale, crop/scale, 3) in [0, 1]."""
         return Tensor(to_device(lr_from_uint8(self.photos.lr(crops)), self.device))
 
-    def generate(self, lr):
+    def generate(self, lr: Tensor) -> Tensor:
         """SR = G(LR), once a step. D is shown it without its graph; G's step goes back through the graph."""
         return self.generator(lr)
 
-    def discriminator_loss(self, hr, sr):
+    def discriminator_loss(self, hr: Tensor, sr: Tensor) -> Tensor:
         """L_D and the regulariser's penalty. No gradient goes on to G."""
         loss, penalty, real, fake = self.adversary.discriminator_loss(self.disturb(hr), self.disturb(sr.detach()))
         self.measured |= measure_discriminator(self.config.adversarial, real.data, fake.data)
@@ -148,7 +149,7 @@ class Trainer:
         self.measure("penalty", penalty.item())
         return loss + penalty
 
-    def generator_loss(self, hr, sr):
+    def generator_loss(self, hr: Tensor, sr: Tensor) -> Tensor:
         """∂L_G/∂SR. It measures L_G and its terms."""
         by_share = {term: None if share else 0 for term, share in self.config.shares.items()}
         weights, scale = self.config.weights | by_share, self.config.generator.scale
@@ -164,29 +165,29 @@ class Trainer:
         )
 
     @cached_property
-    def content_loss(self):
+    def content_loss(self) -> Callable[[Tensor, Tensor], Tensor]:
         """(SR, HR) → L_content."""
         if self.config.content in PIXEL_CONTENT:
             return PIXEL_CONTENT[self.config.content]
         return partial(feature_mse, self.vgg)
 
     @cached_property
-    def vgg(self):
+    def vgg(self) -> VGGFeatures | None:
         """The VGG that L_content looks with, None if it compares pixels. Raises WeightsError if it is not to be had."""
         config = self.config
         if config.content in PIXEL_CONTENT:
             return None
         return load_content(config.content, config.vgg, config.family).to(self.device)
 
-    def adversarial_loss(self, hr, sr):
+    def adversarial_loss(self, hr: Tensor, sr: Tensor) -> Tensor:
         """L_adv: what it costs G that D sees through SR."""
         return self.adversary.generator_loss(self.disturb(hr), self.disturb(sr))
 
-    def disturb(self, images):
+    def disturb(self, images: Tensor) -> Tensor:
         """The images as D is to see them."""
         return self.adversary.disturb(images, self.step / self.settings.steps)
 
-    def gradient_at_sr(self, sr, terms):
+    def gradient_at_sr(self, sr: Tensor, terms: dict[str, tuple[float | None, Callable[[Tensor], Tensor]]]) -> Tensor:
         """∂/∂SR of Σ weight·L over `terms`, {name: (weight, SR → L)}. A weight of 0 costs nothing.
 
         A weight None follows from the term's share of the gradient norm, beside the content's, which comes first.
@@ -209,34 +210,34 @@ class Trainer:
         self.measure("loss_g", total)
         return sum(gradients[1:], gradients[0])
 
-    def update_discriminator(self, loss):
+    def update_discriminator(self, loss: Tensor) -> None:
         own = self.config.d_rate
         self.update(self.adam_d, "grad_d", self.rate if own is None else self.rate * own / self.settings.rate, loss)
 
-    def update_generator(self, sr, gradient):
+    def update_generator(self, sr: Tensor, gradient: Tensor) -> None:
         """A step of G, by the gradient at SR, which the walk back through G carries on to its parameters."""
         self.update(self.adam_g, "grad_g", self.rate, sr, gradient)
         if self.averages:
             t = self.adam_g.t  # at first the average is over about the last tenth of the steps, until there are enough
             move_average(self.averaged, self.generator, min(self.settings.ema, t / (t + 9)))
 
-    def update(self, adam, name, rate, output, cotangent=None):
+    def update(self, adam: Adam, name: str, rate: float, output: Tensor, cotangent: Tensor | None = None) -> None:
         """A step of Adam, by the gradient of `output` in that optimiser's parameters, and in no others."""
         gradients = grad(output, adam.parameters.values(), cotangent)
         self.measure(name, norm(gradients))
         adam.step(gradients, rate)
 
     @property
-    def rate(self):
+    def rate(self) -> float:
         """The learning rate of this step. Each time that the training was rolled back has halved it."""
         return self.settings.rate_at(self.step) / 2**self.rollbacks
 
-    def roll_back(self, rollbacks):
+    def roll_back(self, rollbacks: int) -> None:
         """Go on from a state just restored in another way than before: by smaller steps, on other crops."""
         self.rollbacks = rollbacks
         self.crop_rng = np.random.default_rng([self.config.seed, 2, rollbacks])
 
-    def measure(self, name, value):
+    def measure(self, name: str, value: float) -> float:
         """Remember a number. Raises DivergedError for one that is not finite, so that no step is taken with it."""
         if not math.isfinite(value):
             raise DivergedError(
@@ -247,12 +248,12 @@ class Trainer:
         self.measured[name] = float(value)
         return self.measured[name]
 
-    def finish_step(self):
+    def finish_step(self) -> dict[str, float]:
         self.measured["rate"] = self.rate
         self.step += 1
         return self.measured
 
 
-def norm(gradients):
+def norm(gradients: Sequence[Tensor]) -> float:
     """The length of all of them together as one vector."""
     return math.sqrt(sum(float((g.data * g.data).sum()) for g in gradients))

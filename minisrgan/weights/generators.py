@@ -8,11 +8,12 @@ import numpy as np
 
 from ..errors import ConfigError, WeightsError
 from ..models.generator import Generator, GeneratorConfig
+from ..names import MODELS
 from ..nn import check_fit
 from .array_files import Lazy, check_finite, read_arrays, say_if_unchecked, write_arrays
 
 FOLDER = Path(__file__).parent  # of the package: what we trained
-MODELS, STAGES = ("small", "tiny"), ("gan", "stage1")  # of the generators in it, the best first
+STAGES = ("gan", "stage1")  # of the generators in it, the best first
 GENERATOR = "minisrgan generator"
 
 

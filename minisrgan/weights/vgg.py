@@ -20,7 +20,8 @@ import numpy as np
 
 from ..errors import ConfigError, WeightsError
 from ..files import cache_folder
-from ..models.vgg import FAMILIES, PAPER_SCALE, SMALL, ST_LPIPS, VGG16, VGG19, VGGConfig, VGGFeatures
+from ..models.vgg import PAPER_SCALE, SMALL, ST_LPIPS, VGG16, VGG19, VGGConfig, VGGFeatures
+from ..names import FAMILIES
 from .array_files import (
     CHECKSUM,
     Lazy,

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from minisrgan.cli import main as cli
+from minisrgan.cli.train import PRESET_HELP
 from minisrgan.device import cuda_problem
 from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.metrics import score
@@ -126,9 +127,18 @@ def test_help_lists_every_command(capsys):
     assert stopped.value.code == 0
     listed = [line.split()[0] for line in text.splitlines() if line.startswith("    ") and line[4] != " "]
     assert listed == list(dict.fromkeys(command.split()[0] for command in COMMANDS))
+    assert listed == [module.__name__.rpartition(".")[2] for module in cli.COMMANDS]  # each has a file
+
+
+def test_help_and_mistyped_options_wait_for_no_import():
+    code = "import sys; from minisrgan.cli.main import build_parser; build_parser(); print('numpy' in sys.modules)"
+    root = Path(cli.__file__).parents[2]
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert ran.stdout == "False\n", ran.stderr
 
 
 def test_the_presets_are_those_of_the_help():
+    assert list(PRESET_HELP) == list(PRESETS)
     parser = cli.build_parser()
     for name in PRESETS:
         assert parser.parse_args(["train", "--preset", name]).preset == name

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minisrgan.cli import demo
 from minisrgan.cli.main import main
 from minisrgan.errors import ConfigError, ImageError
 from minisrgan.files import free_name
@@ -21,7 +20,8 @@ from minisrgan.imaging.transparency import over_white
 from minisrgan.losses import ADVERSARIAL
 from minisrgan.models.discriminator import DiscriminatorConfig
 from minisrgan.models.vgg import VGG, VGGConfig, VGGFeatures
-from minisrgan.studies import sweep
+from minisrgan.names import STAGES
+from minisrgan.studies import demo, sweep
 from minisrgan.studies.evaluate import (
     Quality,
     evaluate,
@@ -39,7 +39,7 @@ from minisrgan.tensor import Tensor
 from minisrgan.training import loop as train
 from minisrgan.training import photos, report
 from minisrgan.training.run import COLUMNS, Run
-from minisrgan.training.trainer import STAGES, Trainer
+from minisrgan.training.trainer import Trainer
 from minisrgan.upscaling.trial import try_photo
 from minisrgan.upscaling.upscale import upscale
 from minisrgan.weights import st_lpips

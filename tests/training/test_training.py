@@ -330,7 +330,7 @@ def test_the_gan_stage_begins_with_the_average_of_the_first(trainer):
         (dict(d_beta1=1.0), "below 1"),
         (dict(strength=1.0), "none has no strength"),
         (dict(pretrain_loss="vgg22"), "pretrain_loss is one of pixel, l1, charbonnier"),
-        (dict(adversarial_share=-0.1), "share of the slope is 0 or more"),
+        (dict(adversarial_share=-0.1), "share of the gradient is 0 or more"),
         (dict(adversarial_share=0.5, content_weight=0.0), "give the content loss a weight"),
         (dict(on_nan="panic"), "stop, rollback, not 'panic'"),
     ],

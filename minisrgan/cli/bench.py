@@ -1,0 +1,24 @@
+"""`minisrgan bench`: speed and memory, beside PyTorch's."""
+
+import argparse
+
+from .options import Commands, add_command, add_device, start_device
+
+
+def add(commands: Commands) -> None:
+    command = add_command(
+        commands,
+        "bench",
+        run,
+        "measure speed and memory, beside PyTorch where it is installed",
+        "minisrgan bench --device cpu",
+    )
+    add_device(command)
+    command.add_argument("--out", metavar="FILE", help="a JSON file; by default one in benchmarks/results")
+    command.add_argument("--quick", action="store_true", help="small sizes, once: to see that it works")
+
+
+def run(args: argparse.Namespace) -> None:
+    from ..studies.bench import bench
+
+    bench(start_device(args), args.out, args.quick)

@@ -1,0 +1,129 @@
+"""What several commands share: how a command is declared, types of values, and options that belong together."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError
+from ..names import FAMILIES, MODELS
+
+if TYPE_CHECKING:
+    from ..models.generator import Generator
+
+Commands = argparse._SubParsersAction  # what `add_subparsers` returns; argparse has no public name for it
+Run = Callable[[argparse.Namespace], int | None]  # what a command does; the exit status, None for 0
+
+
+def add_command(commands: Commands, name: str, run: Run, summary: str, example: str) -> argparse.ArgumentParser:
+    """Declare a command that calls `run`; its options are still to be added."""
+    command = add_described(commands, name, summary, f"example:\n  {example}")
+    command.set_defaults(run=run)
+    return command
+
+
+def add_described(commands: Commands, name: str, summary: str, epilog: str) -> argparse.ArgumentParser:
+    """Declare a command whose help is its summary, its options, and the epilog as it stands."""
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+# ---- Types of values, which argparse calls by their __name__ in its messages ---------------------------
+
+
+def whole_number(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+def share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError
+    return value
+
+
+def setting(text: str) -> tuple[str, float]:
+    """("adversarial", 0.001) of "adversarial=1e-3"."""
+    name, _, value = text.partition("=")
+    return name, float(value)
+
+
+def png(text: str) -> str:
+    """The name of a picture, which is written as PNG whatever it is called."""
+    if not text.lower().endswith(".png"):
+        raise ValueError
+    return text
+
+
+whole_number.__name__ = "whole number"
+share.__name__ = "number from 0 to 1"
+setting.__name__ = "NAME=NUMBER"
+png.__name__ = "name ending in .png"
+
+
+# ---- Options --------------------------------------------------------------------------------------------
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", metavar="D", help="cuda, cpu or numpy; by default the first that works")
+
+
+def start_device(args: argparse.Namespace) -> str:
+    """The device that the options and the machine decide on; from now on arrays are computed there."""
+    from ..device import choose_device, use_device
+
+    device, why = choose_device(args.device)
+    use_device(device)
+    print(f"device {device} ({why})", file=sys.stderr)  # stdout is for what was asked
+    return device
+
+
+def add_family(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--family", choices=FAMILIES, help="where the file does not say it: the input that its weights expect"
+    )
+
+
+def add_generator(command: argparse.ArgumentParser) -> None:
+    """The options of which generator to take, and how."""
+    command.add_argument(
+        "--weights", metavar="FILE", help="a generator.safetensors; by default the best one in the package"
+    )
+    command.add_argument("--model", choices=MODELS, help="one in the package: after its GAN stage, if it has")
+    command.add_argument(
+        "--blend",
+        type=share,
+        metavar="A",
+        help="one in the package between that after stage 1 (0: the most faithful) and that after the GAN stage "
+        "(1: the most texture)",
+    )
+    command.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="take the mean over the photo turned and mirrored in all eight ways: a little nearer, eight times as long",
+    )
+
+
+def chosen_generator(args: argparse.Namespace) -> Generator:
+    """The generator that --weights names, or --model and --blend; the best of the package where none is given."""
+    from ..weights.generators import blend, load_generator, packaged
+
+    if args.weights and (args.model or args.blend is not None):
+        raise ConfigError("--weights names a file: leave out --model and --blend, which are for those in the package")
+    if args.blend is not None:
+        gan = packaged(args.model, "gan")
+        stage1 = packaged(gan.stem.partition("-")[0], "stage1")
+        return blend(load_generator(stage1), load_generator(gan), args.blend)
+    if args.weights:
+        return load_generator(args.weights)
+    return load_generator(packaged(args.model))
