@@ -29,7 +29,8 @@ from minisrgan.device.launch import launch
 from minisrgan.errors import DeviceError, MinisrganError
 from minisrgan.ops import Conv2d
 from minisrgan.ops.conv import output_size
-from minisrgan.studies.bench import PAPER, QUICK, convolution_shapes, describe_machine, synchronizer
+from minisrgan.studies.bench import PAPER, QUICK, convolution_shapes, synchronizer
+from minisrgan.studies.machine import describe_machine
 
 HERE = Path(__file__).resolve().parent
 ROOFS = HERE / "roofs.cu"
