@@ -28,7 +28,7 @@ def unit(vector):
 
 def power_iteration(w, v, times=1):
     """(u, v) after so many rounds of u ← Wv/‖Wv‖, v ← Wᵀu/‖Wᵀu‖. Each round brings them nearer."""
-    matrix = as_matrix(w)
+    matrix, u = as_matrix(w), None
     for _ in range(times):
         u = unit(matrix @ v)
         v = unit(u @ matrix)
