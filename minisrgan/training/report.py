@@ -1,14 +1,18 @@
 """Pictures of a training: what it measured, and what it makes of a photo."""
 
+from collections.abc import Mapping, Sequence
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ..files import write_whole
+from ..imaging.metrics import Score
 from ..imaging.pixels import luma
 from .config import TERMS
 from .health import STATES
@@ -16,14 +20,16 @@ from .health import STATES
 DETAIL = 96  # HR pixels on a side of the zoomed detail
 
 
-def save_figure(figure, path):
+def save_figure(figure: Figure, path: Path | str) -> None:
     FigureCanvasAgg(figure)
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     write_whole(path, buffer.getvalue())
 
 
-def draw_comparison(path, lr, hr, enlarged):
+def draw_comparison(
+    path: Path | str, lr: np.ndarray, hr: np.ndarray, enlarged: Mapping[str, tuple[np.ndarray, Score]]
+) -> None:
     """LR, what is `enlarged` from it, {name: (image, its Score)}, and HR side by side; below, their detail where LR is
     liveliest."""
     scale = hr.shape[0] // lr.shape[0]
@@ -46,7 +52,7 @@ def draw_comparison(path, lr, hr, enlarged):
     save_figure(figure, path)
 
 
-def liveliest(image, side):
+def liveliest(image: np.ndarray, side: int) -> tuple[int, int]:
     """(top, left) of the side×side window with the most contrast between neighbours, on a grid of half-windows.
 
     Asked of LR, that is where edges are left to restore, not where fine texture is lost for good.
@@ -61,7 +67,7 @@ def liveliest(image, side):
     return max(places, key=lambda p: contrast[p[0] : p[0] + side, p[1] : p[1] + side].sum())
 
 
-def draw_curves(path, rows, bicubic=None):
+def draw_curves(path: Path | str, rows: Sequence[Mapping[str, str]], bicubic: float | None = None) -> None:
     """The log as pictures: losses, how G's terms pull at SR, D's opinion, gradient norms, PSNR beside bicubic's, and
     what was wrong when, over the steps of both stages.
 
@@ -102,7 +108,7 @@ def draw_curves(path, rows, bicubic=None):
     save_figure(figure, path)
 
 
-def draw_health(axes, steps, rows):
+def draw_health(axes: Axes, steps: Sequence[int], rows: Sequence[Mapping[str, str]]) -> None:
     """A line for each state that the log names, with a mark at each step where it held."""
     names = [name for name in STATES if any(name in row["health"].split("+") for row in rows)]
     for height, name in enumerate(names):

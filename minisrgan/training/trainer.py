@@ -171,7 +171,7 @@ class Trainer:
 
     @cached_property
     def vgg(self) -> VGGFeatures | None:
-        """The VGG whose features L_content compares; None if it compares pixels. Raises WeightsError if there is none."""
+        """The VGG whose features L_content compares; None if it compares pixels. Raises WeightsError if missing."""
         config = self.config
         if config.content in PIXEL_CONTENT:
             return None
