@@ -1,11 +1,17 @@
-"""Measure the roofs of one core and the steps of kernels/conv_steps.cu below them, for the lesson's roofline.
+"""Measure the four steps to a fast convolution, what comes after them, and the roofs of one core above them.
 
-    MINISRGAN_THREADS=1 OMP_NUM_THREADS=1 python measure.py ../../benchmarks/results/roofline-my-machine.json
+    python measure.py                     a table of all steps on this machine; --device cuda for a GPU
+    MINISRGAN_THREADS=1 OMP_NUM_THREADS=1 python measure.py --out ../../benchmarks/results/roofline-my-machine.json
+                                          the same on one core, with its roofs: the lesson's roofline
 
-The times are processor time, not wall-clock time. So other programs on the machine do not add to them, except through
-the caches and the memory that all programs share.
+STEPS and AFTER have a function (x, w, stride, padding) -> y for each row of the table: convolutions of contiguous
+arrays, as Conv2d's, with (rows, columns) for stride and padding.
+
+On one core the times are processor time, not wall-clock time. So other programs on the machine do not add to them,
+except through the caches and the memory that all programs share.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -15,32 +21,118 @@ from pathlib import Path
 
 import numpy as np
 
-from minisrgan.device import use_device
+from minisrgan.arrays import array_module, on_gpu, to_device
+from minisrgan.device import choose_device, use_device
+from minisrgan.device.conv import GRID, Winograd, launch_direct
+from minisrgan.device.cuts import elementwise_grid
 from minisrgan.device.launch import launch
-from minisrgan.studies.bench import PAPER, convolution_shapes, describe_machine
-from minisrgan.studies.conv_steps import AFTER, STEPS
+from minisrgan.errors import DeviceError, MinisrganError
+from minisrgan.ops import Conv2d
+from minisrgan.ops.conv import output_size
+from minisrgan.studies.bench import PAPER, QUICK, convolution_shapes, synchronizer
+from minisrgan.studies.machine import describe_machine
 
-ROUNDS = 7
-ROOFS = Path(__file__).resolve().with_name("roofs.cu")
+HERE = Path(__file__).resolve().parent
+ROOFS = HERE / "roofs.cu"
 SIZES = {"L1": 16 << 10, "L2": 256 << 10, "memory": 512 << 20}  # bytes: sizes that fit this cache, or no cache
 
 
-def best(work, seconds=0.1):
-    """The least processor time of a call, over ROUNDS rounds of about this many seconds each."""
-    work()
-    begin = time.process_time()
-    work()
-    calls = max(1, int(seconds / (time.process_time() - begin + 1e-9)))
-    rounds = []
-    for _ in range(ROUNDS):
-        begin = time.process_time()
+# ---- The steps -----------------------------------------------------------------------------------------
+
+
+def output_of(x, w, stride, padding):
+    size = [output_size(*axis) for axis in zip(x.shape[1:3], w.shape[:2], stride, padding)]
+    return array_module(x).empty((len(x), *size, w.shape[3]), x.dtype)
+
+
+def launch_step(file, kernel, threads, x, w, stride, padding):
+    """The convolution by a kernel of steps/. `threads`: of a block on a CPU and on a GPU; None: any number is right."""
+    y, (kh, kw, _, cout) = output_of(x, w, stride, padding), w.shape
+    if threads is None:
+        (grid, block), macros = elementwise_grid(y.size, y), {}
+    else:
+        grid, block, macros = min(-(-y.size // 4096), GRID), None, {"THREADS": threads[on_gpu(x)]}
+    sizes = *x.shape, kh, kw, cout, *y.shape[1:3], *stride, *padding
+    launch(HERE / "steps" / file, kernel, grid, block, x, w, y, *sizes, **macros)
+    return y
+
+
+STEPS = {
+    "1 direct": partial(launch_step, "1_direct.cu", "conv_direct", None),
+    "2 tiled": partial(launch_step, "2_tiled.cu", "conv_tiled", (256, 256)),
+    "3 blocked": partial(launch_step, "3_blocked.cu", "conv_blocked", (64, 64)),
+    "4 vectors": partial(launch_step, "4_vectors.cu", "conv_vectors", (32, 128)),
+}
+
+
+# ---- Beside them: what training uses, and the definition ------------------------------------------------
+
+
+def direct(x, w, stride, padding):
+    y = output_of(x, w, stride, padding)
+    launch_direct(x, w, y, stride, padding, y.shape[1:3])
+    return y
+
+
+def winograd(x, w, stride, padding):
+    y = output_of(x, w, stride, padding)
+    Winograd(x, w.shape[3], y.shape[1:3], padding).convolve(w, y)
+    return y
+
+
+AFTER = {"5 conv.cu": direct, "  winograd.cu": winograd, "  definition": Conv2d.forward}
+
+
+# ---- Measuring -----------------------------------------------------------------------------------------
+
+
+def one_core(device):
+    return device == "cpu" and os.environ.get("MINISRGAN_THREADS") == os.environ.get("OMP_NUM_THREADS") == "1"
+
+
+def best(work, device="cpu", rounds=7, burst=0.1):
+    """The least time of a call, over `rounds` rounds of about `burst` seconds each."""
+    clock, wait = time.process_time if one_core(device) else time.perf_counter, synchronizer(device)
+
+    def seconds(calls):
+        wait()
+        begin = clock()
         for _ in range(calls):
             work()
-        rounds.append((time.process_time() - begin) / calls)
-    return min(rounds)
+        wait()
+        return (clock() - begin) / calls
+
+    work()  # compiles it
+    calls = max(1, int(burst / (seconds(1) + 1e-9)))
+    return min(seconds(calls) for _ in range(rounds))
+
+
+def measure_steps(device, quick=False, say=print):
+    """Measure all rows on the trunk of the paper's G, print a table through `say`, and return {name: GFLOP/s}.
+
+    GFLOP/s counts the operations of the definition, however many the algorithm really makes.
+    """
+    if device == "numpy":
+        raise DeviceError("the steps are kernels, and device 'numpy' runs none: use cpu or cuda")
+    sizes = QUICK if quick else PAPER
+    shape = convolution_shapes(sizes)[1]
+    x, w = (to_device(array, device) for array in (shape.image(), shape.weight()))
+    at, padding = (shape.stride, shape.stride), (shape.padding, shape.padding)
+    machine = describe_machine(device)
+    say(f"{machine['processor']}, device {device}, {machine['threads']} CPU threads, float32")
+    say(f"{shape}, batch {shape.n}: the best of {sizes.rounds} rounds")
+    with use_device(device):
+        works = {name: partial(step, x, w, at, padding) for name, step in (STEPS | AFTER).items()}
+        times = {name: best(work, device, sizes.rounds, sizes.burst) for name, work in works.items()}
+    speeds = {name: shape.operations / seconds / 1e9 for name, seconds in times.items()}
+    say(f"\n{'':16}{'ms':>10}{'GFLOP/s':>10}{'of the fastest':>16}")
+    for name, speed in speeds.items():
+        say(f"{name:16}{1e3 * times[name]:10.2f}{speed:10.1f}{speed / max(speeds.values()):15.1%}")
+    return speeds
 
 
 def measure_roofs():
+    """The most that one core can do. roofs.cu has the kernels."""
     x, out, count = np.full(64, 1e-3, np.float32), np.zeros(64, np.float32), 1_000_000
     launch(ROOFS, "many_sums", 1, 1, x, out, 1)
     lanes = int(np.count_nonzero(out))
@@ -55,28 +147,33 @@ def measure_roofs():
     return roofs
 
 
-def measure_steps():
-    """{name: GFLOP/s} on the trunk of the paper's G. It counts the operations of the definition for all of them."""
-    shape = convolution_shapes(PAPER)[1]
-    x, w, at = shape.image(), shape.weight(), (1, 1)
-    with use_device("cpu"):
-        works = {name: partial(step, x, w, at, at) for name, step in (STEPS | AFTER).items()}
-        return {name.strip(): shape.operations / best(work) / 1e9 for name, work in works.items()}
-
-
-def main(path):
-    if os.environ.get("MINISRGAN_THREADS") != "1" or os.environ.get("OMP_NUM_THREADS") != "1":
-        sys.exit("set MINISRGAN_THREADS=1 and OMP_NUM_THREADS=1: these are the roofs of one core")
-    machine = describe_machine("cpu")
-    result = {
-        "machine": machine,
-        "how": f"one core, float32; the least processor time of {ROUNDS} rounds; 16 of 24×24×64 → 64 at 3×3",
-        "roofs": measure_roofs(),
-        "steps, GFLOP/s": measure_steps(),
-    }
-    Path(path).write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=2, ensure_ascii=False))
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description="Measure the steps to a fast convolution.")
+    parser.add_argument("--device", help="cpu or cuda; by default the best that works")
+    parser.add_argument("--quick", action="store_true", help="small sizes, once: to see that it works")
+    parser.add_argument("--out", metavar="FILE", help="measure the roofs of one core too, and write all to a JSON file")
+    args = parser.parse_args(arguments)
+    try:
+        device, _ = choose_device(args.device)
+        if args.out and not one_core(device):
+            raise DeviceError(
+                "the roofs are one core's: set MINISRGAN_THREADS=1 and OMP_NUM_THREADS=1 for --device cpu"
+            )
+        speeds = measure_steps(device, args.quick)
+    except MinisrganError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if args.out:
+        shape = convolution_shapes(QUICK if args.quick else PAPER)[1]
+        result = {
+            "machine": describe_machine(device),
+            "how": f"one core, float32; the least processor time of several rounds; {shape}, batch {shape.n}",
+            "roofs": measure_roofs(),
+            "steps, GFLOP/s": {name.strip(): speed for name, speed in speeds.items()},
+        }
+        Path(args.out).write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    sys.exit(main())

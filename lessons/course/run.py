@@ -36,7 +36,7 @@ def execute(lesson, place):
 
     matplotlib.use("agg")
     namespace = {"__name__": "__main__"}
-    with contextlib.chdir(place):
+    with contextlib.chdir(place), first_on_path(place):
         for cell, _ in cells(lesson.readme.read_text(encoding="utf-8")):
             printed = io.StringIO()
             try:
@@ -51,6 +51,16 @@ def execute(lesson, place):
 
 
 @contextlib.contextmanager
+def first_on_path(folder):
+    """Let modules of `folder` be imported, as they are in a notebook that runs there."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+@contextlib.contextmanager
 def scratch_place(lesson):
     """A scratch folder in the lesson's stead: what it reads by ../ is there, and its pictures overwrite none."""
     with tempfile.TemporaryDirectory(prefix="lesson-") as top:
@@ -59,7 +69,7 @@ def scratch_place(lesson):
         for path in (*REPOSITORY.glob("[!.]*"), *REPOSITORY.glob("lessons/*.mplstyle")):
             if path.name != "lessons":
                 Path(top, path.relative_to(REPOSITORY)).symlink_to(path)
-        for path in lesson.folder.glob("*.cu"):  # the lesson's kernels
+        for path in (*lesson.folder.glob("*.cu"), *lesson.folder.glob("*.py")):  # the lesson's kernels and modules
             (place / path.name).symlink_to(path)
         yield place
 

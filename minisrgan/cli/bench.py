@@ -14,17 +14,11 @@ def add(commands: Commands) -> None:
         "minisrgan bench --device cpu",
     )
     add_device(command)
-    what = command.add_mutually_exclusive_group()
-    what.add_argument("--out", metavar="FILE", help="a JSON file; by default one in benchmarks/results")
-    what.add_argument("--steps", action="store_true", help="only the steps to a fast convolution; writes no file")
+    command.add_argument("--out", metavar="FILE", help="a JSON file; by default one in benchmarks/results")
     command.add_argument("--quick", action="store_true", help="small sizes, once: to see that it works")
 
 
 def run(args: argparse.Namespace) -> None:
     from ..studies.bench import bench
-    from ..studies.conv_steps import bench_steps
 
-    if args.steps:
-        bench_steps(start_device(args), args.quick)
-    else:
-        bench(start_device(args), args.out, args.quick)
+    bench(start_device(args), args.out, args.quick)

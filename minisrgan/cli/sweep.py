@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     sweep(vary, args.source, args.steps, args.out, args.vgg, args.family, start_device(args))
 
 
-def settings(text: str) -> tuple[str, list[float] | list[str]]:
+def settings(text: str) -> tuple[str, list[float | str]]:
     """("adversarial", [0.001, 0.01]) of "adversarial=1e-3,1e-2", and ("features", ["vgg22"]) of "features=vgg22"."""
     name, _, values = text.partition("=")
     return name, [value if name == "features" else float(value) for value in values.split(",")]

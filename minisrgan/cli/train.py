@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -195,7 +195,7 @@ def for_each(stages: Sequence[str], option: str, values: Sequence | None) -> dic
     return dict(zip(stages, values or []))
 
 
-def once(option: str, pairs: Iterable[tuple[str, float]] | None) -> dict[str, float]:
+def once(option: str, pairs: Sequence[tuple[str, float]] | None) -> dict[str, float]:
     """{term: value}, or {} where the option was not given."""
     if pairs and len(dict(pairs)) < len(pairs):
         raise ConfigError(f"--{option} names the same term twice: give it one value")

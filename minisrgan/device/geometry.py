@@ -42,11 +42,6 @@ def conv_few(gpu, FEW, KH, KW):
     return {"FEW": FEW, "KH": KH, "KW": KW, "ROWS_P": rows, "THREADS": (128 if gpu else 32) // rows}
 
 
-def conv_steps(gpu):
-    """Threads of a block: TILE × TILE in step 2, SIDE × SIDE in step 3, THREADS in step 4."""
-    return {"TILE": 16, "SIDE": 8, "THREADS": 128 if gpu else 32}
-
-
 def matmul(gpu, SKINNY=0, NARROW=0):
     """THREADS_N columns of threads. On a CPU a skinny product has one row of them, a narrow one one column."""
     if SKINNY:
@@ -69,5 +64,5 @@ def winograd(gpu):
     return {"CHUNK": 36, "UNIT_C": 16, "UNIT_O": 32}
 
 
-OWNERS = adam, channels, conv, conv_few, conv_steps, matmul, pooling, winograd
+OWNERS = adam, channels, conv, conv_few, matmul, pooling, winograd
 FILES = {f"{owner.__name__}.cu": owner for owner in OWNERS}

@@ -35,6 +35,8 @@ COMMENT = re.compile(r"//[^\n]*|/\*(?!\[).*?\*/", re.DOTALL)  # but not /*[...]*
 
 BOUNDS = r"(?:__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)\s*)?"
 
+INCLUDE = re.compile(r'^#include "([\w./-]+\.cuh)"$', re.MULTILINE)
+
 KERNEL = re.compile(rf'extern\s+"C"\s+__global__\s+{BOUNDS}void\s+{BOUNDS}(\w+)\s*\((.*?)\)\s*[{{;]', re.DOTALL)
 
 
@@ -44,10 +46,7 @@ def kernel_files():
 
 def kernel_text(file):
     """The text of a kernel file without its comments, but with the sizes of arrays. Raises KernelError."""
-    try:
-        return COMMENT.sub("", (FOLDER / file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise KernelError(f"no kernel file {FOLDER / file}: {error.strerror}") from error
+    return COMMENT.sub("", with_headers(FOLDER / file))
 
 
 def kernel_names(file):
@@ -56,19 +55,34 @@ def kernel_names(file):
 
 
 def cuda_source(file):
-    """common.cuh and the file as one text: CuPy's cache would not notice an edited #include."""
+    """common.cuh, the file and its headers as one text: CuPy's cache would not notice an edited #include."""
     return numbered("common.cuh") + numbered(file)
 
 
 def numbered(file):
-    path = FOLDER / file
-    return f"{line_directive(path)}\n{path.read_text(encoding='utf-8')}\n"
+    """The text of a file and of its headers, with the names and lines that a compiler's messages need."""
+    return f"{line_directive(FOLDER / file)}\n{with_headers(FOLDER / file)}\n"
 
 
-def line_directive(path):
+def with_headers(path):
+    """The text of a file, with the .cuh files that it includes in the place of each #include. Raises KernelError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise KernelError(f"no kernel file {path}: {error.strerror}") from error
+
+    def header(match):
+        found, next_line = path.parent / match[1], text.count("\n", 0, match.end()) + 2
+        return f"{line_directive(found)}\n{with_headers(found)}\n{line_directive(path, next_line)}"
+
+    return INCLUDE.sub(header, text)
+
+
+def line_directive(path, line=1):
     """`#line 1 "path"`, for a path of any characters: quotes, and bytes that are no text."""
     name = os.fsencode(path).decode(errors="replace")
-    return '#line 1 "{}"'.format(name.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n"))
+    name = name.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    return f'#line {line} "{name}"'
 
 
 def flags(real, defines):

@@ -4,13 +4,11 @@ Ours and PyTorch's take turns in one run, so that whatever else slows the machin
 median over the rounds of seconds a call; the ratio is PyTorch's over ours: above 1, we are faster.
 """
 
-import datetime
 import gc
 import importlib
 import json
 import math
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -22,10 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import __version__
 from ..arrays import to_device
 from ..device import use_device
-from ..device.cpu import runtime
 from ..errors import MinisrganError
 from ..files import check_writable, write_whole
 from ..losses import DiscriminatorLoss, PixelMSE
@@ -35,7 +31,7 @@ from ..ops import Conv2d, InputGrad, WeightGrad
 from ..optim import Adam
 from ..tensor import Tensor, grad, no_grad
 from ..training.config import PRESETS
-from .doctor import blas, compiler, cpu_count, gpu
+from .machine import describe_machine
 
 RATE = 1e-4
 DIRECTIONS = ("forward", "InputGrad", "WeightGrad")
@@ -427,56 +423,6 @@ def high_water_mark(status=Path("/proc/self/status")):
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-# ---- What it ran on ------------------------------------------------------------------------------------
-
-
-def describe_machine(device):
-    threads = runtime().kernel_threads() if device == "cpu" else int(re.search(r"threads: (\d+)", blas())[1])
-    about = {
-        "processor": gpu().partition(",")[0] if device == "cuda" else cpu_model(),
-        "cpu": cpu_model(),
-        "cpus": cpu_count(),
-        "threads": threads,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "numpy": f"{np.__version__} with {blas()}",
-        "minisrgan": __version__,
-        "commit": commit(),
-        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "load_average": os.getloadavg()[0],  # before the measurement: others at work make its figures noise
-    }
-    if device == "cpu":
-        about["compiler"] = compiler()
-    if device == "cuda":
-        about["gpu"] = gpu()
-    return about
-
-
-def cpu_model(cpuinfo=Path("/proc/cpuinfo")):
-    if cpuinfo.exists() and (found := re.search(r"model name\s*: (.+)", cpuinfo.read_text(encoding="utf-8"))):
-        return found[1]
-    if sys.platform == "darwin":
-        asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
-        return asked.stdout.strip() or platform.machine()
-    return platform.processor() or platform.machine()
-
-
-def commit():
-    """The commit of the code that runs, "-dirty" if it was changed since; None outside its repository."""
-    here = Path(__file__).resolve().parent
-
-    def git(*arguments):
-        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        git(
-            "ls-files", "--error-unmatch", "../__init__.py"
-        )  # installed below somebody else's repository, it is not in it
-        return git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def default_file(machine, quick):

@@ -1,11 +1,10 @@
-"""The demonstration: the tiny model through both stages, then a photo that it never saw."""
+"""The demonstration: train the tiny model through both stages, then enlarge photos that it never saw."""
 
 from pathlib import Path
 
 from ..files import free_name
 from ..names import STAGES
-from ..studies.evaluate import header, judge, mean_quality, row, rulers, say_rulers
-from ..training.config import PRESETS
+from ..training.config import PRESETS, TrainConfig
 from ..training.loop import train
 from ..training.photos import hashes, patches, training_photos
 from ..training.report import draw_comparison
@@ -13,23 +12,28 @@ from ..training.run import Run
 from ..training.trainer import Trainer
 from ..upscaling.trial import try_photo
 from ..weights.generators import load_generator
+from .evaluate import Quality, judge, mean_quality, rulers, say_means, say_rulers
 
 NOTE = """The GAN stage gives up PSNR for sharpness, on purpose. PSNR rewards the mean of all plausible textures, which
 is blurred; D rejects blur. This is the trade-off of distortion and perception (Blau and Michaeli 2018)."""
 
 
-def demo(out, device, config=PRESETS["tiny"], bar=True):
-    """Train, compare, and say where the picture is; returns {name: mean Quality} of what was compared."""
+def demo(out: str | Path, device: str, config: TrainConfig = PRESETS["tiny"], bar: bool = True) -> dict[str, Quality]:
+    """Train, compare, and say where the picture is. Returns the mean Quality by what was compared: bicubic, each stage.
+
+    out   the run's folder; if there is one, the next free number is added
+    bar   whether to show the progress
+    """
     photos = training_photos(least=config.discriminator.crop)
     crops = patches(config, photos.training)
-    measured_by = rulers(device)  # what is missing is to be missed now, not after the training
+    measured_by = rulers(device)  # now, so that missing weights are noticed before the training
     trainer = Trainer(config, crops, device)
     here = hashes(crops, photos.held_out, trainer.vgg)
     run = Run.create(free_name(out), config, trainer, data=None, stages=STAGES, weights=None, **here)
     train(run, trainer, [rgb for _, rgb in photos.held_out], STAGES, bar)
 
     generators = {"stage 1": load_generator(run.pretrained), "GAN": load_generator(run.generator)}
-    qualities = {"bicubic": [], **{name: [] for name in generators}}
+    qualities: dict[str, list[Quality]] = {name: [] for name in ("bicubic", *generators)}
     names = [Path(name).stem for name, _ in photos.held_out]
     for name, (_, photo) in zip(names, photos.held_out):
         trials = {which: try_photo(generator.to(device), photo, device) for which, generator in generators.items()}
@@ -42,9 +46,7 @@ def demo(out, device, config=PRESETS["tiny"], bar=True):
 
     means = {name: mean_quality(each) for name, each in qualities.items()}
     print(f"\nHeld-out photos ({', '.join(names)}), enlarged {config.generator.scale} times:")
-    print(header(measured_by, "").splitlines()[1])
-    for name, mean in means.items():
-        print(row(name, mean))
+    say_means(means, measured_by, print)
     say_rulers(measured_by, print)
     print(f"\n{NOTE}\n")
     print(f"picture: {run.folder / names[0]}.png")

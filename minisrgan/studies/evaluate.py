@@ -1,11 +1,13 @@
 """How good is a generator? Shrink photos, enlarge them again, compare.
 
 PSNR and SSIM say how far an image is from the original, pixel by pixel. A perceptual distance compares what a network
-makes of the two: the mean (φ(SR) - φ(HR))² of a VGG, or ST-LPIPS, which was learned from people's judgements. The
-smaller the better. The grid is a pattern that a generator may draw, whatever the original has.
+makes of the two images: the mean (φ(SR) - φ(HR))² of a VGG, or ST-LPIPS, which was learned from people's judgements.
+Smaller is better. The grid is a pattern of period 4 that a generator may draw even where the original has none.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,34 +19,43 @@ from ..imaging.metrics import Score, grid, score
 from ..imaging.pixels import hr_from_uint8
 from ..imaging.transparency import over_white
 from ..losses import feature_mse
-from ..models.st_lpips import LEAST
+from ..models.generator import Generator
+from ..models.st_lpips import LEAST, STLPIPS
+from ..models.vgg import VGG
 from ..tensor import Tensor, no_grad
 from ..training.photos import firsts_of, name_in, others_in
 from ..upscaling.trial import try_photo
 from ..upscaling.upscale import upscale
 from ..weights.st_lpips import fetched, load_st_lpips
 from ..weights.vgg import EMBEDDED_NAME, load_content, load_vgg
+from . import Say
 
-TILE = 256  # pixels a side, at most, of what a VGG sees at a time: its maps are much larger than the image
-WHOLE = 1024  # pixels a side, at most, of what ST-LPIPS sees at a time
-GENUINE = "vgg54"  # the layer of a VGG19 that is compared, the paper's
+Rulers = dict[str, Callable[[np.ndarray, np.ndarray], float]]  # by name: what measures an image beside its original
+
+TILE = 256  # the most pixels a side that a VGG sees at a time: its maps are much larger than the image
+WHOLE = 1024  # the most pixels a side that ST-LPIPS sees at a time
+GENUINE = "vgg54"  # the layer of a VGG19 that is compared: the paper's
 ST_LPIPS = "ST-LPIPS"
-PLACES = {"grid": 2, ST_LPIPS: 4}  # behind the point, in tables
+PLACES = {"grid": 2, ST_LPIPS: 4}  # decimal places in tables; others have 5
 
 
 class Quality(NamedTuple):
-    """The score of an image, or the mean of several; {name of a ruler: what it measured}."""
+    """How good an image is, or several in the mean: the score, and what each ruler measured, by its name."""
 
     score: Score
-    distances: dict
+    distances: dict[str, float]
 
-    def figures(self):
+    def figures(self) -> list[float]:
+        """All of them, in the order of a table's columns."""
         return [*self.score, *self.distances.values()]
 
 
-def rulers(device, vgg=None, family=None):
-    """{name: (image, hr) → number} to measure uint8 (H, W, 3) images by: the grid, and distances by the package's small
-    VGG, by the VGG19 in the file `vgg` if one is named, and by ST-LPIPS where its network was fetched."""
+def rulers(device: str, vgg: str | Path | None = None, family: str | None = None) -> Rulers:
+    """What to measure uint8 (H, W, 3) images by.
+
+    These are the grid, and distances by the package's small VGG, by the VGG19 in the file `vgg` if one is named, and
+    by ST-LPIPS if its network was fetched.
+    """
     vggs = {EMBEDDED_NAME: load_content(EMBEDDED_NAME)}
     if vgg:
         vggs[GENUINE] = load_vgg(vgg, GENUINE, family=family)
@@ -56,22 +67,30 @@ def rulers(device, vgg=None, family=None):
     return found
 
 
-def st_lpips_distance(network, image, hr):
-    """ST-LPIPS of two uint8 (H, W, 3) images; NaN where they are too small for it. It sees those of up to WHOLE pixels
-    a side whole, and larger ones in tiles of about as many: its first map has 64 numbers for each pixel."""
+def st_lpips_distance(network: STLPIPS, image: np.ndarray, hr: np.ndarray) -> float:
+    """ST-LPIPS of two uint8 (H, W, 3) images; NaN for images that are too small for it.
+
+    It sees an image of up to WHOLE pixels a side in one piece, and a larger one in tiles: its first map has 64 numbers
+    for each pixel.
+    """
     if min(hr.shape[:2]) < LEAST:
         return np.nan
     return mean_of_tiles(network.distance, image, hr, network.device, WHOLE)
 
 
-def perceptual_distance(vgg, image, hr, device):
+def perceptual_distance(vgg: VGG, image: np.ndarray, hr: np.ndarray, device: str) -> float:
     """The mean (φ(SR) - φ(HR))² of two uint8 (H, W, 3) images, tile by tile."""
     with no_grad():
         return mean_of_tiles(lambda sr, hr: feature_mse(vgg, sr, hr).item(), image, hr, device, TILE)
 
 
-def mean_of_tiles(distance, image, hr, device, largest):
-    """The mean over the pixels of a distance of Tensors, of tiles of at most `largest` pixels a side."""
+def mean_of_tiles(
+    distance: Callable[[Tensor, Tensor], float], image: np.ndarray, hr: np.ndarray, device: str, largest: int
+) -> float:
+    """The mean of a distance over tiles of at most `largest` pixels a side. A tile counts as often as it has pixels.
+
+    distance   takes two Tensors (1, H, W, 3) in [-1, 1]
+    """
     rows, columns = (np.array_split(range(size), -(-size // largest)) for size in hr.shape[:2])
     total = 0.0
     for y, x in ((y, x) for y in rows for x in columns):
@@ -80,31 +99,37 @@ def mean_of_tiles(distance, image, hr, device, largest):
     return total / (hr.shape[0] * hr.shape[1])
 
 
-def judge(image, hr, border, rulers, grey=False):
-    """The Quality of a uint8 image beside its original; `grey`: whether the original's file is, see `score`."""
-    found = score(image, hr, border, grey)  # which raises ImageError for one that is too small
+def judge(image: np.ndarray, hr: np.ndarray, border: int, rulers: Rulers, grey: bool = False) -> Quality:
+    """The Quality of a uint8 image beside its original. `grey` says whether the original's file is: see `score`.
+
+    Raises ImageError for an image that is too small.
+    """
+    found = score(image, hr, border, grey)
     return Quality(found, {name: ruler(image, hr) for name, ruler in rulers.items()})
 
 
-def mean_quality(qualities):
+def mean_quality(qualities: Sequence[Quality]) -> Quality:
     """The mean of each figure over the photos."""
     scores, distances = zip(*qualities)
     means = {}
     for name in distances[0]:
-        measured = [each[name] for each in distances if not np.isnan(each[name])]  # a small photo may have none
+        measured = [each[name] for each in distances if not np.isnan(each[name])]  # it is NaN for a small photo
         means[name] = float(np.mean(measured)) if measured else np.nan
     return Quality(Score(*np.mean(scores, axis=0)), means)
 
 
-def header(rulers, *columns, width=24):
-    """The two lines above a table that has these columns, each of a few figures, after names of that width."""
+def header(rulers: Rulers, *columns: str, width: int = 24) -> str:
+    """The two lines above a table: the columns' names, and under each the names of its figures.
+
+    width   of the names of the rows, which come first in each line
+    """
     figures = f"{'PSNR Y':>10}{'PSNR RGB':>9}{'SSIM':>7}" + "".join(f"{name:>10}" for name in rulers)
     names = "".join(f"{name:>{len(figures)}}" for name in columns)
     return f"{'':{width}}{names}\n{'':{width}}{figures * len(columns)}"
 
 
-def row(name, *qualities, width=24):
-    """A line of the table."""
+def row(name: str, *qualities: Quality, width: int = 24) -> str:
+    """A line of the table, with a Quality for each column."""
     return f"{name:{width - 1}} " + "".join(
         f"{q.score.psnr_y:10.2f}{q.score.psnr_rgb:9.2f}{q.score.ssim_y:7.4f}"
         + "".join(f"{number:10.{PLACES.get(name, 5)}f}" for name, number in q.distances.items())
@@ -112,17 +137,34 @@ def row(name, *qualities, width=24):
     )
 
 
-def evaluate(generator, folder, device, rulers, say=print, ensemble=False):
-    """Say a row for each photo of a folder and the folders in it, and then the mean; returns the means of bicubic, the
-    model, and, if asked for, the model's mean over eight turned inputs.
+def say_means(means: dict[str, Quality], rulers: Rulers, say: Say, width: int = 24) -> None:
+    """Say a table of mean Qualities by name, one in a row."""
+    _, columns = header(rulers, "", width=width).splitlines()
+    say(columns)
+    for name, mean in means.items():
+        say(row(name, mean, width=width))
 
-    A photo that cannot be read or measured is left out, named and counted. So is one that either enlarges without any
-    error, such as a flat one: its PSNR is infinite, and no mean could have it. Where a photo is transparent it is laid
-    on white. Raises ImageError if none is left.
+
+def evaluate(
+    generator: Generator,
+    folder: str | Path,
+    device: str,
+    rulers: Rulers,
+    say: Say = print,
+    ensemble: bool = False,
+) -> list[Quality]:
+    """Say a row for each photo of a folder and the folders in it, and then the mean.
+
+    Returns the mean Quality of bicubic and of the model. With `ensemble` there is a third: that of the model's mean
+    over the photo turned and mirrored in all eight ways.
+
+    A photo that cannot be read or measured is left out, named and counted. So is a photo that bicubic or the model
+    enlarges without any error, such as a flat one: its PSNR is infinite, and so would be the mean. The transparent
+    parts of a photo are laid on white. Raises ImageError if no photo is left.
     """
     border, (paths, others) = generator.config.scale, look_for_photos(folder)
     names = [name_in(folder, path) for path in paths]
-    width = max(24, *(len(name) + 1 for name in names))  # whole names: cut, two could look the same
+    width = max(24, *(len(name) + 1 for name in names))  # names are not cut, since two could then look the same
     say(header(rulers, "bicubic", "model", *(["ensemble of 8"] if ensemble else []), width=width))
     results, left_out, several = [], [], []
     for name, path in zip(names, paths):
@@ -158,8 +200,8 @@ def evaluate(generator, folder, device, rulers, say=print, ensemble=False):
     return means
 
 
-def say_rulers(rulers, say):
-    """What the columns of a table are, beside those of a Score."""
+def say_rulers(rulers: Rulers, say: Say) -> None:
+    """Say what the columns of a table mean, beside those of a Score."""
     say("grid: by how many dB the pattern of period 4 stands out; photos have about 0")
     vggs = [name for name in rulers if name not in ("grid", ST_LPIPS)]
     say(f"{', '.join(vggs)}: perceptual distance, the mean squared difference of its features; less is better")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import check, losses, nn, ops, regularisers
-from ..arrays import array_module, to_device
+from ..arrays import array_module, on_gpu, to_device
 from ..errors import ConfigError
 from ..models.discriminator import Discriminator, DiscriminatorConfig
 from ..models.generator import Generator, GeneratorConfig
@@ -285,7 +285,7 @@ def moved_off(module, rng):
 
 
 def device_of(tensor):
-    return "cuda" if array_module(tensor.data).__name__ == "cupy" else "numpy"
+    return "cuda" if on_gpu(tensor.data) else "numpy"
 
 
 @contextmanager

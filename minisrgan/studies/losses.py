@@ -1,15 +1,18 @@
 """A picture of every adversarial loss and of its derivative, drawn from the Ops themselves."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..losses import ADVERSARIAL
+from ..losses import ADVERSARIAL, Adversarial
 from ..tensor import Tensor, grad
 from ..training.report import save_figure
 
 LOGITS = np.linspace(-5, 5, 201)
 HEIGHTS = {"loss": (-5.5, 8), "derivative in the logit": (-2.4, 2.4)}
-# Okabe and Ito's colours, which the colour-blind tell apart, and lines that tell without colour
+# Colours of Okabe and Ito, which colour-blind people can tell apart, and lines that differ without colour
 LOOKS = {
     "D's loss, of a real image": {"color": "#56B4E9", "linestyle": "-", "linewidth": 4},
     "D's loss, of a made image": {"color": "#D55E00", "linestyle": "--", "linewidth": 2},
@@ -17,8 +20,8 @@ LOOKS = {
 }
 
 
-def sides(game):
-    """The losses of a game as functions of one logit, that of one image; the other kind's is 0."""
+def sides(game: Adversarial) -> dict[str, Callable[[Tensor], Tensor]]:
+    """The losses of a game, each as a function of the logit of one image. The logit of the other image is 0."""
     zero = Tensor(np.zeros(1))
     functions = (
         lambda z: game.discriminator(z, zero),
@@ -28,8 +31,8 @@ def sides(game):
     return dict(zip(LOOKS, functions))
 
 
-def along(loss):
-    """(values, derivatives) of a function of one logit at LOGITS."""
+def along(loss: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """The values of a function of one logit at LOGITS, and its derivatives: (2, len(LOGITS))."""
     points = []
     for logit in LOGITS:
         z = Tensor(np.array([logit]), requires_grad=True)
@@ -38,7 +41,8 @@ def along(loss):
     return np.array(points).T
 
 
-def draw_losses(path):
+def draw_losses(path: str | Path) -> None:
+    """Draw each adversarial loss, and below it its derivative."""
     figure = Figure(figsize=(16, 6), layout="constrained")
     axes = figure.subplots(2, len(ADVERSARIAL), sharex=True, sharey="row")
     for column, (name, game) in zip(axes.T, ADVERSARIAL.items()):

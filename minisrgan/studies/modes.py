@@ -1,15 +1,14 @@
 """Eight Gaussians on a ring: which losses and regularisers find all of them? (Metz et al. 2016 posed the puzzle.)
 
-G makes points of the plane out of noise, and a D that is as small tells them from the ring's. Each pair of an
-adversarial loss and a regulariser plays the same number of steps, from the same G, on the same points. All that
-can go wrong with an image GAN goes wrong here in seconds, where it can be seen: G leaves modes out, runs from one to
-the next, or scatters its points between them.
+G makes points of the plane out of noise, and a D of the same size tells them from the ring's points. Each pair of an
+adversarial loss and a regulariser plays the same number of steps, from the same G, on the same points. Whatever can go
+wrong with an image GAN goes wrong here in seconds, where one can see it: G leaves modes out, runs from one mode to the
+next, or scatters its points between them.
 """
 
-import csv
-import io
 import os
 import signal
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from multiprocessing import active_children, get_context
@@ -20,7 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from ..files import check_writable, write_whole
+from ..files import check_writable
 from ..losses import ADVERSARIAL
 from ..nn import Dense, LeakyReLU, Module, Sequential, SpectralNormed
 from ..optim import Adam
@@ -28,28 +27,30 @@ from ..progress import progress_bar
 from ..regularisers import REGULARISERS
 from ..tensor import Tensor, grad, no_grad
 from ..training.adversary import Adversary
-from ..training.report import save_figure
+from ..training.report import save_figure, write_csv
 
 MODES, RADIUS, STD = 8, 2.0, 0.1
 ANGLES = 2 * np.pi * np.arange(MODES) / MODES
 CENTRES = RADIUS * np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
 
-NOISE, WIDTH, SLOPE = 16, 64, 0.2  # numbers that G starts from; units of both hidden layers; of the rectifiers
+NOISE, WIDTH = 16, 64  # numbers that G starts from; units of each hidden layer
+NEGATIVE_SLOPE = 0.2  # of the rectifiers
 SEEDS, BATCH = 3, 128
-RATE, BETA1 = 5e-3, 0.0  # β₁ = 0, since an average of old gradients points where the other player no longer is
+RATE, BETA1 = 5e-3, 0.0  # β₁ = 0: an average of old gradients points to where the other player no longer is
 SAMPLES = 2000
-LEAST = 1 / MODES / 10  # of the samples, for a mode to count as found: a tenth of its share
-# of regularisers: a point has two numbers, where a crop has thousands to share a gradient out over
+LEAST = 1 / MODES / 10  # the share of the samples from which a mode counts as found: a tenth of its own share
+# Of the regularisers. They differ from those for images: a point has two numbers, and a crop thousands, over which a
+# gradient is spread.
 STRENGTHS = {"r1": 0.1, "gradient-penalty": 0.1, "instance-noise": 0.5}
 PAIRS = (
     [(adversarial, "none") for adversarial in ADVERSARIAL]
     + [("non-saturating", regulariser) for regulariser in REGULARISERS if regulariser != "none"]
-    + [("wasserstein", "gradient-penalty"), ("hinge", "spectral-norm"), ("relativistic", "r1")]  # as they are used
+    + [("wasserstein", "gradient-penalty"), ("hinge", "spectral-norm"), ("relativistic", "r1")]  # usual pairs
 )
 
 
 class Outcome(NamedTuple):
-    """What a game came to: the modes found, the share of samples within three deviations of one, some samples."""
+    """How a game ended: the modes found, the share of samples within three deviations of a mode, the samples."""
 
     adversarial: str
     regulariser: str
@@ -59,14 +60,14 @@ class Outcome(NamedTuple):
     points: np.ndarray
 
 
-def ring(rng, count):
-    """Points of the ring, (count, 2)."""
+def ring(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Random points of the ring, (count, 2)."""
     points = CENTRES[rng.integers(MODES, size=count)] + STD * rng.standard_normal((count, 2))
     return points.astype(np.float32)
 
 
-def judge(points):
-    """(modes found, share of the points within three standard deviations of one)."""
+def judge(points: np.ndarray) -> tuple[int, float]:
+    """(modes found, share of the points within three standard deviations of a mode)."""
     distances = np.linalg.norm(points[:, None] - CENTRES, axis=2)
     good = distances.min(axis=1) <= 3 * STD
     shares = np.bincount(distances.argmin(axis=1)[good], minlength=MODES) / len(points)
@@ -76,26 +77,26 @@ def judge(points):
 class Perceptron(Module):
     """Dense layers with rectifiers between them: (N, sizes[0]) to (N, sizes[-1])."""
 
-    def __init__(self, rng, sizes, spectral_norm=False):
-        layers = []
+    def __init__(self, rng: np.random.Generator, sizes: Sequence[int], spectral_norm: bool = False):
+        layers: list[Module] = []
         for cin, cout in zip(sizes, sizes[1:]):
-            dense = Dense(rng, cin, cout, slope=SLOPE)
-            layers += [SpectralNormed(rng, dense) if spectral_norm else dense, LeakyReLU(SLOPE)]
+            dense = Dense(rng, cin, cout, slope=NEGATIVE_SLOPE)
+            layers += [SpectralNormed(rng, dense) if spectral_norm else dense, LeakyReLU(NEGATIVE_SLOPE)]
         self.net = Sequential(*layers[:-1])
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
 
 
 class PointDiscriminator(Perceptron):
-    """(N, 2) to a logit each, (N,)."""
+    """Points, (N, 2), to a logit for each, (N,)."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return self.net(x).reshape((len(x.data),))
 
 
-def play(adversarial, regulariser, seed, steps):
-    """The Outcome of `steps` steps of D and of G in turn."""
+def play(adversarial: str, regulariser: str, seed: int, steps: int) -> Outcome:
+    """The Outcome after `steps` steps of D and of G in turn."""
     init_g, init_d, data, noise, tests = (np.random.default_rng([seed, i]) for i in range(5))
     kind, game = REGULARISERS[regulariser], ADVERSARIAL[adversarial]
     g = Perceptron(init_g, [NOISE, WIDTH, WIDTH, 2])
@@ -118,24 +119,24 @@ def play(adversarial, regulariser, seed, steps):
     return Outcome(adversarial, regulariser, seed, *judge(points), points)
 
 
-def play_all(steps):
-    """The Outcomes of every pair and seed, in order; a process for each core."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes have the cores: threads of BLAS would fight for them
+def play_all(steps: int) -> list[Outcome]:
+    """The Outcomes of every pair and seed, in order. There is a process for each core."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes use all cores: threads of BLAS would get in their way
     games = [(*pair, seed, steps) for pair, seed in product(PAIRS, range(SEEDS))]
-    quiet = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}  # Ctrl-C is the parent's
+    quiet = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}  # Ctrl-C is for the parent
     pool = ProcessPoolExecutor(mp_context=get_context("spawn"), **quiet)
     try:
         return list(progress_bar(pool.map(play, *zip(*games)), total=len(games), unit="game"))
     except KeyboardInterrupt:
-        for process in active_children():  # the games that run would go on to their end
+        for process in active_children():  # games that are running would go on to their end
             process.terminate()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def modes(out, steps):
-    """Play, say the table, and write the picture `out` and a CSV file with every game beside it."""
+def modes(out: str | Path, steps: int) -> None:
+    """Play, print the table, write the picture `out`, and beside it a CSV file with every game."""
     check_writable(out)
     outcomes = play_all(steps)
     print(f"{'adversarial':18}{'regulariser':20}{'modes of 8':>11}{'quality':>9}    {'of each seed'}")
@@ -144,23 +145,16 @@ def modes(out, steps):
         each_seed = ", ".join(f"{each.modes} {each.quality:.0%}" for each in own)
         print(f"{pair[0]:18}{pair[1]:20}{mean(own, 'modes'):11.1f}{mean(own, 'quality'):9.0%}    {each_seed}")
     draw_gallery(out, [each for each in outcomes if each.seed == 0])
-    write_table(Path(out).with_suffix(".csv"), outcomes)
+    rows = ((*each[:4], round(each.quality, 4)) for each in outcomes)
+    write_csv(Path(out).with_suffix(".csv"), Outcome._fields[:5], rows)
 
 
-def mean(outcomes, what):
-    return np.mean([getattr(each, what) for each in outcomes])
+def mean(outcomes: Sequence[Outcome], what: str) -> float:
+    return float(np.mean([getattr(each, what) for each in outcomes]))
 
 
-def write_table(path, outcomes):
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(Outcome._fields[:5])
-    table.writerows((*each[:4], round(each.quality, 4)) for each in outcomes)
-    write_whole(path, text.getvalue().encode())
-
-
-def draw_gallery(path, outcomes):
-    """The samples of each game on the ring, after the ring itself."""
+def draw_gallery(path: str | Path, outcomes: Sequence[Outcome]) -> None:
+    """Draw the ring itself, and then the samples of each game on it."""
     real = ring(np.random.default_rng(0), SAMPLES)
     panels = [("the ring itself", real, judge(real))]
     panels += [

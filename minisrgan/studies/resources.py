@@ -1,13 +1,14 @@
-"""`minisrgan resources`: what each kernel takes of a GPU, for every kind of GPU, and without one.
+"""`minisrgan resources`: what each kernel takes of a GPU, for every kind of GPU. It needs no GPU.
 
-NVRTC, CUDA's compiler, needs no GPU; `pip install nvidia-cuda-nvrtc` brings it, as CuPy and a CUDA toolkit do.
-Registers and shared memory bound how many threads share a multiprocessor. A spill is a register that did not
-fit and went to memory instead.
+NVRTC, CUDA's compiler, runs without one. `pip install nvidia-cuda-nvrtc` installs it, as CuPy and a CUDA toolkit do.
+Registers and shared memory limit how many threads share a multiprocessor. A spill is a register that did not fit and
+went to memory instead.
 """
 
 import ctypes
 import importlib.util
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +16,14 @@ from ..device.cuda import cuda_options
 from ..device.geometry import macros
 from ..device.source import cuda_source, first_errors, kernel_files
 from ..errors import DeviceError, KernelError
+from . import Say
 
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)  # Turing, Ampere, its smaller GPUs, Ada, Hopper, Blackwell, its smaller
-JUDGED = 90
+JUDGED = 90  # the architecture on which a spill counts as a failure
 
 
 class Use(NamedTuple):
-    """What a thread of a kernel takes; shared memory is a block's."""
+    """What a thread of a kernel takes. Shared memory is that of a block."""
 
     kernel: str
     registers: int
@@ -30,8 +32,11 @@ class Use(NamedTuple):
     shared: int
 
 
-def print_resources(real="float", say=print):
-    """Compile every kernel for every architecture and print a table. The exit status: 1 if one spills on sm_90."""
+def print_resources(real: str = "float", say: Say = print) -> int:
+    """Compile every kernel for every architecture, and say a table. Returns the exit status: 1 if one spills on sm_90.
+
+    real   the kernels' type of numbers, "float" or "double"
+    """
     nvrtc = load_nvrtc()
     say(f"{'kernel':24}{'GPU':7}{'registers':>10}{'stack':>8}{'spills':>8}{'shared':>8}")
     spilled = []
@@ -45,37 +50,39 @@ def print_resources(real="float", say=print):
                 say(f"  {name:22}{gpu:7}{use.registers:10}{use.stack:8}{use.spills:8}{use.shared:8}")
                 if use.spills and architecture == JUDGED:
                     spilled.append(use.kernel)
-    say(f"real is {real}; registers, and bytes of stack and of spills, a thread; bytes of static shared memory a block")
+    say(f"real is {real}; registers, stack and spills are those of a thread, shared memory is a block's, in bytes")
     say(f"spills on sm_{JUDGED}: {', '.join(spilled) or 'none'}")
     return 1 if spilled else 0
 
 
-def variants(file):
-    """What a file is launched with of geometry.py's choices, by its `// Variants:` line: ((name, value), ...) each."""
+def variants(file: str) -> list[tuple[tuple[str, int], ...]]:
+    """Which choices of geometry.py a file is launched with, by its `// Variants:` line: ((name, value), ...) each."""
     found = re.search(r"^// Variants: (.*)$", cuda_source(file), re.M)
     words = [variant.split() for variant in found[1].split(";")] if found else [[]]
     return [tuple((name, int(value)) for name, _, value in (word.partition("=") for word in each)) for each in words]
 
 
-def kernel_uses(nvrtc, file, architecture, real, choice=()):
-    """A Use for each kernel of a file, by name."""
+def kernel_uses(
+    nvrtc: ctypes.CDLL, file: str, architecture: int, real: str, choice: Sequence[tuple[str, int]] = ()
+) -> list[Use]:
+    """A Use for each kernel of a file, in the order of their names."""
     defines = macros(file, True, **dict(choice)).items()
     source, options = cuda_source(file), [*cuda_options(real, defines), "-ftz=true", f"-arch=sm_{architecture}"]
     try:
         log = compile_cuda(nvrtc, file, source, [*options, "--ptxas-options=-v"])
     except KernelError:
-        compile_cuda(nvrtc, file, source, options)  # says why: the assembler's errors are lost where it reports all
+        compile_cuda(nvrtc, file, source, options)  # says why; with the report on, the assembler's errors are lost
         raise
     return parse_log(log)
 
 
-def parse_log(log):
-    """What the assembler says of each kernel."""
+def parse_log(log: str) -> list[Use]:
+    """What the assembler reports of each kernel."""
     uses = []
     for part in log.split("Compiling entry function '")[1:]:
         name = part.partition("'")[0]
 
-        def number(pattern):
+        def number(pattern: str) -> int:
             found = re.search(rf"(\d+) {pattern}", part)  # noqa: B023  (called within the loop)
             return int(found[1]) if found else 0
 
@@ -84,10 +91,10 @@ def parse_log(log):
     return sorted(uses)
 
 
-def load_nvrtc(load=ctypes.CDLL):
-    """NVRTC as a library: from a package of PyPI, else where the system finds it."""
+def load_nvrtc(load: Callable[[str], ctypes.CDLL] = ctypes.CDLL) -> ctypes.CDLL:
+    """NVRTC as a library: from a package of PyPI, else from where the system finds it."""
     found = importlib.util.find_spec("nvidia")
-    roots = found.submodule_search_locations if found else []
+    roots = (found.submodule_search_locations if found else None) or []
     packaged = [path for root in roots for path in Path(root).glob("*/lib/libnvrtc.so.*")]
     for path in [*sorted(packaged, reverse=True), "libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"]:
         if "builtins" in str(path) or ".alt." in str(path):
@@ -99,8 +106,8 @@ def load_nvrtc(load=ctypes.CDLL):
     raise DeviceError("NVRTC is not installed: .venv/bin/python -m pip install nvidia-cuda-nvrtc")
 
 
-def compile_cuda(nvrtc, name, source, options):
-    """Compile a CUDA text; what the compiler says. Raises KernelError if it does not compile."""
+def compile_cuda(nvrtc: ctypes.CDLL, name: str, source: str, options: Sequence[str]) -> str:
+    """Compile a CUDA source, and return the compiler's log. Raises KernelError if it does not compile."""
     program = ctypes.c_void_p()
     words = [option.encode() for option in options]
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), name.encode(), 0, None, None)

@@ -1,38 +1,45 @@
-"""`minisrgan sweep`: the same GAN stage with other settings, and where each ends between perception and distortion.
+"""`minisrgan sweep`: the same GAN stage with several settings, and where each ends between perception and distortion.
 
-Blau and Michaeli 2018: what is nearest to the original (distortion: PSNR) is not what looks most like a photo
-(perception), and no image is best in both. The weight of the adversarial loss chooses a place on the way from one to
-the other.
+Blau and Michaeli 2018: the image that is nearest to the original (distortion: PSNR) is not the one that looks most like
+a photo (perception), and no image is best in both. The weight of the adversarial loss chooses a place between the two.
 """
 
-import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from io import StringIO
 from itertools import cycle, product
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from ..errors import ConfigError, DivergedError
-from ..files import write_whole
-from ..training.config import PRESETS, TERMS
+from ..imaging.metrics import Score
+from ..models.generator import Generator
+from ..training.config import PRESETS, TERMS, TrainConfig
 from ..training.loop import train
 from ..training.photos import check_same, hashes, patches, training_photos
-from ..training.report import save_figure
+from ..training.report import save_figure, write_csv
 from ..training.run import Run
 from ..training.trainer import Trainer
 from ..upscaling.trial import try_photo
 from ..weights.generators import load_generator, packaged
-from .evaluate import header, judge, mean_quality, row, rulers
+from . import Say
+from .evaluate import Quality, judge, mean_quality, rulers, say_means
 
 MOST = 50  # runs
 VARIABLE = (*TERMS, *(f"{term}-share" for term in TERMS[1:]), "rate", "features")
-MARKERS = "sDo^v<>Pp*Xh"  # a form as well as a colour, for eyes that tell few colours apart
+MARKERS = "sDo^v<>Pp*Xh"  # each has its own form too, for people who cannot tell the colours apart
 
 
-def varied(config, settings):
-    """The configuration with other settings: {a term of L_G: its weight, "TERM-share": its share of the slope, "rate":
-    the GAN stage's, "features": what the content loss compares}."""
+def varied(config: TrainConfig, settings: Mapping[str, float | str]) -> TrainConfig:
+    """The configuration with other settings. A name of VARIABLE stands for
+
+    TERM         the weight of a term of L_G
+    TERM-share   the share of that term, in place of its weight
+    rate         the learning rate of the GAN stage
+    features     what the content loss compares
+
+    Raises ConfigError for another name, and for a value of the wrong kind.
+    """
     if unknown := sorted(settings.keys() - {*VARIABLE}):
         raise ConfigError(f"{unknown[0]!r} cannot be varied: choose from {', '.join(VARIABLE)}")
     for name, value in settings.items():
@@ -45,18 +52,18 @@ def varied(config, settings):
     return replace(config, content=settings.get("features", config.content))
 
 
-def grid(vary):
-    """All combinations of {name: values}, each as {name: value}. Raises ConfigError for too many."""
+def grid(vary: Mapping[str, Sequence[float | str]]) -> list[dict[str, float | str]]:
+    """All combinations of {name: values}, each as {name: value}. Raises ConfigError if there are too many."""
     combined = [dict(zip(vary, values)) for values in product(*vary.values())]
     if len(combined) > MOST:
         raise ConfigError(f"that makes {len(combined)} trainings: vary less, to {MOST} at most")
     return combined
 
 
-def start_of(folder):
-    """(TrainConfig, folder of photos or None, file of the trained G that the GAN stage starts from) of a run.
+def start_of(folder: str | Path | None) -> tuple[TrainConfig, str | None, str | Path]:
+    """(TrainConfig, folder of photos or None, file of the G that the GAN stage starts from) of a run.
 
-    Without one, the tiny preset, the packaged photos and the packaged weights.
+    Without a run: those of the tiny preset, the packaged photos and the packaged weights.
     """
     if folder is None:
         return PRESETS["tiny"], None, packaged("tiny", "stage1")
@@ -68,10 +75,21 @@ def start_of(folder):
     return config, about["data"], start
 
 
-def sweep(vary, folder, steps, out, vgg, family, device, say=print):
-    """Train a GAN stage for each combination of {name: values}; say a table, draw a picture.
+def sweep(
+    vary: Mapping[str, Sequence[float | str]],
+    folder: str | Path | None,
+    steps: int | None,
+    out: str | Path,
+    vgg: str | Path | None,
+    family: str | None,
+    device: str,
+    say: Say = print,
+) -> dict[str, Quality]:
+    """Train a GAN stage for each combination of {name: values}. Say a table and draw a picture.
 
-    Returns {name: Quality} on the held-out photos, with that of bicubic and of the start among them.
+    folder   of a run to start from; see start_of
+    vgg      a file of a VGG19 of that family, to train on and to measure by
+    Returns the Quality on the held-out photos by the settings, with that of bicubic and of the start among them.
     """
     config, data, start = start_of(folder)
     config = config if steps is None else config.with_stages("steps", gan=steps)
@@ -88,8 +106,8 @@ def sweep(vary, folder, steps, out, vgg, family, device, say=print):
         check_same(Run(folder), Run(folder).config()[1], hashes(crops, photos.held_out))
     measured_by = rulers(device, vgg, family)
 
-    def measure(generator):
-        """(bicubic's, the generator's) mean Quality on the held-out photos."""
+    def measure(generator: Generator) -> list[Quality]:
+        """The mean Quality of bicubic and of the generator on the held-out photos."""
         trials = [try_photo(generator, photo, device) for photo in held_out]
         pairs = [[judge(each, t.hr, config.generator.scale, measured_by) for each in (t.bicubic, t.sr)] for t in trials]
         return [mean_quality(each) for each in zip(*pairs)]
@@ -109,33 +127,24 @@ def sweep(vary, folder, steps, out, vgg, family, device, say=print):
         else:
             results[name] = measure(trainer.best)[1]
 
-    width = max(map(len, results)) + 1
-    say(header(measured_by, "", width=width).splitlines()[1])
-    for name, quality in results.items():
-        say(row(name, quality, width=width))
-    write_whole(out / "sweep.csv", table(results).encode())
+    say_means(results, measured_by, say, width=max(map(len, results)) + 1)
+    columns = ["name", *Score._fields, *measured_by]
+    write_csv(out / "sweep.csv", columns, ([name, *quality.figures()] for name, quality in results.items()))
     draw_plane(out / "sweep.png", results, [*measured_by][-1])
     say(f"table:   {out / 'sweep.csv'}\npicture: {out / 'sweep.png'}")
     return results
 
 
-def name_of(settings):
+def name_of(settings: Mapping[str, float | str]) -> str:
+    """What a combination is called in tables, and its folder: "adversarial=0.001,rate=0.0002"."""
     return ",".join(f"{name}={value if name == 'features' else format(value, 'g')}" for name, value in settings.items())
 
 
-def table(results):
-    """The results as CSV."""
-    text, first = StringIO(), next(iter(results.values()))
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", *first.score._fields, *first.distances])
-    writer.writerows([name, *quality.score, *quality.distances.values()] for name, quality in results.items())
-    return text.getvalue()
+def draw_plane(path: str | Path, results: Mapping[str, Quality], vgg: str) -> None:
+    """Draw perception by the ruler `vgg` against distortion: lower is more like a photo, farther right is nearer to
+    the original.
 
-
-def draw_plane(path, results, vgg):
-    """Perception against distortion: down is more like a photo, to the right is nearer to the original.
-
-    Bicubic is left out: it is so far from all of them that they would be one point.
+    Bicubic, the first result, is left out: it is so far from the others that they would look like one point.
     """
     figure = Figure(figsize=(8, 6), layout="constrained")
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""`minisrgan vgg inspect`: what is in a file of VGG weights, and how well its feature maps rank distortions."""
+"""`minisrgan vgg inspect`: what a file of VGG weights holds, and how well its feature maps rank distortions."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from ..errors import ImageError
 from ..models.vgg import VGG, VGGConfig
 from ..training.photos import HELD_OUT, named, packaged, read_all
 from ..weights.vgg import EMBEDDED, NAMES, identify, load_vgg, read, sha256
+from . import Say
 from .distortions import Trial, features_of, say_ranking
 
 INPUT = {
@@ -16,8 +17,11 @@ INPUT = {
 }
 
 
-def inspect(path=None, family=None, say=print):
-    """Say what VGG a file holds, by default the package's, and statistics of each layer; every number is looked at."""
+def inspect(path: str | Path | None = None, family: str | None = None, say: Say = print) -> None:
+    """Say which VGG a file holds, and statistics of each layer. Every number is looked at.
+
+    path   by default the package's VGG
+    """
     path = Path(path or EMBEDDED)
     blocks, said, lazy = identify(path)
     family = said or family
@@ -34,10 +38,19 @@ def inspect(path=None, family=None, say=print):
         say(f"vgg{i}{j}   {f'features.{index}':14}{f'3×3, {cin} to {cout}':16}{figures}")
 
 
-def rank(path, family, layer, folder, device, say=print):
-    """Say how a layer ranks distortions by their strength, beside pixels and a random VGG of the same kind.
+def rank(
+    path: str | Path | None,
+    family: str | None,
+    layer: str | None,
+    folder: str | Path | None,
+    device: str,
+    say: Say = print,
+) -> dict[str, dict[str, float]]:
+    """Say how well a layer ranks distortions by their strength, beside pixels and a VGG of the same kind with random
+    weights. Returns the scores by name.
 
-    folder   of photos; None: those that are held out of trainings
+    layer    by default the last
+    folder   of photos; by default those that trainings hold out
     """
     photos, bad = read_all(folder) if folder else (list(map(named, packaged(HELD_OUT))), [])
     if not photos:

@@ -1,7 +1,8 @@
-"""Pictures of a training: what it measured, and what it makes of a photo."""
+"""Pictures of a training: what it measured, and what it makes of a photo. Pictures and tables are written whole."""
 
-from collections.abc import Mapping, Sequence
-from io import BytesIO
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,21 @@ from .health import STATES
 DETAIL = 96  # HR pixels on a side of the zoomed detail
 
 
-def save_figure(figure: Figure, path: Path | str) -> None:
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG."""
     FigureCanvasAgg(figure)
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     write_whole(path, buffer.getvalue())
+
+
+def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Write a table as CSV."""
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_whole(path, text.getvalue().encode())
 
 
 def draw_comparison(

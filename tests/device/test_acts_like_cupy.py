@@ -20,7 +20,8 @@ from minisrgan.device.cpu import cpu_problem
 TESTS = Path(__file__).resolve().parents[1]
 STAND_IN = TESTS / "acts_like_cupy"
 pytestmark = pytest.mark.skipif(cpu_problem() is not None, reason=str(cpu_problem()))
-KERNEL_TESTS = ["conv", "conv_steps", "elementwise", "matmul", "batch_norm"]
+KERNEL_TESTS = [f"device/test_kernels_{name}.py" for name in ("conv", "elementwise", "matmul", "batch_norm")]
+KERNEL_TESTS.append("lessons/test_lesson_6_steps.py")
 TOO_LONG = "not the_kernels_are_the_definitions and not winograd_is_the_definition and not three_faces"
 
 
@@ -47,10 +48,9 @@ def snippet(text):
     return on_stand_in("-c", text)
 
 
-@pytest.mark.parametrize("name", KERNEL_TESTS)
-def test_the_kernels_tests(name):
-    tests = f"tests/device/test_kernels_{name}.py"
-    said = on_stand_in("-m", "pytest", "-q", "-p", "no:cacheprovider", tests, "-k", TOO_LONG)
+@pytest.mark.parametrize("tests", KERNEL_TESTS)
+def test_the_kernels_tests(tests):
+    said = on_stand_in("-m", "pytest", "-q", "-p", "no:cacheprovider", TESTS / tests, "-k", TOO_LONG)
     assert " passed" in said
 
 

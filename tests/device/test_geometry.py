@@ -46,7 +46,6 @@ def test_a_choice_that_a_file_has_not():
         ("winograd.cu", {"UNIT_C": 10}, "the last channels would be left out"),
         ("winograd.cu", {"UNIT_O": 3}, "the last channels would be left out"),
         ("conv.cu", {"WIDE": 3}, "threads beyond the last whole row"),
-        ("conv_steps.cu", {"THREADS": 33}, "threads beyond the last whole row"),
         ("matmul.cu", {"THREADS_N": 3}, "threads beyond the last whole row"),
     ],
 )
@@ -96,10 +95,6 @@ def conv2d(block, shuffle=1):
     launch("conv.cu", "conv2d", 1, block, X, w, None, None, None, y, *rest, WIDE=1)
 
 
-def step(name, block):
-    launch("conv_steps.cu", name, 1, block, X, W, Y, *CONV)
-
-
 def pool(pixels_per_block):
     x, y = np.ones((1, 4, 4, 8)), np.ones((1, 2, 2, 8))
     launch("pooling.cu", "max_pool", 2, 1, x, y, None, 4, 4, 4, 8, pixels_per_block, SIZE=2)
@@ -129,9 +124,6 @@ def shuffle(runs_per_block):
         (few, (None, 2), (None, 1), r"part_rows \* n_parts >= n \* out_h"),
         (few, (None, 2, 3), (None, 2, 4), "cout == FEW"),
         (matmul, (32,), (31,), r"k_next \* count >= k"),
-        (step, ("conv_step2_tiled", 256), ("conv_step2_tiled", 128), r"blockDim.x == TILE \* TILE"),
-        (step, ("conv_step3_blocked", 64), ("conv_step3_blocked", 256), r"blockDim.x == SIDE \* SIDE"),
-        (step, ("conv_step4_vectors", None), ("conv_step4_vectors", 64), "blockDim.x == THREADS"),
         (pool, (2,), (1,), r"gridDim.x \* pixels_per_block >= pixels"),
         (shuffle, (2,), (1,), r"gridDim.x \* runs_per_block >= runs"),
     ],

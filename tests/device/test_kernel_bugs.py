@@ -35,7 +35,7 @@ def test_kernels_are_clean_and_bugs_are_caught(program, what_is_found):
 def test_the_quick_selection_has_bugs_in_it_and_every_kernel_file():
     programs = run.quick()
     assert sum(program.buggy for program in programs) >= 4
-    assert {program.sources[1][0] for program in programs} == set(run.KERNELS.glob("*.cu"))
+    assert {program.sources[1][0] for program in programs} == set(run.FILES.values())
 
 
 def test_a_bug_that_goes_unseen_is_a_complaint():

@@ -4,8 +4,8 @@ Three tables, each program in it compiled and run in every mode that it is there
 
 1. toy kernels (*.cu here). Compiled as it is, each is sound; with -DBUG it has the bug that its comment describes.
    The bug must be caught in the modes that the comment names, the sound kernel must be clean in all of them.
-2. the real kernels. real/<file>.cu is a main() for kernels/<file>.cu, and its `// Builds:` lines say how to compile
-   the two. All must be clean in all modes.
+2. the real kernels and the steps of lesson 6. real/<file>.cu is a main() for kernels/<file>.cu, real/steps/<file>.cu
+   for a step. Its `// Builds:` lines say how to compile the two. All must be clean in all modes.
 3. the same with a bug planted in the text of the real kernel (BUGS, below), which must be caught.
 
     python tests/kernel_bugs/run.py [name ...]      a name is a file's, without .cu
@@ -21,11 +21,16 @@ from typing import NamedTuple
 
 from lessons.course.checked_builds import MODES, compile_program, compile_runtimes, run
 from minisrgan.device.geometry import macros
-from minisrgan.device.source import first_errors
+from minisrgan.device.source import first_errors, with_headers
 from minisrgan.errors import KernelError
 
 HERE = Path(__file__).resolve().parent
-KERNELS = HERE.parent.parent / "kernels"
+REPOSITORY = HERE.parents[1]
+KERNELS = REPOSITORY / "kernels"
+STEPS = REPOSITORY / "lessons/06_fast_convolution/steps"
+# The kernels' files, by the names that their main()s have in real/.
+FILES = {path.stem: path for path in sorted(KERNELS.glob("*.cu"))}
+FILES |= {f"steps/{path.stem}": path for path in sorted(STEPS.glob("*.cu"))}
 
 FAST = tuple(mode for mode, (build, _) in MODES.items() if build == "fast")
 NATIVE = ["-march=native" if os.uname().machine == "x86_64" else "-mcpu=native"]
@@ -107,32 +112,33 @@ def toys():
 
 
 def with_text(*paths):
-    return tuple((path, path.read_text()) for path in paths)
+    return tuple((path, with_headers(path)) for path in paths)
 
 
 def reals():
     """Each real kernel file in each of its builds. A file without a main() in real/ is an error."""
-    return [real(path.stem, build) for path in sorted(KERNELS.glob("*.cu")) for build in builds(path.stem)]
+    return [real(name, build) for name in FILES for build in builds(name)]
 
 
-def real(stem, build):
-    """kernels/<stem>.cu with its main(), in the build that some words say: `double gpu WIDE=4`.
+def real(name, build):
+    """The kernel file of that name with its main(), in the build that some words say: `double gpu WIDE=4`.
 
-    It is cut up as the product's launches are, by minisrgan/device/geometry.py.
+    It is cut up as the product's launches are, by minisrgan/device/geometry.py; a step, as its build says.
     """
-    common, kernel, main = with_text(KERNELS / "common.cuh", KERNELS / f"{stem}.cu", HERE / f"real/{stem}.cu")
+    common, kernel, main = with_text(KERNELS / "common.cuh", FILES[name], HERE / f"real/{name}.cu")
     words = build.split()
-    choice = {name: int(value) for name, equals, value in (word.partition("=") for word in words) if equals}
+    choice = {macro: int(value) for macro, equals, value in (word.partition("=") for word in words) if equals}
     meaning = {"float": ["-Dreal=float"], "double": ["-Dreal=double"], "native": NATIVE}
     flags = [flag for word in words for flag in meaning.get(word, [])]
-    flags = (*flags, *(f"-D{name}={value}" for name, value in macros(f"{stem}.cu", "gpu" in words, **choice).items()))
+    defines = macros(FILES[name].name, "gpu" in words, **choice)
+    flags = (*flags, *(f"-D{macro}={value}" for macro, value in defines.items()))
     if "gpu" in words:
         common = common[0], common[1] + AS_ON_A_GPU
-    return Program(f"{stem}.cu, {build}", (common, kernel, main), flags, tuple(MODES))
+    return Program(f"{name}.cu, {build}", (common, kernel, main), flags, tuple(MODES))
 
 
-def builds(stem):
-    return "; ".join(re.findall(r"^// Builds: (.*)$", (HERE / f"real/{stem}.cu").read_text(), re.M)).split("; ")
+def builds(name):
+    return "; ".join(re.findall(r"^// Builds: (.*)$", (HERE / f"real/{name}.cu").read_text(), re.M)).split("; ")
 
 
 class Bug(NamedTuple):
@@ -153,7 +159,7 @@ class Bug(NamedTuple):
         if not found or self.after in rest or self.old not in rest:
             raise ValueError(f"{path.name} has changed: `{self.what}` must be planted in another way")
         sources = common, (path, before + found + rest.replace(self.old, self.new, 1)), main
-        return sound._replace(name=f"{path.name}: {self.what}", sources=sources, modes=self.caught_by, buggy=True)
+        return sound._replace(name=f"{self.file}.cu: {self.what}", sources=sources, modes=self.caught_by, buggy=True)
 
 
 BARRIER, FEW = "__syncthreads();", "float native FEW=3 KH=3 KW=3"
@@ -182,19 +188,19 @@ BUGS = [
         "r < SLAB && row + r < rows; r += LOADERS)", ("poison",)),
     Bug("conv", "float native WIDE=2", "turn_weights writes a square before it is read",
         "square[c][o] = from", BARRIER, "", ("races", "reversed")),
-    Bug("conv_steps", "float native", "step 2 multiplies before all is loaded",
-        "conv_step2_tiled(", BARRIER, "", ("races", "reversed")),
-    Bug("conv_steps", "float gpu", "step 2 stores channels beyond the last",
-        "int m = m0 + row, o = o0 + column;", "m < g.pixels() && o < cout", "m < g.pixels()", ("address", "forward")),
-    Bug("conv_steps", "float", "step 3 loads a slab over one in use",
+    Bug("steps/2_tiled", "float native THREADS=256", "step 2 multiplies before all is loaded",
+        "conv_tiled(", BARRIER, "", ("races", "reversed")),
+    Bug("steps/2_tiled", "float gpu THREADS=256", "step 2 stores channels beyond the last",
+        "int m = m0 + row, o = o0 + column;", "m < g.pixels() && o < g.cout", "m < g.pixels()", ("address", "forward")),
+    Bug("steps/3_blocked", "float THREADS=64", "step 3 loads a slab over one in use",
         "sum[r][c] += a[row + r][k] * b[k][column + c];", BARRIER, "", ("races",)),
-    Bug("conv_steps", "double native", "step 3's shared tile is a row short",
-        "conv_step3_blocked(", "[TILE3][SLAB]", "[TILE3 - 1][SLAB]", ("address",)),
-    Bug("conv_steps", "float native", "a pixel to the right of the image is read",
+    Bug("steps/3_blocked", "double native THREADS=64", "step 3's shared tile is a row short",
+        "conv_blocked(", "[TILE][SLAB]", "[TILE - 1][SLAB]", ("address",)),
+    Bug("steps/1_direct", "float native", "a pixel to the right of the image is read",
         "bool inside = ", "unsigned(column) < unsigned(g.width)", "unsigned(column) <= unsigned(g.width)",
         ("forward",)),
-    Bug("conv_steps", "double gpu", "step 4's last vector is a whole one",
-        "int m = m0 + row + r, o = o0 + column + v * LANES;", "cout % LANES == 0", "true", ("address",)),
+    Bug("steps/4_vectors", "double gpu THREADS=128", "step 4's last vector is a whole one",
+        "int m = m0 + row + r, o = o0 + column + v * LANES;", "g.cout % LANES == 0", "true", ("address",)),
     Bug("winograd", "float native", "tiles are multiplied before they are transformed",
         "first < tiles.count; first += gridDim.x * CHUNK) {", BARRIER, "", ("races",)),
     Bug("winograd", "double", "outputs are transformed back before the products are there",
@@ -252,11 +258,11 @@ def programs():
 def quick():
     """Few enough for every commit: each real file's first build in the modes that need no sanitizer, the sanitizers
     where blocks have most to share, and a few planted bugs."""
-    first = [real(path.stem, builds(path.stem)[0]) for path in sorted(KERNELS.glob("*.cu"))]
+    first = [real(name, builds(name)[0]) for name in FILES]
     chosen = [program._replace(modes=FAST) for program in first]
     shared = ("conv", "float gpu WIDE=2"), ("channels", "float gpu")
     chosen += [real(*each)._replace(modes=("races",)) for each in shared]
-    chosen += [program._replace(modes=("address",)) for program in first if program.name.startswith("conv")]
+    chosen += [program._replace(modes=("address",)) for program in first if program.name.startswith(("conv", "steps/"))]
     few = {"conv2d loads a slab over one in use": "races", "conv2d_few's halo is a row short": "poison"}
     few |= {"a chunk has more tiles than whole groups of rows": "forward"}
     few |= {"a mean is read before it is complete": "races", "the last part runs over the end": "address"}

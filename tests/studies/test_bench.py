@@ -92,17 +92,6 @@ def test_the_default_file_names_processor_and_date():
     assert bench.default_file(machine, True).name == "intel-xeon-e5-26-2-0ghz-quick-2026-03-04.json"
 
 
-def test_the_processor_is_named(tmp_path):
-    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: A Chip\n")
-    assert bench.cpu_model(tmp_path / "cpuinfo") == "A Chip"
-    assert bench.cpu_model(tmp_path / "none")
-
-
-def test_code_outside_a_repository_has_no_commit(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "__file__", str(tmp_path / "bench.py"))
-    assert bench.commit() is None
-
-
 def test_the_high_water_mark_stays_up(tmp_path):
     (tmp_path / "status").write_text("VmPeak:\t   99 kB\nVmHWM:\t    12 kB\n")
     assert bench.high_water_mark(tmp_path / "status") == 12 * 1024

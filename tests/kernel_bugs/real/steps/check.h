@@ -1,5 +1,4 @@
-// The steps of conv_steps.cu against loops: more than one tile and slab, off their boundaries and on them.
-// Builds: float native; double native; float; double; float gpu; double gpu
+// Each step of lesson 6 against loops.
 #include "host.h"
 
 struct Shape {
@@ -25,19 +24,4 @@ void check(const Shape &s, unsigned threads, const char *name) {
     launch<step>({3, 1, 1}, {threads, 1, 1}, x.data(), w.data(), y.data(), s.n, s.height, s.width, s.cin, s.kh, s.kw,
                  s.cout, out_h, out_w, s.stride_y, s.stride_x, s.pad_y, s.pad_x);
     expect_equal(y, want, name);
-}
-
-int main() {
-    Shape shapes[] = {
-        {2, TILE_M / 10 + 3, 5, SLAB + LANES - 1, 3, 3, TILE_O + 3, 1, 1, 1, 1},  // off every boundary
-        {1, 9, 16, SLAB, 2, 1, TILE_O, 1, 2, 0, 0},                               // on them
-        {1, 7, 6, 2 * LANES, 2, 4, LANES, 2, 3, 1, 2},
-        {1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0},
-    };
-    for (const Shape &s : shapes) {
-        check<conv_step1_direct>(s, 3, "conv_step1_direct");
-        check<conv_step2_tiled>(s, TILE * TILE, "conv_step2_tiled");
-        check<conv_step3_blocked>(s, SIDE * SIDE, "conv_step3_blocked");
-        check<conv_step4_vectors>(s, THREADS, "conv_step4_vectors");
-    }
 }
