@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     if photo.frames > 1:
         print(f"{path}: of its {photo.frames} pictures only the first is taken", file=sys.stderr)
 
-    def bar(bands):
+    def bar(bands: Sequence) -> Iterable:
         return progress_bar(bands, unit="band", disable=len(bands) < 2)
 
     sr = upscale(generator, fill_hidden(photo.rgb, photo.alpha), device, progress=bar, ensemble=args.ensemble)

@@ -104,7 +104,7 @@ def play(adversarial: str, regulariser: str, seed: int, steps: int) -> Outcome:
     adversary = Adversary(d, game, kind(noise, STRENGTHS.get(regulariser)))
     adam_g, adam_d = (Adam(each.named_parameters(), BETA1) for each in (g, d))
 
-    def make(count, rng):
+    def make(count: int, rng: np.random.Generator) -> Tensor:
         return g(Tensor(rng.standard_normal((count, NOISE), np.float32)))
 
     for step in range(steps):
@@ -123,8 +123,8 @@ def play_all(steps: int) -> list[Outcome]:
     """The Outcomes of every pair and seed, in order. There is a process for each core."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes use all cores: threads of BLAS would get in their way
     games = [(*pair, seed, steps) for pair, seed in product(PAIRS, range(SEEDS))]
-    quiet = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}  # Ctrl-C is for the parent
-    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), **quiet)
+    ignore = signal.SIGINT, signal.SIG_IGN  # Ctrl-C is for the parent
+    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=signal.signal, initargs=ignore)
     try:
         return list(progress_bar(pool.map(play, *zip(*games)), total=len(games), unit="game"))
     except KeyboardInterrupt:
@@ -156,13 +156,12 @@ def mean(outcomes: Sequence[Outcome], what: str) -> float:
 def draw_gallery(path: str | Path, outcomes: Sequence[Outcome]) -> None:
     """Draw the ring itself, and then the samples of each game on it."""
     real = ring(np.random.default_rng(0), SAMPLES)
-    panels = [("the ring itself", real, judge(real))]
-    panels += [
-        (f"{each.adversarial}, {each.regulariser}", each.points, (each.modes, each.quality)) for each in outcomes
-    ]
-    panels = [(title.removesuffix(", none"), *rest) for title, *rest in panels]
+    panels = [("the ring itself", real, *judge(real))]
+    for each in outcomes:
+        title = f"{each.adversarial}, {each.regulariser}".removesuffix(", none")
+        panels.append((title, each.points, each.modes, each.quality))
     figure = Figure(figsize=(15, 9.6), layout="constrained")
-    for axes, (title, points, (found, quality)) in zip(figure.subplots(3, -(-len(panels) // 3)).flat, panels):
+    for axes, (title, points, found, quality) in zip(figure.subplots(3, -(-len(panels) // 3)).flat, panels):
         for centre in CENTRES:
             axes.add_patch(Circle(centre, 3 * STD, fill=False, edgecolor="#D55E00", linewidth=1))
         axes.plot(*points.T, ".", color="#0072B2", markersize=2, alpha=0.5)
