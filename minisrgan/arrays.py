@@ -67,5 +67,5 @@ def definition(function: Callable) -> Any:
     def compute(*inputs, **params):
         return dispatch(compute, function, inputs, params)
 
-    compute.implementations = ()
+    vars(compute)["implementations"] = ()
     return compute

@@ -72,7 +72,8 @@ def second_order_error(f: Callable[..., Tensor], arrays: Sequence[Array], rng: n
     d = random_like(at, rng)
     *xs, cotangent = variables(at)
     first = grad(f(*xs), xs, cotangent, create_graph=True)
-    psi = sum((g * Tensor(each)).sum() for g, each in zip(first, u, strict=True))
+    terms = [(g * Tensor(each)).sum() for g, each in zip(first, u, strict=True)]
+    psi = sum(terms[1:], terms[0])
     exact = inner([g.data for g in grad(psi, [*xs, cotangent])], d)
     ahead, behind = (
         inner(gradients(f, where[:-1], where[-1]), u) for where in (moved(at, d, step) for step in (EPSILON, -EPSILON))

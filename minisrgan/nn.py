@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -33,9 +33,10 @@ class Module:
     The attributes named in `buffers` are arrays that belong to the state too, but are not learned.
     """
 
-    buffers = ()
+    buffers: tuple[str, ...] = ()
     training = True
     held = False
+    forward: Callable[..., Any]
 
     def __call__(self, *inputs: Any) -> Any:
         return self.forward(*inputs)
@@ -234,8 +235,8 @@ class BatchNorm(Module):
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
         self.gamma = Parameter(np.ones(channels, np.float32))
         self.beta = Parameter(np.zeros(channels, np.float32))
-        self.running_mean = np.zeros(channels, np.float32)
-        self.running_var = np.ones(channels, np.float32)
+        self.running_mean: Array = np.zeros(channels, np.float32)
+        self.running_var: Array = np.ones(channels, np.float32)
         self.eps, self.momentum = eps, momentum
 
     def forward(self, x: Tensor) -> Tensor:
@@ -282,7 +283,7 @@ class SpectralNormed(Module):
 
 
 @contextmanager
-def held(module: Module) -> Iterator[Module]:
+def held(module: Module) -> Generator[Module, None, None]:
     """Within the block, the module's forward pass does not change its state: batch norm's running averages and spectral
     norm's vectors stay as they are."""
     modules = [each for _, each in module.modules()]

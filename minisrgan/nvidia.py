@@ -3,10 +3,14 @@
 Asked before anything is installed, so it uses the standard library alone.
 """
 
+from __future__ import annotations  # an older Python meets this file first
+
 import ctypes
+from collections.abc import Callable
+from typing import Any
 
 
-def nvidia_gpu(load=ctypes.CDLL):
+def nvidia_gpu(load: Callable[[str], Any] = ctypes.CDLL) -> tuple[int, tuple[int, int]] | None:
     """(CUDA version of the driver, compute capability) of the first NVIDIA GPU; None if none answers.
 
     12040 is CUDA 12.4; (8, 6) is compute capability 8.6.
@@ -23,20 +27,20 @@ def nvidia_gpu(load=ctypes.CDLL):
         return None
 
 
-def ask(function, *arguments):
+def ask(function: Any, *arguments: Any) -> int:
     """What a function of the driver writes into its first argument, an int."""
     value = ctypes.c_int()
     call(function, ctypes.byref(value), *arguments)
     return value.value
 
 
-def call(function, *arguments):
+def call(function: Any, *arguments: Any) -> None:
     error = function(*arguments)
     if error:
         raise OSError(f"the NVIDIA driver answers with error {error}")
 
 
-def cupy_extra(driver, capability):
+def cupy_extra(driver: int, capability: tuple[int, int]) -> str | None:
     """Which of pyproject.toml's extras brings the CuPy for this GPU; None if the driver is too old."""
     if driver < 12000:
         return None

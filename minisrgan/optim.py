@@ -40,8 +40,8 @@ class Adam:
 
         Raises ShapeError, and moves nothing, if a gradient has not its parameter's shape and dtype.
         """
-        gradients = [gradient.data for gradient in gradients]
-        for (name, parameter), g in zip(self.parameters.items(), gradients, strict=True):
+        arrays = [gradient.data for gradient in gradients]
+        for (name, parameter), g in zip(self.parameters.items(), arrays, strict=True):
             if g.shape != parameter.shape or g.dtype != parameter.dtype:
                 wanted = f"{parameter.shape} {parameter.dtype}"
                 raise ShapeError(f"the gradient of {name} is {g.shape} {g.dtype}, not {wanted}")
@@ -52,7 +52,7 @@ class Adam:
             changed(parameter.data, f"Adam.step, which moved the parameter {name}")
         thetas = [parameter.data for parameter in self.parameters.values()]
         m, v = list(self.m.values()), list(self.v.values())
-        adam_step(thetas, gradients, m, v, rate, betas, unbias, self.eps)
+        adam_step(thetas, arrays, m, v, rate, betas, unbias, self.eps)
 
     def state(self) -> dict[str, np.ndarray]:
         """{"m.name" or "v.name": NumPy array}, without `t`."""

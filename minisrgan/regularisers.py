@@ -43,12 +43,12 @@ class Regulariser:
     rng        draws what is random; its state belongs in a checkpoint
     needs      settings of DiscriminatorConfig that it needs
     games      names of the adversarial losses that it goes with
-    strength   γ, λ, α or s of the formula; None for one that has no such number
+    strength   γ, λ, α or s of the formula; 0 where it has no such number
     """
 
     needs: dict[str, Any] = {}
     games = tuple(ADVERSARIAL)
-    strength: float | None = None
+    strength: float = 0.0
 
     def __init__(self, rng: np.random.Generator, strength: float | None = None) -> None:
         self.rng = rng
@@ -60,7 +60,7 @@ class Regulariser:
         name = next(name for name, each in REGULARISERS.items() if each is cls)
         if adversarial not in cls.games:
             raise ConfigError(f"{name} goes with {', '.join(cls.games)}, and not with {adversarial!r}")
-        if strength is not None and cls.strength is None:
+        if strength is not None and not cls.strength:
             raise ConfigError(f"the regulariser {name} has no strength to set")
         if strength is not None and not 0 <= strength < math.inf:
             raise ConfigError(f"a regulariser's strength is 0 or more, not {strength}")

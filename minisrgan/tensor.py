@@ -11,11 +11,10 @@ gradient can be differentiated again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from numbers import Number, Real
-from operator import attrgetter
 from typing import Any, TypeAlias, Union
 
 import numpy as np
@@ -38,7 +37,7 @@ def recording() -> bool:
 
 
 @contextmanager
-def record(on: bool) -> Iterator[None]:
+def record(on: bool) -> Generator[None, None, None]:
     """Within the block, operations are remembered if `on`, and forgotten if not."""
     token = _recording.set(on)
     try:
@@ -68,17 +67,24 @@ class Tensor:
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         if not hasattr(data, "dtype"):
             raise ShapeError(f"a Tensor holds a NumPy or CuPy array, not a {type(data).__name__}")
-        self._data = data
-        self.grad = None
+        self._data: Array = data
+        self.grad: Tensor | None = None
         self.requires_grad = requires_grad
-        self.op, self.inputs, self.params, self.snapshot = None, (), {}, None
+        self.op: type[Op] | None = None
+        self.inputs: tuple[Tensor, ...] = ()
+        self.params: dict[str, Any] = {}
+        self.snapshot: Snapshot | None = None
 
-    def _set_data(self, array: Array) -> None:
+    @property
+    def data(self) -> Array:
+        return self._data
+
+    @data.setter
+    def data(self, array: Array) -> None:
         if array is self._data:  # as by x.data -= y, which changes it and then assigns it
             changed(array, "an assignment like `x.data -= y`")
         self._data = array
 
-    data = property(attrgetter("_data"), _set_data)
     shape = property(lambda self: self.data.shape)
     dtype = property(lambda self: self.data.dtype)
     ndim = property(lambda self: self.data.ndim)
@@ -190,9 +196,11 @@ class Op:
     Everything that `vjp` gets and returns is a Tensor. Calling the class applies the op: `Mul(x, y)`.
     """
 
+    forward: Callable[..., Any]
+    vjp: Callable[..., Any]
     linear = False  # linear in each input: the gradient check then tests the adjoint identity too
     broadcasts = False  # by NumPy's rules: a cotangent is summed back to its input's shape
-    implementations = ()  # other ways to compute `forward`, which a device registers (device/register.py)
+    implementations: tuple = ()  # other ways to compute `forward`, which a device registers (device/register.py)
 
     def __new__(cls, *inputs: Operand, **params: Any) -> Any:
         inputs = as_tensors(cls, inputs)
@@ -215,10 +223,10 @@ class Released(Op):
     """In place of a tensor's op, once its graph has been walked and released."""
 
 
-def signature(op: type[Op], inputs: Sequence) -> str:
+def signature(op: type[Op] | None, inputs: Sequence) -> str:
     """How the op was called, for error messages: `MatMul((2, 3) float32, (4, 5) float32)`."""
     shown = (str(t) if isinstance(t, Number) else f"{t.shape} {t.dtype}" for t in inputs)
-    return f"{op.__name__}({', '.join(shown)})"
+    return f"{op.__name__ if op else op}({', '.join(shown)})"
 
 
 def as_tensors(op: type[Op], values: Sequence) -> tuple[Tensor, ...]:
@@ -317,6 +325,7 @@ def vjps(tensor: Tensor, g: Tensor) -> tuple:
             f"{signature(tensor.op, tensor.inputs)}: input {i + 1} {difference}, so this gradient would be wrong: "
             "take it before the change, or compute the output again"
         )
+    assert tensor.op is not None
     functions = tensor.op.vjp(g, tensor, *tensor.inputs, **tensor.params)
     return functions if isinstance(functions, tuple) else (functions,)
 

@@ -73,8 +73,8 @@ def norm_conv(rng: np.random.Generator, channels: int, batch_norm: bool) -> Conv
 
 def whisper(branch: Conv | Sequential) -> Conv | Sequential:
     """The branch, whose last layer now has WHISPER times its usual weights."""
-    last = branch.layers[-1].gamma if isinstance(branch, Sequential) else branch.weight
-    last.data *= WHISPER
+    *_, weight, _ = branch.parameters()  # the last layer's weights and bias, or batch norm's γ and β
+    weight.data *= WHISPER
     return branch
 
 

@@ -40,9 +40,7 @@ class VGGConfig:
 
     def __post_init__(self) -> None:
         if not self.blocks or any(not block or min(block) < 1 for block in self.blocks):
-            raise ConfigError(
-                "a VGG has at least one block, a block one convolution, and a convolution one channel"
-            )
+            raise ConfigError("a VGG has at least one block, a block one convolution, and a convolution one channel")
         if self.family not in (*FAMILIES, ST_LPIPS):
             raise ConfigError(f"a VGG's family is one of {', '.join((*FAMILIES, ST_LPIPS))}, not {self.family!r}")
 

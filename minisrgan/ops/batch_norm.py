@@ -7,14 +7,16 @@ x moves y in three ways: itself, through μ, and through σ. With h = γ·g, the
     ∂x = (h - mean(h) - x̂·mean(h·x̂))/σ,   ∂γ = Σ g·x̂,   ∂β = Σ g
 """
 
-from ..arrays import array_module, definition
+from collections.abc import Callable
+
+from ..arrays import Array, array_module, definition
 from ..errors import ShapeError
 from ..tensor import Op, Tensor, recording
 from .reduce import sum_rows
 
 
 @definition
-def batch_statistics(x):
+def batch_statistics(x: Array) -> tuple[Array, Array]:
     """(μ, var) of each channel of an array. var is taken about μ, since Σx²/M - μ² would cancel.
 
     Raises ShapeError for an empty one.
@@ -49,7 +51,7 @@ class BatchNorm(Op):
         return tuple((lambda gradient=gradient: Tensor(gradient)) for gradient in gradients)
 
 
-def composed_vjp(g, x, gamma, eps):
+def composed_vjp(g: Tensor, x: Tensor, gamma: Tensor, eps: float) -> tuple[Callable[[], Tensor], ...]:
     """(∂x, ∂γ, ∂β) as functions, in Tensor operations from x alone, so that they can be differentiated."""
     axes = tuple(range(x.ndim - 1))
     centred = x - x.mean(axes)
@@ -64,7 +66,9 @@ def composed_vjp(g, x, gamma, eps):
 
 
 @definition
-def batch_norm_gradients(g, x, gamma, statistics, eps):
+def batch_norm_gradients(
+    g: Array, x: Array, gamma: Array, statistics: tuple[Array, Array], eps: float
+) -> tuple[Array, Array, Array]:
     """(∂x, ∂γ, ∂β) as arrays, in few passes: ∂x is a weighted sum of g, x and 1 in each channel.
 
     mean(h) = γ·∂β/M and mean(h·x̂) = γ·∂γ/M, so ∂x = (γ/σ)·(g - ∂β/M - x̂·∂γ/M).

@@ -15,24 +15,30 @@ with respect to one of the three, so each is linear in its two inputs and its vj
 x ⋆ w = windows(x) @ w is a matrix product, and so are the two gradients.
 """
 
-from ..arrays import array_module, as_strided
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from ..arrays import Array, array_module, as_strided
 from ..errors import ShapeError
 from ..tensor import Op
 from .pixel_shuffle import PixelShuffle, PixelUnshuffle
 
+Shape: TypeAlias = Sequence[int]
+Pair: TypeAlias = tuple[int, int]  # rows and columns
 
-def pair(value):
+
+def pair(value: Pair | int) -> Pair:
     """(rows, columns) from one number for both, or from the two."""
     rows, columns = value if isinstance(value, tuple) else (value, value)
     return rows, columns
 
 
-def output_size(size, kernel, stride, padding):
+def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
     """Length of an axis after the convolution: ⌊(size + 2P - k) / s⌋ + 1."""
     return (size + 2 * padding - kernel) // stride + 1
 
 
-def pad(x, rows, columns):
+def pad(x: Array, rows: int, columns: int) -> Array:
     """x with so many zeros before and after its rows and its columns. A negative number cuts pixels off instead."""
     n, height, width, channels = x.shape
     cut = x[:, max(-rows, 0) : height - max(-rows, 0), max(-columns, 0) : width - max(-columns, 0)]
@@ -44,7 +50,7 @@ def pad(x, rows, columns):
     return out
 
 
-def windows(x, kh, kw, stride):
+def windows(x: Array, kh: int, kw: int, stride: Pair) -> Array:
     """A view (N, Ho, Wo, kh, kw, C) of a padded x: the patch under the kernel at each output pixel."""
     n, height, width, channels = x.shape
     (sy, sx), (bn, by, bx, bc) = stride, x.strides
@@ -52,7 +58,9 @@ def windows(x, kh, kw, stride):
     return as_strided(x, shape, (bn, by * sy, bx * sx, by, bx, bc))
 
 
-def check_geometry(x_shape, w_shape, stride, padding, g_shape=None):
+def check_geometry(
+    x_shape: Shape, w_shape: Shape, stride: Pair | int, padding: Pair | int, g_shape: Shape | None = None
+) -> tuple[Pair, Pair, int, int]:
     """((sy, sx), (py, px), Ho, Wo). Raises ShapeError if these are no convolution, or if the cotangent's shape is not
     the output's."""
     (sy, sx), (py, px) = stride, padding = pair(stride), pair(padding)
@@ -73,7 +81,7 @@ def check_geometry(x_shape, w_shape, stride, padding, g_shape=None):
     return stride, padding, ho, wo
 
 
-def check_bias(b, w):
+def check_bias(b: Array, w: Array) -> None:
     if b.shape != w.shape[3:]:
         raise ShapeError(f"the bias is {b.shape} where the weights {w.shape} have {w.shape[3:]} outputs")
 

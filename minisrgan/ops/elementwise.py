@@ -15,7 +15,7 @@ class Elementwise(Op):
     broadcasts = True
 
 
-def check_number(name, value):
+def check_number(name: str, value: object) -> None:
     if not isinstance(value, Real):
         raise ShapeError(f"{name} must be one constant number, not a {type(value).__name__}")
 

@@ -4,14 +4,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..arrays import array_module, definition
+from ..arrays import Array, array_module, definition
 from ..errors import ShapeError
 from ..tensor import Op, Tensor, nhwc
 from .elementwise import WherePositive
 from .linear import MatMul
 
 
-def squares(x, size):
+def squares(x: Array, size: int) -> Array:
     """(N, H, W, C) → (N, H/size, W/size, C, size²), leaving out rows and columns that fill no square."""
     n, h, w, c = nhwc(x)
     ho, wo = h // size, w // size
@@ -22,17 +22,17 @@ def squares(x, size):
 
 
 @definition
-def largest(x, size):
+def largest(x: Array, size: int) -> Array:
     """The number of the largest pixel in each square, the first of equals."""
     return squares(x, size).argmax(axis=-1)
 
 
-def pooled_shape(shape, size):
+def pooled_shape(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
     n, h, w, c = shape
     return n, h // size, w // size, c
 
 
-def check_pooled(shape, size, *pooled):
+def check_pooled(shape: tuple[int, ...], size: int, *pooled: Array) -> None:
     """Raise ShapeError unless these arrays have one number for each square of images of this shape."""
     for each in pooled:
         if len(shape) != 4 or each.shape != pooled_shape(shape, size):
@@ -82,7 +82,7 @@ class Place(Op):
         return lambda: Pick(g, chosen=chosen, size=size)
 
 
-def blur_pool(x):
+def blur_pool(x: Tensor) -> Tensor:
     """(N, H, W, C) → (N, ⌊(H + 3)/2⌋, ⌊(W + 3)/2⌋, C): x, blurred by [1 2 1]/4 along both axes, and of it every second
     pixel. Zhang 2019.
 
@@ -102,7 +102,7 @@ def blur_pool(x):
 
 
 @lru_cache(maxsize=64)
-def blur_matrix(size):
+def blur_matrix(size: int) -> np.ndarray:
     """The matrix (rows, size) of `blur_pool` along an axis."""
     mirrored = np.pad(np.arange(size), 2, mode="reflect")
     starts = range(0, size + 2, 2)
@@ -113,7 +113,7 @@ def blur_matrix(size):
     return matrix
 
 
-def max_neighbours(x, size):
+def max_neighbours(x: Tensor, size: int) -> Tensor:
     """(N, H, W, C) → (N, H - size + 1, W - size + 1, C): the largest of each size×size square, at stride 1.
 
     It goes along one axis and then along the other, two neighbours at a time. Of equals the latter counts.
@@ -127,5 +127,5 @@ def max_neighbours(x, size):
     return x
 
 
-def largest_of(a, b):
+def largest_of(a: Tensor, b: Tensor) -> Tensor:
     return WherePositive(a - b, a, b)

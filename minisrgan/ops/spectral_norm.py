@@ -14,21 +14,21 @@ To hold them fixed is no approximation where they are the exact singular vectors
 movement changes it by nothing to first order.
 """
 
-from ..arrays import array_module
+from ..arrays import Array, array_module
 from ..tensor import Op, Tensor
 
 
-def as_matrix(w):
+def as_matrix(w: Array) -> Array:
     return w.reshape(-1, w.shape[-1])
 
 
-def unit(vector):
+def unit(vector: Array) -> Array:
     return vector / (array_module(vector).linalg.norm(vector) + 1e-12)
 
 
-def power_iteration(w, v, times=1):
+def power_iteration(w: Array, v: Array, times: int = 1) -> tuple[Array, Array]:
     """(u, v) after so many rounds of u ← Wv/‖Wv‖, v ← Wᵀu/‖Wᵀu‖. Each round brings them nearer."""
-    matrix = as_matrix(w)
+    matrix, u = as_matrix(w), v
     for _ in range(times):
         u = unit(matrix @ v)
         v = unit(u @ matrix)

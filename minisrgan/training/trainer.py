@@ -167,13 +167,11 @@ class Trainer:
     @cached_property
     def content_loss(self) -> Callable[[Tensor, Tensor], Tensor]:
         """(SR, HR) → L_content."""
-        if self.config.content in PIXEL_CONTENT:
-            return PIXEL_CONTENT[self.config.content]
-        return partial(feature_mse, self.vgg)
+        return PIXEL_CONTENT[self.config.content] if self.vgg is None else partial(feature_mse, self.vgg)
 
     @cached_property
     def vgg(self) -> VGGFeatures | None:
-        """The VGG that L_content looks with, None if it compares pixels. Raises WeightsError if it is not to be had."""
+        """The VGG whose features L_content compares; None if it compares pixels. Raises WeightsError if missing."""
         config = self.config
         if config.content in PIXEL_CONTENT:
             return None
