@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from minisrgan.nvidia import cupy_extra, nvidia_gpu
+from minisrgan.nvidia import cupy_extra, cupy_requirement, nvidia_gpu
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
@@ -142,10 +142,7 @@ def bring_pip() -> None:
 
 def install_cupy(extra: str) -> None:
     """Install CuPy as pyproject.toml's extra names it. Without it everything still works, on the CPU."""
-    import tomllib
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    (requirement,) = project["optional-dependencies"][extra]
+    requirement = cupy_requirement(ROOT, extra)
     say(f"installing {requirement} for the NVIDIA GPU: more than 1 GB, this can take minutes")
     try:
         pip(requirement)

@@ -10,12 +10,12 @@ from typing import Any, Self
 import numpy as np
 
 from . import ops
-from .arrays import Array, array_module, definition, to_device, to_numpy
+from .arrays import Array, array_module, to_device, to_numpy
 from .errors import WeightsError
 from .in_place import changed
 from .ops.batch_norm import batch_statistics
 from .ops.spectral_norm import power_iteration
-from .tensor import Tensor
+from .tensor import Tensor, definition
 
 
 class Parameter(Tensor):

@@ -7,6 +7,7 @@ from __future__ import annotations  # an older Python meets this file first
 
 import ctypes
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -46,3 +47,12 @@ def cupy_extra(driver: int, capability: tuple[int, int]) -> str | None:
         return None
     # CUDA 13 no longer compiles for GPUs before Turing, though its driver may still run them
     return "cuda13" if driver >= 13000 and capability >= (7, 5) else "cuda12"
+
+
+def cupy_requirement(root: Path, extra: str) -> str:
+    """The requirement in an extra of the pyproject.toml in `root`, as pip takes it: "cupy-cuda12x[ctk]>=14,<15"."""
+    import tomllib  # an older Python has none, and is refused before it comes here
+
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (requirement,) = project["optional-dependencies"][extra]
+    return requirement

@@ -6,11 +6,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .arrays import Array, array_module, definition, to_numpy
+from .arrays import Array, array_module, to_numpy
 from .errors import ShapeError
 from .in_place import changed
 from .nn import Module, Parameter, check_fit
-from .tensor import Tensor
+from .tensor import Tensor, definition
 
 Arrays: TypeAlias = Sequence[Array]
 Pair: TypeAlias = tuple[float, float]

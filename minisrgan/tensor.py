@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from functools import wraps
 from numbers import Number, Real
 from typing import Any, TypeAlias, Union
 
 import numpy as np
 
-from .arrays import Array, array_module, dispatch
+from .arrays import Array, array_module
 from .errors import GraphError, ShapeError
 from .in_place import Snapshot, changed
 
@@ -217,6 +218,30 @@ class Op:
             if len(inputs) > 1 or not cls.linear:  # the derivative of a linear map is the same everywhere
                 out.snapshot = Snapshot(inputs, arrays)
         return out
+
+
+def dispatch(target: Any, definition: Callable, inputs: Sequence, params: dict[str, Any]) -> Any:
+    """The result of the first of `target.implementations` that covers these inputs, else of the definition.
+
+    A device registers implementations (device/register.py). An implementation that does not cover the inputs returns
+    NotImplemented.
+    """
+    for implementation in target.implementations:
+        out = implementation(*inputs, **params)
+        if out is not NotImplemented:
+            return out
+    return definition(*inputs, **params)
+
+
+def definition(function: Callable) -> Any:
+    """Mark a function as a definition, which reads like its formula. A device may compute the same in its own way."""
+
+    @wraps(function)
+    def compute(*inputs, **params):
+        return dispatch(compute, function, inputs, params)
+
+    vars(compute)["implementations"] = ()
+    return compute
 
 
 class Released(Op):

@@ -22,12 +22,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..arrays import array_module, definition
+from ..arrays import array_module
 from ..errors import ConfigError
 from ..imaging.resize import resize_matrix
 from ..nn import BatchNorm, Conv, Module, PReLU, Sequential, SubpixelConv, chain
 from ..ops import Concatenate, Conv2d, PixelShuffle
-from ..tensor import Tensor
+from ..tensor import Tensor, definition
 
 WHISPER = 0.01  # times the usual weights, in the last layer of a branch beside a skip connection
 

@@ -9,9 +9,9 @@ x moves y in three ways: itself, through μ, and through σ. With h = γ·g, the
 
 from collections.abc import Callable
 
-from ..arrays import Array, array_module, definition
+from ..arrays import Array, array_module
 from ..errors import ShapeError
-from ..tensor import Op, Tensor, recording
+from ..tensor import Op, Tensor, definition, recording
 from .reduce import sum_rows
 
 

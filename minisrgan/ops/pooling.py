@@ -4,9 +4,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..arrays import Array, array_module, definition
+from ..arrays import Array, array_module
 from ..errors import ShapeError
-from ..tensor import Op, Tensor, nhwc
+from ..tensor import Op, Tensor, definition, nhwc
 from .elementwise import WherePositive
 from .linear import MatMul
 
