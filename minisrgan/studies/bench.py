@@ -266,7 +266,7 @@ def check_agreement(peer: Peer, sizes: Sizes, device: str, say: Say) -> dict[str
     shown = (f"{name} {error:.0e} in {dtype}" for dtype, both in errors.items() for name, error in both.items())
     say(f"relative difference of outputs and gradients: {', '.join(shown)}")
     if not all(error < SAME for error in errors["float64"].values()):  # which NaN is not either
-        raise MinisrganError("ours and PyTorch's models do not compute the same: their speeds cannot be compared")
+        raise MinisrganError("our models and PyTorch's do not compute the same: their speeds cannot be compared")
     return errors
 
 

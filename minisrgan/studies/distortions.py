@@ -132,8 +132,10 @@ def say_ranking(trial: Trial, features: dict[str, Features], say: Say = print) -
     for name, scores in results.items():
         shares = "".join(f"{share:12.3f}" for share in scores.values())
         say(f"{name:{width}}{shares}{np.mean([*scores.values()]):9.3f}")
-    say(f"share of pairs of {len(trial.originals)} crops, each at {len(STRENGTHS)} strengths, of which the stronger is "
-        "farther from its original; a guess: 0.5")  # fmt: skip
+    say(
+        f"{len(trial.originals)} crops, each at {len(STRENGTHS)} strengths: the share of pairs of which the stronger "
+        "is farther from its original; a guess has 0.5"
+    )
     return results
 
 

@@ -84,7 +84,7 @@ def compiler() -> str:
     except KernelError as error:
         return f"none: {error}"
     if not found:
-        return "none: not needed; g++ or clang++ would run the CUDA kernels on the CPU"
+        return "none: not needed; with g++ or clang++ the CUDA kernels would run on the CPU"
     version = re.search(r'#define __VERSION__ "(.*)"', found.identity)
     return f"{shlex.join(found.command)}: version {version[1] if version else 'unknown'}"
 

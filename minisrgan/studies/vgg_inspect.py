@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ImageError
-from ..models.vgg import VGG, VGGConfig
+from ..models.vgg import ST_LPIPS, VGG, VGGConfig
 from ..training.photos import HELD_OUT, named, packaged, read_all
 from ..weights.vgg import EMBEDDED, NAMES, identify, load_vgg, read, sha256
 from . import Say
 from .distortions import Trial, features_of, say_ranking
 
-INPUT = {
+INPUT = {  # of each family
     "torchvision": "RGB in 0..1, less a mean, over a standard deviation",
     "caffe": "BGR in 0..255, less a mean",
+    ST_LPIPS: "RGB in -1..1, less a mean, over a standard deviation",
 }
 
 

@@ -1,4 +1,4 @@
-"""The small VGG: what befalls photos, how distances are held against it, and that it learned to see as VGG19 does."""
+"""The small VGG: what distorts photos, how distances are measured by it, and that it learned to see as VGG19 does."""
 
 from pathlib import Path
 
@@ -14,13 +14,14 @@ from minisrgan.imaging.patches import PhotoSet
 from minisrgan.imaging.pixels import hr_from_uint8
 from minisrgan.losses import PixelMSE, feature_mse
 from minisrgan.models.generator import Generator, GeneratorConfig
-from minisrgan.models.vgg import PAPER_SCALE, SMALL, VGG, VGGConfig, VGGFeatures
+from minisrgan.models.vgg import PAPER_SCALE, SMALL, ST_LPIPS, VGG, VGGConfig, VGGFeatures
+from minisrgan.names import FAMILIES
 from minisrgan.nn import Conv, ReLU
 from minisrgan.studies import distil as vgg_distil
 from minisrgan.studies import distortions
 from minisrgan.studies.distil import FOURFOLD, Distiller, compare, distil, fit, least_squares, telling
 from minisrgan.studies.distortions import KINDS, MARGIN, Trial, enlarge, features_of, inner, rightly_ordered
-from minisrgan.studies.vgg_inspect import rank
+from minisrgan.studies.vgg_inspect import inspect, rank
 from minisrgan.tensor import Tensor, grad, no_grad
 from minisrgan.training.photos import HELD_OUT, Photos, named, packaged, training_photos
 from minisrgan.weights.array_files import read_arrays
@@ -105,7 +106,7 @@ def test_a_trial_asks_every_kind_and_says_a_row_for_each_distance(held_out):
     }
     blind = distortions.say_ranking(trial, {"pixels": np.asarray, "blind": np.zeros_like}, lines.append)["blind"]
     assert set(blind.values()) == {0.5}
-    assert [line.split()[0] for line in lines] == ["blur", "pixels", "blind", "share"] and "0.500" in lines[2]
+    assert [line.split()[0] for line in lines] == ["blur", "pixels", "blind", "2"] and "0.500" in lines[2]
 
 
 # distillation
@@ -354,6 +355,14 @@ def test_it_asks_for_what_vgg19_asks_for(genuine, measurement_data):
 
 
 # the commands
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, ST_LPIPS])
+def test_a_file_of_any_family_is_inspected(family, tmp_path):
+    vgg, said = VGG(VGGConfig(SMALL, family), np.random.default_rng(0)), []
+    save_vgg(tmp_path / "vgg.safetensors", vgg.config, vgg.state())
+    inspect(tmp_path / "vgg.safetensors", say=said.append)
+    assert said[1].startswith(f"family   {family}: the input is ")
 
 
 def test_the_command_inspects_the_packages_own(capsys):
