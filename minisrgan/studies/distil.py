@@ -94,9 +94,8 @@ class Distiller:
     def distort(self, patches: np.ndarray) -> np.ndarray:
         """The patches without their margin, each distorted in a random way and at a random strength."""
         kinds = [KINDS[name] for name in self.rng.choice(list(KINDS), len(patches))]
-        return without_margin(
-            np.array([kind(each, self.rng.uniform(), self.rng) for kind, each in zip(kinds, patches)])
-        )
+        distorted = [kind(each, self.rng.uniform(), self.rng) for kind, each in zip(kinds, patches)]
+        return without_margin(np.array(distorted))
 
     def images(self, pixels: np.ndarray) -> Tensor:
         """uint8 pixels as images for a VGG."""

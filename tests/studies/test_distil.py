@@ -1,5 +1,6 @@
 """The small VGG: what distorts photos, how distances are measured by it, and that it learned to see as VGG19 does."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from minisrgan.models.vgg import PAPER_SCALE, SMALL, ST_LPIPS, VGG, VGGConfig, V
 from minisrgan.names import FAMILIES
 from minisrgan.nn import Conv, ReLU
 from minisrgan.studies import distil as vgg_distil
-from minisrgan.studies import distortions
+from minisrgan.studies import distortions, vgg_inspect
 from minisrgan.studies.distil import FOURFOLD, Distiller, compare, distil, fit, least_squares, most_telling
 from minisrgan.studies.distortions import (
     KINDS,
@@ -60,7 +61,8 @@ def test_a_distortion_grows_with_its_strength_and_never_reaches_the_inside_from_
     def at(strength, image=patch):
         return kind(image, strength, np.random.default_rng(0))
 
-    errors = [((without_margin(at(s)).astype(float) - without_margin(patch)) ** 2).mean() for s in (0.0, 0.25, 0.5, 0.75)]
+    images = (without_margin(at(s)).astype(float) for s in (0.0, 0.25, 0.5, 0.75))
+    errors = [((image - without_margin(patch)) ** 2).mean() for image in images]
     assert errors == sorted(errors) and errors[0] > 0
     assert at(1.0).shape == patch.shape and at(1.0).dtype == np.uint8
     assert np.array_equal(at(0.5), at(0.5))
@@ -123,7 +125,7 @@ def test_a_trial_asks_every_kind_and_says_a_row_for_each_distance(held_out):
 @pytest.fixture
 def little(monkeypatch):
     """Less of everything, so that a step takes a moment."""
-    less = {"LEAST": 16 + 2 * MARGIN, "PAIRS": 1, "FITTED_ON": 4, "WINDOWS": 2000, "EVERY": 2, "RATE": 1e-4}
+    less = {"LEAST_SIDE": 16 + 2 * MARGIN, "PAIRS": 1, "FITTED_ON": 4, "WINDOWS": 2000, "EVERY": 2, "RATE": 1e-4}
     for name, value in less.items():
         monkeypatch.setattr(vgg_distil, name, value)
 
@@ -387,7 +389,7 @@ def test_rank_says_the_same_as_the_trial(held_out, monkeypatch, capsys):
     monkeypatch.setenv("MINISRGAN_DEVICE", "numpy")
     assert cli.main(["vgg", "inspect", "--layer", "vgg22"]) == 2
     assert "--rank" in capsys.readouterr().err
-    monkeypatch.setattr("minisrgan.studies.vgg_inspect.DistortedCrops", lambda photos: DistortedCrops(photos, crops=2, side=32))
+    monkeypatch.setattr(vgg_inspect, "DistortedCrops", partial(DistortedCrops, crops=2, side=32))
     lines = []
     results = rank(None, None, "vgg22", None, "numpy", lines.append)
     trial = DistortedCrops(held_out, crops=2, side=32)
@@ -396,7 +398,7 @@ def test_rank_says_the_same_as_the_trial(held_out, monkeypatch, capsys):
 
 
 def test_photos_that_cannot_be_read_are_left_out_of_the_ranking(photo_folder, monkeypatch, tmp_path):
-    monkeypatch.setattr("minisrgan.studies.vgg_inspect.DistortedCrops", lambda photos: DistortedCrops(photos, crops=2, side=32))
+    monkeypatch.setattr(vgg_inspect, "DistortedCrops", partial(DistortedCrops, crops=2, side=32))
     (tmp_path / "cut.png").write_bytes((photo_folder / "a.png").read_bytes()[:300])
     with pytest.raises(ImageError, match="none of the 1 photos here can be read, such as .*cut.png: "):
         rank(None, None, "vgg22", tmp_path, "numpy")
