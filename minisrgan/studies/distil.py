@@ -193,6 +193,7 @@ def fit(student: VGG, teacher: VGG, images: Tensor, rng: np.random.Generator) ->
 
     Returns the size of the teacher's last map. The student's maps have size 1, in each layer.
     """
+    sizes = []
     with no_grad():
         maps = {index: to_numpy(x.data) for index, x in teacher.maps(images)}
         x = normalise(images, student.config.family)
@@ -201,12 +202,12 @@ def fit(student: VGG, teacher: VGG, images: Tensor, rng: np.random.Generator) ->
                 wanted, channels = maps[index], layer.weight.shape[-1]
                 if channels < wanted.shape[-1]:
                     wanted = wanted[..., most_telling(maps[index + 1], channels)]
-                size = float(np.sqrt((wanted.clip(0) ** 2).mean()))
-                found = least_squares(to_numpy(x.data), wanted / size, rng)
+                sizes.append(float(np.sqrt((wanted.clip(0) ** 2).mean())))
+                found = least_squares(to_numpy(x.data), wanted / sizes[-1], rng)
                 for parameter, values in ((layer.weight, found[:-1]), (layer.bias, found[-1])):
                     parameter.data[...] = array_module(parameter.data).asarray(values.reshape(parameter.shape))
             x = layer(x)
-    return size
+    return sizes[-1]
 
 
 def most_telling(x: np.ndarray, count: int) -> list[int]:

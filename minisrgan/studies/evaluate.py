@@ -59,7 +59,7 @@ def rulers(device: str, vgg: str | Path | None = None, family: str | None = None
     vggs = {EMBEDDED_NAME: load_content(EMBEDDED_NAME)}
     if vgg:
         vggs[GENUINE] = load_vgg(vgg, GENUINE, family=family)
-    found = {"grid": lambda image, hr: grid(image)}
+    found: Rulers = {"grid": lambda image, hr: grid(image)}
     for name, each in vggs.items():
         found[name] = partial(perceptual_distance, each.to(device), device=device)
     if fetched().exists():

@@ -1,5 +1,6 @@
 """`minisrgan gradcheck`: ask the three questions of check.py about every derivative in the package."""
 
+from collections import abc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -118,7 +119,7 @@ def op_cases(rng: np.random.Generator) -> list[Case]:
     ]
     for image_shape, kernel, stride, padding in convolutions:
         x, w = normal(*image_shape), normal(*kernel)
-        g = normal(*ops.Conv2d.forward(x, w, stride, padding).shape)
+        g = normal(*ops.Conv2d(Tensor(x), Tensor(w), stride=stride, padding=padding).shape)
         at = {"stride": stride, "padding": padding}
         cases += [
             case(ops.Conv2d, x, w, **at),
@@ -297,7 +298,7 @@ def device_of(tensor: Tensor) -> str:
 
 
 @contextmanager
-def substituted(module: nn.Module, values: Sequence[Tensor]) -> Iterator[None]:
+def substituted(module: nn.Module, values: Sequence[Tensor]) -> abc.Generator[None, None, None]:
     """Within the block, the module computes with these Tensors in place of its Parameters."""
     slots = [
         (vars(each), name)
@@ -350,7 +351,7 @@ def all_ops(base: type[Op] = Op) -> Iterator[type[Op]]:
 
 
 @contextmanager
-def planted(op: Any, argument: int = 0, fault: float = 1.01) -> Iterator[None]:
+def planted(op: Any, argument: int = 0, fault: float = 1.01) -> abc.Generator[None, None, None]:
     """Within the block, the op's vjp is wrong by 1 % in one element: the largest of one input's cotangent.
 
     argument   which input; only those count in which the op has a derivative
