@@ -189,7 +189,7 @@ def inference(sizes: Sizes, device: str) -> Work:
     model = Generator(sizes.generator, np.random.default_rng(0)).to(device).eval()
     photo = Tensor(to_device(sizes.photo(), device))
 
-    def run():
+    def run() -> None:
         with no_grad():
             model(photo)
 

@@ -96,8 +96,8 @@ def gpu() -> str:
 
         name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
         free, total = cupy.cuda.runtime.memGetInfo()
-        driver = cuda_version(cupy.cuda.runtime.driverGetVersion())
-        return f"{name}, {gib(free)} of {gib(total)} free, driver for CUDA {driver}, CuPy {cupy.__version__}"
+        cuda = cuda_version(cupy.cuda.runtime.driverGetVersion())
+        return f"{name}, {gib(free)} of {gib(total)} free, driver for CUDA {cuda}, CuPy {cupy.__version__}"
     found = nvidia_gpu()
     if not found:
         return "none: no NVIDIA driver (libcuda.so.1) finds one"
@@ -119,7 +119,7 @@ def commit() -> str | None:
     """The commit of the code that runs, with "-dirty" if it was changed since. None if it is not in its repository."""
     here = Path(__file__).resolve().parent
 
-    def git(*arguments):
+    def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
