@@ -56,7 +56,7 @@ class Tensor:
     """An array, and how it came to be.
 
     data           a float32 or float64 array, NumPy's or CuPy's. If it is changed after an op has read it, the gradient
-                   through that op is refused. If you change it by hand, say `mark_changed(tensor.data, by)` (in_place.py)
+                   through that op is refused. After a change by hand, say `mark_changed(tensor.data, by)` (in_place.py)
     grad           a Tensor of the same shape, to which `backward` adds; None at first
     requires_grad  whether gradients flow to it or through it
     op, inputs, params   the Op that made it, the op's input Tensors and its keyword parameters
