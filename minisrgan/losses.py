@@ -1,10 +1,10 @@
 """Every loss: its formula, and its derivative written out.
 
-A pixel loss or a feature loss compares two images; N is the number of samples in them. An adversarial loss sees D's
-logits: `real` for HR, `fake` for SR. E is the mean over the batch of n images.
+A pixel loss or a feature loss compares two images; N is the number of values in one of them. An adversarial loss sees
+D's logits: `real` for HR, `fake` for SR. E is the mean over the batch of n images.
 
-A logit z may stand for the probability D(x) = σ(z) that x is real. No loss takes the logarithm of a probability, since
-one that was rounded to 0 or 1 has none. With softplus(z) = ln(1 + eᶻ),
+A logit z may stand for the probability D(x) = σ(z) that x is real. Where it rounds to 0 or
+1, a logarithm of it or of 1 - σ(z) is -∞. So the losses use softplus. With softplus(z) = ln(1 + eᶻ),
 
     -ln σ(z) = softplus(-z)        -ln(1 - σ(z)) = softplus(z)        softplus'(z) = σ(z)
 
@@ -31,7 +31,7 @@ def same_shape(a: Any, b: Any) -> None:
 
 
 class Loss(Op):
-    """A mean over numbers. Raises ShapeError if there are none."""
+    """An Op that refuses empty inputs, which have no mean."""
 
     def __new__(cls, *inputs: Any, **params: Any) -> Any:
         if not all(isinstance(each, Number) or each.size for each in inputs):
@@ -110,8 +110,8 @@ def feature_mse(features: Callable[[Tensor], Tensor], sr: Tensor, hr: Tensor) ->
 
         ∂L/∂SR = Jᵀ ∂L/∂φ(SR) = Jᵀ · 2(φ(SR) - φ(HR))/N
 
-    The walk back through φ is this product with Jᵀ, layer by layer. φ is frozen: what its own weights would get is
-    not computed, as long as no gradient in them is asked for. φ(HR) is a constant, and keeps no graph.
+    The walk back through φ is this product with Jᵀ, layer by layer. φ is frozen: the
+    gradients of its weights are not computed. φ(HR) is a constant, and keeps no graph.
     """
     with no_grad():
         target = features(hr)
@@ -178,7 +178,7 @@ class DiscriminatorLoss(Loss):
 
 
 class NonSaturatingLoss(Loss):
-    """L_adv = -E[ln D(SR)] = E[softplus(-fake)]: what it costs G that D does not take its images for real.
+    """L_adv = -E[ln D(SR)] = E[softplus(-fake)]: G's loss where D does not take its images for real.
 
     ∂L/∂fake = -σ(-fake)/n = (D(SR) - 1)/n, which is largest where D is sure that the image was made.
     """

@@ -449,7 +449,7 @@ def row_of(line: str) -> Any:
 
 def parts(trainer: Trainer) -> dict[str, Any]:
     """What has a state, by name."""
-    averaged = {"averaged": trainer.averaged} if trainer.averages else {}
+    averaged = {"averaged": trainer.averaged} if trainer.keeps_average else {}
     return averaged | {
         "generator": trainer.generator,
         "discriminator": trainer.discriminator,
