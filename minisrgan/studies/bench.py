@@ -417,7 +417,7 @@ def peak_elsewhere(**arguments: Any) -> int:
 def peak(work: str, device: str, layout: str | None, threads: int, quick: bool) -> int:
     """The most bytes that a work takes: ours, or with a `layout` PyTorch's. Ask once in a process."""
     use_device(device)
-    peer = None
+    peer: Peer = None
     if layout is None:
         make, place = WORKS[work], device
     else:

@@ -143,7 +143,7 @@ def photos(smooth_photo):
 THIN = ((2,), (3, 4))
 
 
-def test_nothing_tells_a_teacher_from_itself_and_the_slope_is_the_content_losss():
+def test_nothing_tells_a_teacher_from_itself_and_the_gradient_is_the_content_losss():
     rng = np.random.default_rng(1)
     x, made = (Tensor(rng.uniform(-1, 1, (2, 8, 8, 3))) for _ in range(2))
     one, other = (random_vgg(seed, THIN).to(dtype="float64") for seed in (2, 3))
@@ -161,7 +161,7 @@ def test_nothing_tells_a_teacher_from_itself_and_the_slope_is_the_content_losss(
 
 
 def test_the_gradient_of_every_term_in_the_students_weights():
-    """That of the slopes' term is the gradient of a gradient."""
+    """That of the term of gradients is the gradient of a gradient."""
     rng = np.random.default_rng(4)
     x, made = (Tensor(rng.uniform(-1, 1, (2, 8, 8, 3))) for _ in range(2))
     teacher = random_vgg(2, THIN).to(dtype="float64")
@@ -344,7 +344,7 @@ def test_hardly_a_channel_of_the_package_is_dead(held_out):
 
 
 def test_it_asks_for_what_vgg19_asks_for(genuine, measurement_data):
-    """The slopes of the two content losses at bicubic enlargements of photos that it never saw point the same way."""
+    """At bicubic enlargements of photos that it never saw, the gradients of both content losses point the same way."""
     photos = [named(path) for path in find_photos(measurement_data / "Set5")]
     patches = PhotoSet(photos, scale=1, crop=LEAST)
     patches = patches.hr(patches.choose(np.random.default_rng(11), 8))
