@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 
 from minisrgan.models.vgg import VGG, VGGConfig, VGGFeatures
-from minisrgan.studies.evaluate import (
-    perceptual_distance,
-)
+from minisrgan.studies.evaluate import perceptual_distance
 
 
 @pytest.fixture(scope="session")

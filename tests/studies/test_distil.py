@@ -147,11 +147,11 @@ def test_nothing_tells_a_teacher_from_itself_and_the_gradient_is_the_content_los
     rng = np.random.default_rng(1)
     x, made = (Tensor(rng.uniform(-1, 1, (2, 8, 8, 3))) for _ in range(2))
     one, other = (random_vgg(seed, THIN).to(dtype="float64") for seed in (2, 3))
-    losses, slope = compare(one, one, x, made)
+    losses, gradient = compare(one, one, x, made)
     assert all(loss.shape == (2,) and abs(loss.data).max() < 1e-25 for loss in losses)
     here = Tensor(made.data, requires_grad=True)
     expected = grad(feature_mse(one, here, x), here)[0].data
-    np.testing.assert_allclose(slope.data * 2 / one(x).size, expected, rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(gradient.data * 2 / one(x).size, expected, rtol=1e-10, atol=1e-14)
     losses, _ = compare(other, one, x, made)
     of = [tensor.data for tensor in (one(x), one(made) - one(x))]
     apart = [(other(x).data - of[0]) ** 2, ((other(made) - other(x)).data - of[1]) ** 2]
@@ -351,14 +351,14 @@ def test_it_asks_for_what_vgg19_asks_for(genuine, measurement_data):
     enlarged = np.array([enlarge(patch, FOURFOLD, None) for patch in patches])
     hr = Tensor(hr_from_uint8(without_margin(patches)))
 
-    def slope(vgg):
+    def gradient(vgg):
         sr = Tensor(hr_from_uint8(without_margin(enlarged)), requires_grad=True)
         return grad(feature_mse(vgg, sr, hr), sr)[0].data
 
-    teacher = slope(load_vgg(genuine, "vgg34"))
+    teacher = gradient(load_vgg(genuine, "vgg34"))
 
     def cosine(vgg):
-        found = slope(vgg)
+        found = gradient(vgg)
         return (found * teacher).sum() / np.linalg.norm(found) / np.linalg.norm(teacher)
 
     assert cosine(load_vgg()) > 0.6 > cosine(random_vgg()) + 0.3

@@ -13,11 +13,11 @@ def test_the_picture_of_the_losses_shows_each_side_of_each_game(tmp_path):
     with Image.open(tmp_path / "losses.png") as picture:
         assert picture.size == (1600, 600)
     middle = len(LOGITS) // 2
-    slopes = {name: [along(loss)[1] for loss in sides(game).values()] for name, game in ADVERSARIAL.items()}
-    for name, (d_real, d_fake, g_fake) in slopes.items():
+    derivatives = {name: [along(loss)[1] for loss in sides(game).values()] for name, game in ADVERSARIAL.items()}
+    for name, (d_real, d_fake, g_fake) in derivatives.items():
         assert d_real[middle] < 0 <= d_fake[middle] and g_fake[middle] < 0, name
-    np.testing.assert_allclose(slopes["minimax"][2], -1 / (1 + np.exp(-LOGITS)), rtol=1e-12)
-    np.testing.assert_allclose(slopes["non-saturating"][2], -1 / (1 + np.exp(LOGITS)), rtol=1e-12)
+    np.testing.assert_allclose(derivatives["minimax"][2], -1 / (1 + np.exp(-LOGITS)), rtol=1e-12)
+    np.testing.assert_allclose(derivatives["non-saturating"][2], -1 / (1 + np.exp(LOGITS)), rtol=1e-12)
 
 
 def test_the_command_that_draws_the_losses(tmp_path, capsys):
