@@ -18,7 +18,7 @@ setup: ## make .venv and install everything into it
 demo: setup ## train the tiny model in minutes, and enlarge photos that it never saw
 	$(BIN)/minisrgan demo --out runs/demo
 
-quick: setup lint ## style, and the tests of the engine, one kernel, one lesson: under a minute
+quick: setup lint ## style, types, and the tests of the engine, one kernel, one lesson: under a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 $(QUICK)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests/lessons/test_lessons.py -k $(QUICK_LESSON)
 
@@ -27,9 +27,10 @@ test: setup ## every test, one process for each core: minutes
 
 ##@ Checks
 
-lint: setup ## check the style
+lint: setup ## check the style and the types
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m pyrefly check
 
 format: setup ## put the format right, and what else of the style can be put right by itself
 	$(BIN)/python -m ruff check --fix

@@ -6,13 +6,17 @@ It runs before anything is installed, so it uses the standard library alone, and
 what does the same. When nothing has changed since the last run it returns at once, so `make` can always call it.
 """
 
+from __future__ import annotations  # an older Python meets this file first, and must be able to say so
+
 import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from minisrgan.nvidia import cupy_extra, nvidia_gpu
+from minisrgan.nvidia import cupy_extra, cupy_requirement, nvidia_gpu
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
@@ -29,7 +33,7 @@ class SetupError(Exception):
     """What stopped the set-up, and what to do about it."""
 
 
-def main():
+def main() -> None:
     if sys.version_info < OLDEST:  # noqa: UP036  (this file is what an older Python meets first)
         sys.exit(
             "set-up: Python {}.{} or newer is needed, and this is {}.{}; ".format(*OLDEST, *sys.version_info)
@@ -46,7 +50,7 @@ def main():
         sys.exit("\nset-up was interrupted: run it again to go on")
 
 
-def set_up():
+def set_up() -> None:
     gpu = nvidia_gpu()
     extra = cupy_extra(*gpu) if gpu else None
     problem = venv_problem()
@@ -73,7 +77,7 @@ def set_up():
     say("done; next: make demo, make test, or .venv/bin/minisrgan --help")
 
 
-def alone():
+def alone() -> BinaryIO:
     """A lock that only one set-up of this folder holds; the system frees it however the holder ends."""
     import fcntl  # there is none on Windows, and this file has to load there to say so
 
@@ -88,12 +92,12 @@ def alone():
     return lock
 
 
-def check_writable(folder):
+def check_writable(folder: Path) -> None:
     if not os.access(folder, os.W_OK):
         raise SetupError(f"{folder} cannot be written: copy the project to a folder of your own, and run it there")
 
 
-def venv_problem():
+def venv_problem() -> str | None:
     """Why .venv has to be made (again), in a few words; None if it is sound."""
     if not PYTHON.exists():  # so too if the Python that it links to is gone
         return "it has no Python" if VENV.exists() else "there is none"
@@ -113,7 +117,7 @@ def venv_problem():
     return None
 
 
-def stamp(root, version, extra):
+def stamp(root: Path, version: Sequence, extra: str | None) -> str:
     """What an installation depends on, as one line: it is done if .venv holds the same line."""
     digest = hashlib.sha256()
     for name in ("requirements.txt", "pyproject.toml"):
@@ -121,7 +125,7 @@ def stamp(root, version, extra):
     return "{} python{}.{} {}\n".format(digest.hexdigest(), *version[:2], extra)
 
 
-def bring_pip():
+def bring_pip() -> None:
     """Put pip into .venv: Python's own copy, or that of the Python that runs this script."""
     for way in (
         [PYTHON, "-m", "pip", "--version"],
@@ -136,12 +140,9 @@ def bring_pip():
     raise SetupError(f"no pip for .venv ({why[0]}); on Debian or Ubuntu: sudo apt install {package}")
 
 
-def install_cupy(extra):
+def install_cupy(extra: str) -> None:
     """Install CuPy as pyproject.toml's extra names it. Without it everything still works, on the CPU."""
-    import tomllib
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    (requirement,) = project["optional-dependencies"][extra]
+    requirement = cupy_requirement(ROOT, extra)
     say(f"installing {requirement} for the NVIDIA GPU: more than 1 GB, this can take minutes")
     try:
         pip(requirement)
@@ -150,12 +151,12 @@ def install_cupy(extra):
         say(f"to try again: .venv/bin/python -m pip install '{requirement}'")
 
 
-def pip(*arguments):
+def pip(*arguments: object) -> None:
     command = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments]
     run(command, "pip could not install " + " ".join(map(str, arguments)))
 
 
-def run(command, failure):
+def run(command: list, failure: str) -> None:
     """Run a command in silence; if it fails, show what it said."""
     ran = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", cwd=ROOT
@@ -170,7 +171,7 @@ def run(command, failure):
         raise SetupError(failure)
 
 
-def say(line):
+def say(line: str) -> None:
     print(f"set-up: {line}", flush=True)
 
 

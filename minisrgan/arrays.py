@@ -1,7 +1,5 @@
-"""Arrays, NumPy's or CuPy's, and functions of them that a device may compute in its own way."""
+"""Arrays, NumPy's or CuPy's: which library owns one, and how it gets to a device."""
 
-from collections.abc import Callable, Sequence
-from functools import wraps
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -45,27 +43,3 @@ def to_device(array: Any, device: str) -> Array:
 def to_numpy(array: Any) -> np.ndarray:
     """`array` as a NumPy array, copied from the GPU if it is there."""
     return array.get() if on_gpu(array) else np.asarray(array)
-
-
-def dispatch(target: Any, definition: Callable, inputs: Sequence, params: dict[str, Any]) -> Any:
-    """The result of the first of `target.implementations` that covers these inputs, else of the definition.
-
-    A device registers implementations (device/register.py). An implementation that does not cover the inputs returns
-    NotImplemented.
-    """
-    for implementation in target.implementations:
-        out = implementation(*inputs, **params)
-        if out is not NotImplemented:
-            return out
-    return definition(*inputs, **params)
-
-
-def definition(function: Callable) -> Any:
-    """Mark a function as a definition, which reads like its formula. A device may compute the same in its own way."""
-
-    @wraps(function)
-    def compute(*inputs, **params):
-        return dispatch(compute, function, inputs, params)
-
-    compute.implementations = ()
-    return compute

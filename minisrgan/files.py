@@ -8,9 +8,11 @@ import socket
 import tempfile
 import time
 import uuid
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from errno import EISDIR, ENOTDIR, EWOULDBLOCK
 from pathlib import Path
+from typing import IO
 
 from .errors import KernelError
 
@@ -18,7 +20,7 @@ PART = ".minisrgan-"  # how the name of a temporary file begins
 FORSAKEN = 3600  # seconds: nobody writes that long at one
 
 
-def free_name(path):
+def free_name(path: Path | str) -> Path:
     """`path`, or the first of name-2, name-3, ... that is not there yet: a file that nobody named is never replaced."""
     path, n = Path(path), 1
     while os.path.lexists(candidate := path if n == 1 else path.with_name(f"{path.stem}-{n}{path.suffix}")):
@@ -26,7 +28,7 @@ def free_name(path):
     return candidate
 
 
-def write_whole(path, data):
+def write_whole(path: Path | str, data: bytes | memoryview | Iterable[bytes | memoryview]) -> None:
     """Write bytes to `path` so that at any moment it holds all of the old content or all of the new.
 
     They may come part by part, as an iterable. They go to a temporary file in the same folder, created with its
@@ -42,7 +44,7 @@ def write_whole(path, data):
         sync_folder(temporary.parent)  # or it could keep the bytes and lose the new name
 
 
-def make_folder(folder):
+def make_folder(folder: Path) -> None:
     """Make a folder, and its parents, unless they are there. Raises OSError."""
     upwards = [folder, *folder.parents]
     if file := next((each for each in upwards if each.is_file()), None):
@@ -53,7 +55,7 @@ def make_folder(folder):
         sync_folder(each.parent)
 
 
-def sync_folder(folder):
+def sync_folder(folder: Path) -> None:
     """Bring the names in a folder to the disk, where the system can."""
     with suppress(OSError):  # some file systems, and Windows, sync no folders
         opened = os.open(folder, os.O_RDONLY)
@@ -63,14 +65,14 @@ def sync_folder(folder):
             os.close(opened)
 
 
-def check_writable(path):
+def check_writable(path: Path | str) -> None:
     """Raise OSError if `write_whole` could not write `path`: before the minutes that its content takes, not after."""
     with replacement(path) as temporary:
         open(temporary, "xb").close()
 
 
 @contextmanager
-def replacement(path):
+def replacement(path: Path | str) -> Generator[Path, None, None]:
     """The temporary file that is to become `path`, in a folder that is there. An OSError then names `path` itself."""
     path = Path(path)
     if path.is_dir():
@@ -87,7 +89,7 @@ def replacement(path):
         temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder, age=0):
+def remove_leftovers(folder: Path, age: float = 0) -> None:
     """Remove the temporary files in a folder, not written to for `age` seconds, of writers that were killed."""
     for leftover in Path(folder).glob(f"{PART}*.part"):
         with suppress(OSError):  # another's, or gone already
@@ -95,7 +97,7 @@ def remove_leftovers(folder, age=0):
                 leftover.unlink()
 
 
-def lock_file(path):
+def lock_file(path: Path) -> IO | None:
     """Lock a file, created if need be, for as long as what is returned, an open file, is not closed.
 
     The system unlocks it when the process ends, however it ends. Meanwhile the file says who holds it. Raises
@@ -120,7 +122,7 @@ def lock_file(path):
 
 
 @functools.cache
-def private_folder():
+def private_folder() -> Path:
     """For libraries of this process alone. It is removed when the process ends."""
     try:
         folder = tempfile.mkdtemp(prefix="minisrgan-")
@@ -130,7 +132,7 @@ def private_folder():
     return Path(folder)
 
 
-def cache_folder():
+def cache_folder() -> Path:
     """Where compiled kernels stay: $MINISRGAN_CACHE, else minisrgan in the user's own cache folder; for a user that
     has no folder, one of this process alone."""
     if chosen := os.environ.get("MINISRGAN_CACHE"):
@@ -141,7 +143,7 @@ def cache_folder():
         return private_folder()
 
 
-def make_cache_folder():
+def make_cache_folder() -> Path:
     """The folder, which is there then, and the user's alone if it was made by this or is the usual one."""
     folder = cache_folder()
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -3,10 +3,15 @@
 Asked before anything is installed, so it uses the standard library alone.
 """
 
+from __future__ import annotations  # an older Python meets this file first
+
 import ctypes
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 
-def nvidia_gpu(load=ctypes.CDLL):
+def nvidia_gpu(load: Callable[[str], Any] = ctypes.CDLL) -> tuple[int, tuple[int, int]] | None:
     """(CUDA version of the driver, compute capability) of the first NVIDIA GPU; None if none answers.
 
     12040 is CUDA 12.4; (8, 6) is compute capability 8.6.
@@ -23,22 +28,31 @@ def nvidia_gpu(load=ctypes.CDLL):
         return None
 
 
-def ask(function, *arguments):
+def ask(function: Any, *arguments: Any) -> int:
     """What a function of the driver writes into its first argument, an int."""
     value = ctypes.c_int()
     call(function, ctypes.byref(value), *arguments)
     return value.value
 
 
-def call(function, *arguments):
+def call(function: Any, *arguments: Any) -> None:
     error = function(*arguments)
     if error:
         raise OSError(f"the NVIDIA driver answers with error {error}")
 
 
-def cupy_extra(driver, capability):
+def cupy_extra(driver: int, capability: tuple[int, int]) -> str | None:
     """Which of pyproject.toml's extras brings the CuPy for this GPU; None if the driver is too old."""
     if driver < 12000:
         return None
     # CUDA 13 no longer compiles for GPUs before Turing, though its driver may still run them
     return "cuda13" if driver >= 13000 and capability >= (7, 5) else "cuda12"
+
+
+def cupy_requirement(root: Path, extra: str) -> str:
+    """The requirement in an extra of the pyproject.toml in `root`, as pip takes it: "cupy-cuda12x[ctk]>=14,<15"."""
+    import tomllib  # an older Python has none, and is refused before it comes here
+
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (requirement,) = project["optional-dependencies"][extra]
+    return requirement

@@ -38,17 +38,17 @@ def squared_norms(gradients: Tensor) -> Tensor:
 
 
 class Regulariser:
-    """No regulariser, and what the others share.
+    """The base class, which regularises nothing.
 
     rng        draws what is random; its state belongs in a checkpoint
     needs      settings of DiscriminatorConfig that it needs
     games      names of the adversarial losses that it goes with
-    strength   γ, λ, α or s of the formula; None for one that has no such number
+    strength   γ, λ, α or s of the formula; 0 where it has no such number
     """
 
     needs: dict[str, Any] = {}
     games = tuple(ADVERSARIAL)
-    strength: float | None = None
+    strength: float = 0.0
 
     def __init__(self, rng: np.random.Generator, strength: float | None = None) -> None:
         self.rng = rng
@@ -60,7 +60,7 @@ class Regulariser:
         name = next(name for name, each in REGULARISERS.items() if each is cls)
         if adversarial not in cls.games:
             raise ConfigError(f"{name} goes with {', '.join(cls.games)}, and not with {adversarial!r}")
-        if strength is not None and cls.strength is None:
+        if strength is not None and not cls.strength:
             raise ConfigError(f"the regulariser {name} has no strength to set")
         if strength is not None and not 0 <= strength < math.inf:
             raise ConfigError(f"a regulariser's strength is 0 or more, not {strength}")
@@ -121,13 +121,13 @@ class LabelSmoothing(Regulariser):
     """The label of real images is 1 - α instead of 1. It is one-sided: the label of made images stays 0.
     Salimans et al. 2016.
 
-    -(1 - α)·ln σ(z) - α·ln(1 - σ(z)) = softplus(-z) + α·z, so L_D grows by α·E[real]. Least squares grow by as
-    much and a constant: ½(z - (1 - α))² = ½(z - 1)² + α·z + constant.
+    -(1 - α)·ln σ(z) - α·ln(1 - σ(z)) = softplus(-z) + α·z, so L_D grows by α·E[real]. The least-squares loss
+    gains the same term and a constant: ½(z - (1 - α))² = ½(z - 1)² + α·z + constant.
 
     ∂/∂real = α/n. L_D's derivative becomes (D(HR) - (1 - α))/n: a D that is surer than 1 - α is drawn back.
     """
 
-    games = ("minimax", "non-saturating", "least-squares")  # the others have no labels, or none for a logit alone
+    games = ("minimax", "non-saturating", "least-squares")  # the others have no labels, or labels of pairs
     strength = 0.1
 
     def penalty(self, discriminator: Module, hr: Tensor, sr: Tensor, real: Tensor, fake: Tensor) -> Tensor:
@@ -137,7 +137,8 @@ class LabelSmoothing(Regulariser):
 class InstanceNoise(Regulariser):
     """Noise on all images that D sees: x + s·ξ with a normal ξ. s falls to 0 as the training goes on.
 
-    At first real and made images overlap then, however far apart they are, and D has a gradient that G can follow.
+    Early on, the noise makes real and made images overlap, however far apart they are, and D has a gradient that G can
+    follow.
     Sønderby et al. 2017. ∂/∂x = 1, since the noise is a constant.
     """
 

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from minisrgan.arrays import dispatch, to_device, to_numpy
+from minisrgan.arrays import to_device, to_numpy
 from minisrgan.device import PROBLEMS, channels, cuts, geometry, use_device
+from minisrgan.tensor import dispatch
 
 DEVICE = "cuda" if os.environ.get("MINISRGAN_DEVICE") == "cuda" else "cpu"
 PROBLEM = PROBLEMS[DEVICE]()

@@ -11,7 +11,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from minisrgan.nvidia import cupy_extra, nvidia_gpu
+from minisrgan.nvidia import cupy_extra, cupy_requirement, nvidia_gpu
 
 ROOT = Path(__file__).resolve().parents[2]
 LOADED = {"numpy": "numpy", "PIL": "pillow", "matplotlib": "matplotlib", "skimage": "scikit-image"}  # module: package
@@ -146,7 +146,7 @@ def cupy_problem():
 
 def replace_cupy(extra):
     """Install CuPy as pyproject.toml's extra names it, in place of any other."""
-    (requirement,) = project()["optional-dependencies"][extra]
+    requirement = cupy_requirement(ROOT, extra)
     others = {name for each in metadata.distributions() if (name := each.metadata["Name"] or "").startswith("cupy")}
     if others:
         pip("uninstall", "--yes", *sorted(others))

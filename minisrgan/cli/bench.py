@@ -1,4 +1,4 @@
-"""`minisrgan bench`: speed and memory, beside PyTorch's."""
+"""`minisrgan bench`: measure speed and memory, beside PyTorch's."""
 
 import argparse
 
@@ -10,12 +10,12 @@ def add(commands: Commands) -> None:
         commands,
         "bench",
         run,
-        "measure speed and memory, beside PyTorch where it is installed",
+        "measure speed and memory, beside PyTorch if it is installed",
         "minisrgan bench --device cpu",
     )
     add_device(command)
     command.add_argument("--out", metavar="FILE", help="a JSON file; by default one in benchmarks/results")
-    command.add_argument("--quick", action="store_true", help="small sizes, once: to see that it works")
+    command.add_argument("--quick", action="store_true", help="small sizes, measured once: to see that it works")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,14 +1,19 @@
-"""Where a command's words come out: a console of any encoding, or a pipe whose reader may have gone."""
+"""Where a command prints: a console of any encoding, or a pipe whose reader may have gone."""
 
 import os
 import sys
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def console():
-    """Whatever is printed comes out: what the encoding lacks as an escape; after its reader left, as `head` does,
-    the command ends, in silence and as if all had been read. Where it cannot be written otherwise, one line says so."""
+def console() -> Generator[None, None, None]:
+    """Within the block, printing does not fail with a traceback.
+
+    A character that the encoding lacks is printed as an escape. If the reader of a pipe has gone, as `head` does, the
+    command ends silently, as if all had been read. If the output cannot be written for another reason, one line says
+    so, and the exit status is 2.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -17,7 +22,7 @@ def console():
             yield
         finally:
             if sys.stdout:  # None where it is closed
-                sys.stdout.flush()  # here, or Python would find at its end that nobody reads
+                sys.stdout.flush()  # here: at Python's own end it would be too late to catch the error
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
@@ -26,7 +31,7 @@ def console():
         raise SystemExit(2) from None
 
 
-def one_line(text):
-    """A text on one line, and nothing in it that a terminal obeys: a file's or a server's words may be anything."""
+def one_line(text: object) -> str:
+    """A text on one line, without anything that a terminal obeys: text from a file or a server may be anything."""
     words = " ".join(str(text).split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in words)

@@ -1,4 +1,4 @@
-"""`minisrgan doctor`: what this machine has."""
+"""`minisrgan doctor`: say what this machine has."""
 
 import argparse
 

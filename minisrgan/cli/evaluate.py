@@ -1,4 +1,4 @@
-"""`minisrgan evaluate`: how near a generator comes to photos that were shrunk."""
+"""`minisrgan evaluate`: measure how near a generator comes to photos that were shrunk."""
 
 import argparse
 
@@ -17,10 +17,12 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "folder",
         metavar="FOLDER",
-        help="photos in high resolution, in folders of it too; they are shrunk and enlarged again",
+        help="photos in high resolution, also in folders within it; they are shrunk and enlarged again",
     )
     add_generator(command)
-    command.add_argument("--vgg", metavar="FILE", help="a VGG19, to measure the perceptual distance by it too")
+    command.add_argument(
+        "--vgg", metavar="FILE", help="a file of a VGG19, to measure the perceptual distance with it too"
+    )
     add_family(command)
 
 

@@ -21,5 +21,5 @@ def run(args: argparse.Namespace) -> int:
     from ..studies.gradcheck import find_op, gradcheck
 
     if args.plant:
-        find_op(args.plant)  # a mistyped name is told before anything else
+        find_op(args.plant)  # before anything else, so that a mistyped name is told at once
     return 0 if gradcheck(start_device(args), args.plant) else 1

@@ -1,4 +1,4 @@
-"""The command `minisrgan`: it puts the commands together, and turns what they raise into one line."""
+"""The command `minisrgan`. It puts the commands together, and turns their exceptions into one line."""
 
 import argparse
 import sys
@@ -10,13 +10,13 @@ from ..errors import MinisrganError
 from . import bench, demo, doctor, evaluate, gradcheck, losses, modes, pack, resources, sweep, train, upscale, vgg
 from .console import console, one_line
 
-# Each has `add`, which declares its options. Its `run` imports what it needs, so that --help and a mistyped option
-# answer at once.
+# Each has `add`, which declares the command and its options, and `run`, which does the work. `run` imports what it
+# needs, so that --help and a mistyped option answer at once.
 COMMANDS = (train, upscale, pack, evaluate, gradcheck, losses, sweep, modes, demo, bench, resources, vgg, doctor)
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, like all others."""
+    """An argument parser that reports an error in one line, as all of minisrgan does."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"minisrgan: {message} (see {self.prog} --help)\n")
@@ -36,9 +36,9 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status: 0 done, 1 a check failed, 2 a mistake in what was asked, 130 interrupted.
+    """Run a command. Returns the exit status: 0 done, 1 a check failed, 2 a mistake in what was asked, 130 interrupted.
 
-    A training that another signal than Ctrl-C's stopped ends with 128 and the signal's number.
+    If a signal other than Ctrl-C's stops a training, the exit status is 128 plus the signal's number.
     """
     with console():
         return call(build_parser().parse_args(argv))
@@ -57,6 +57,6 @@ def call(args: argparse.Namespace) -> int:
         problem = "out of memory: try a smaller preset or photo"
     except KeyboardInterrupt as stopped:
         print("\ninterrupted", file=sys.stderr)
-        return 128 + (stopped.args or (2,))[0]  # of which signal; 2 is Ctrl-C's
+        return 128 + (stopped.args or (2,))[0]  # the signal's number; 2 is Ctrl-C's
     print(f"minisrgan: {one_line(problem)}", file=sys.stderr)
     return 2

@@ -1,4 +1,4 @@
-"""`minisrgan modes`: every adversarial loss on a ring of eight Gaussians."""
+"""`minisrgan modes`: play every adversarial loss on a ring of eight Gaussians."""
 
 import argparse
 
@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
         type=png,
         default="modes.png",
         metavar="FILE",
-        help="the picture (%(default)s); a table goes beside it",
+        help="the picture (%(default)s); a CSV table is written beside it",
     )
     command.add_argument(
         "--steps", type=whole_number, default=1500, metavar="N", help="steps of each game (%(default)s)"

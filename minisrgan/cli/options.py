@@ -18,14 +18,14 @@ Run = Callable[[argparse.Namespace], int | None]  # what a command does; the exi
 
 
 def add_command(commands: Commands, name: str, run: Run, summary: str, example: str) -> argparse.ArgumentParser:
-    """Declare a command that calls `run`; its options are still to be added."""
+    """Declare a command that calls `run`. The caller adds its options."""
     command = add_described(commands, name, summary, f"example:\n  {example}")
     command.set_defaults(run=run)
     return command
 
 
 def add_described(commands: Commands, name: str, summary: str, epilog: str) -> argparse.ArgumentParser:
-    """Declare a command whose help is its summary, its options, and the epilog as it stands."""
+    """Declare a command whose help is its summary, its options, and the epilog with its line breaks."""
     return commands.add_parser(
         name,
         help=summary,
@@ -45,7 +45,7 @@ def whole_number(text: str) -> int:
     return value
 
 
-def share(text: str) -> float:
+def fraction(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise ValueError
@@ -66,7 +66,7 @@ def png(text: str) -> str:
 
 
 whole_number.__name__ = "whole number"
-share.__name__ = "number from 0 to 1"
+fraction.__name__ = "number from 0 to 1"
 setting.__name__ = "NAME=NUMBER"
 png.__name__ = "name ending in .png"
 
@@ -79,7 +79,7 @@ def add_device(command: argparse.ArgumentParser) -> None:
 
 
 def start_device(args: argparse.Namespace) -> str:
-    """The device that the options and the machine decide on; from now on arrays are computed there."""
+    """Choose the device by the options and by what this machine has, and compute there from now on."""
     from ..device import choose_device, use_device
 
     device, why = choose_device(args.device)
@@ -90,32 +90,37 @@ def start_device(args: argparse.Namespace) -> str:
 
 def add_family(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--family", choices=FAMILIES, help="where the file does not say it: the input that its weights expect"
+        "--family", choices=FAMILIES, help="the input that VGG's weights expect, if their file does not say it"
     )
 
 
 def add_generator(command: argparse.ArgumentParser) -> None:
-    """The options of which generator to take, and how."""
+    """The options that say which generator to use, and how."""
     command.add_argument(
-        "--weights", metavar="FILE", help="a generator.safetensors; by default the best one in the package"
+        "--weights", metavar="FILE", help="a generator.safetensors; by default the best generator in the package"
     )
-    command.add_argument("--model", choices=MODELS, help="one in the package: after its GAN stage, if it has")
+    command.add_argument(
+        "--model",
+        choices=MODELS,
+        help="a generator in the package: after its GAN stage if that is there, else after stage 1",
+    )
     command.add_argument(
         "--blend",
-        type=share,
+        type=fraction,
         metavar="A",
-        help="one in the package between that after stage 1 (0: the most faithful) and that after the GAN stage "
-        "(1: the most texture)",
+        help="a blend of two generators in the package: 0 is the one after stage 1 (the most faithful), 1 is the one "
+        "after the GAN stage (the most texture)",
     )
     command.add_argument(
         "--ensemble",
         action="store_true",
-        help="take the mean over the photo turned and mirrored in all eight ways: a little nearer, eight times as long",
+        help="take the mean over the photo turned and mirrored in all eight ways: a little nearer to the original, "
+        "but eight times as long",
     )
 
 
 def chosen_generator(args: argparse.Namespace) -> Generator:
-    """The generator that --weights names, or --model and --blend; the best of the package where none is given."""
+    """The generator that --weights names, or --model and --blend. Without them, the best generator in the package."""
     from ..weights.generators import blend, load_generator, packaged
 
     if args.weights and (args.model or args.blend is not None):

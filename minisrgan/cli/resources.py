@@ -1,4 +1,4 @@
-"""`minisrgan resources`: what each kernel takes of a GPU."""
+"""`minisrgan resources`: measure what each kernel takes of a GPU."""
 
 import argparse
 

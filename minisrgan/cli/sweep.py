@@ -1,4 +1,4 @@
-"""`minisrgan sweep`: the same GAN stage with several settings."""
+"""`minisrgan sweep`: train the same GAN stage with several settings."""
 
 import argparse
 
@@ -21,9 +21,9 @@ def add(commands: Commands) -> None:
         action="append",
         type=settings,
         metavar="NAME=A,B,...",
-        help="content, pixel, adversarial, tv or grid, a weight of G's loss; adversarial-share and the like, its share "
-        "of the slope; rate, the learning rate; features, what --content of `train` takes; may be given again, for all "
-        "combinations",
+        help="the values to try. NAME is content, pixel, adversarial, tv or grid: the weight of a term of G's loss; "
+        "adversarial-share and so on: its share, as `train --share` takes it; rate: the learning rate; features: what "
+        "`train --content` takes. Give --vary again for all combinations",
     )
     command.add_argument(
         "--from",
@@ -32,8 +32,10 @@ def add(commands: Commands) -> None:
         help="a run whose settings, photos and first stage to start from; by default the tiny preset, the packaged "
         "photos and the packaged weights",
     )
-    command.add_argument("--steps", type=whole_number, metavar="N", help="of each GAN stage; by default the run's")
-    command.add_argument("--vgg", metavar="FILE", help="a VGG19, to train on and to measure the perceptual distance by")
+    command.add_argument(
+        "--steps", type=whole_number, metavar="N", help="steps of each GAN stage; by default the run's"
+    )
+    command.add_argument("--vgg", metavar="FILE", help="a file of a VGG19, to train on and to measure with")
     add_family(command)
     command.add_argument("--out", default="runs/sweep", metavar="FOLDER", help="a new folder (%(default)s)")
 

@@ -1,4 +1,4 @@
-"""`minisrgan train`: train a generator, and the discriminator against it; go on with a run."""
+"""`minisrgan train`: train a generator, and the discriminator against it, in a new run or in one that was stopped."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--stage",
         choices=(*STAGES, "both"),
-        help="pretrain: G alone, on a distance of pixels; gan: G against D, from --weights; by default both in turn",
+        help="pretrain: train G alone, on a pixel loss; gan: train G against D, starting from --weights; by default "
+        "both, in this order",
     )
     command.add_argument(
         "--steps", nargs="+", type=whole_number, metavar="N", help="steps of each stage; by default the preset's"
@@ -57,23 +58,35 @@ def add(commands: Commands) -> None:
         "--rates", nargs="+", type=float, metavar="R", help="learning rate of each stage; by default the preset's"
     )
     command.add_argument(
-        "--schedules", nargs="+", metavar="S", help="of each stage's rate: constant, drop (to a tenth) or cosine"
+        "--schedules",
+        nargs="+",
+        metavar="S",
+        help="how the learning rate falls in each stage: constant, drop (to a tenth) or cosine; by default as in the "
+        "preset",
     )
     command.add_argument(
-        "--ema", nargs="+", type=float, metavar="D", help="decay of the average of G's weights in each stage; 0: none"
+        "--ema",
+        nargs="+",
+        type=float,
+        metavar="D",
+        help="decay of the average of G's weights in each stage (0: no average); by default the preset's",
     )
     command.add_argument(
         "--copies",
         type=whole_number,
         metavar="N",
-        help="so many copies of each photo besides, each at 0.8 of the one before: more to learn from few photos; by "
-        "default the preset's",
+        help="learn from N smaller copies of each photo too, each 0.8 times the size of the one before: few photos "
+        "then teach more; by default the preset's",
     )
     command.add_argument("--batch", type=whole_number, metavar="N", help="crops in a step; by default the preset's")
-    command.add_argument("--crop", type=whole_number, metavar="N", help="pixels on a side of a crop of HR")
+    command.add_argument(
+        "--crop", type=whole_number, metavar="N", help="pixels on a side of an HR crop; by default the preset's"
+    )
     command.add_argument("--weights", metavar="FILE", help="a generator.safetensors to start from")
     command.add_argument(
-        "--pretrain-loss", metavar="L", help="of stage 1: pixel (the MSE), l1 or charbonnier; by default the preset's"
+        "--pretrain-loss",
+        metavar="L",
+        help="loss of stage 1: pixel (the MSE), l1 or charbonnier; by default the preset's",
     )
     command.add_argument(
         "--content",
@@ -84,12 +97,13 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--adversarial",
         metavar="A",
-        help="minimax, non-saturating, least-squares, hinge, relativistic or wasserstein; by default the preset's",
+        help="adversarial loss: minimax, non-saturating, least-squares, hinge, relativistic or wasserstein; by default "
+        "the preset's",
     )
     command.add_argument(
         "--regulariser",
         metavar="R",
-        help="of D: none, r1, gradient-penalty, spectral-norm, label-smoothing or instance-noise (none)",
+        help="regulariser of D: none, r1, gradient-penalty, spectral-norm, label-smoothing or instance-noise (none)",
     )
     command.add_argument(
         "--loss-weights",
@@ -97,7 +111,7 @@ def add(commands: Commands) -> None:
         action="extend",
         type=setting,
         metavar="TERM=W",
-        help="of G's loss in the GAN stage: content, pixel, adversarial, tv, grid",
+        help="weights of the terms of G's loss in the GAN stage: content, pixel, adversarial, tv, grid",
     )
     command.add_argument(
         "--share",
@@ -105,29 +119,32 @@ def add(commands: Commands) -> None:
         action="extend",
         type=setting,
         metavar="TERM=S",
-        help="how hard a term pulls at SR beside the content loss, in place of a weight: pixel, adversarial, tv, grid",
+        help="in place of a weight: how large a term's gradient at SR is, with the content loss's as 1; for pixel, "
+        "adversarial, tv, grid",
     )
-    command.add_argument("--strength", type=float, metavar="S", help="of the regulariser; by default its own")
+    command.add_argument(
+        "--strength", type=float, metavar="S", help="strength of the regulariser; by default its usual one"
+    )
     command.add_argument("--beta1", type=float, metavar="B", help="Adam's β₁ (0.9)")
     command.add_argument("--d-rate", type=float, metavar="R", help="D's learning rate; by default G's")
     command.add_argument("--d-beta1", type=float, metavar="B", help="β₁ of D's Adam; by default G's")
     command.add_argument(
-        "--vgg", metavar="FILE", help="VGG's weights; by default the VGG19 that `minisrgan vgg fetch` keeps"
+        "--vgg", metavar="FILE", help="a file of VGG's weights; by default the VGG19 that `minisrgan vgg fetch` keeps"
     )
     add_family(command)
     command.add_argument(
         "--on-nan",
         choices=ON_NAN,
-        help="where a number is no longer finite: stop (default), or go back to a saved state, each time further, and "
-        "on with half the learning rate and other crops, three times at most",
+        help="what to do when a number is no longer finite: stop (default), or rollback, at most three times: go back "
+        "to a saved state, each time to an earlier one, and go on with half the learning rate and other crops",
     )
-    command.add_argument("--out", metavar="RUN", help="the run's folder, new (runs/train)")
+    command.add_argument("--out", metavar="RUN", help="the run's folder, which must be new (runs/train)")
     command.add_argument("--seed", type=whole_number, metavar="N", help="the same seed gives the same run (0)")
     command.add_argument(
         "--resume",
         metavar="RUN",
-        help="go on with a run where it was last saved; --steps may lengthen it, and --data and --vgg name where its "
-        "photos and VGG are now; but for --device no other option goes with it",
+        help="go on with a run from its last saved state; --steps can lengthen it, and --data and --vgg say where its "
+        "photos and VGG are now; besides these, only --device can be given",
     )
 
 
@@ -144,7 +161,7 @@ def run(args: argparse.Namespace) -> None:
     training, held_out, small = training_photos(about["data"], config.discriminator.crop)
     photos = patches(config, training)
     trainer = Trainer(config, photos, device)
-    # a VGG that is missing is to be missed now, not after the first stage
+    # now, so that a missing VGG is noticed before the first stage
     here = hashes(photos, held_out, trainer.vgg if "gan" in about["stages"] else None)
     if args.resume:
         check_same(run, about, here)
@@ -154,17 +171,17 @@ def run(args: argparse.Namespace) -> None:
         if args.weights:
             trainer.start_from(load_generator(args.weights))
         run = Run.create(run.folder, config, trainer, **about, **here)
-    small = f"; {len(small)} smaller than {photos.crop} x {photos.crop} left out" if small else ""
-    print(f"{len(training)} photos to train on, {len(held_out)} held out to measure PSNR{small}")
+    left_out = f"; {len(small)} smaller than {photos.crop} x {photos.crop} left out" if small else ""
+    print(f"{len(training)} photos to train on, {len(held_out)} held out to measure PSNR{left_out}")
     print(f"writing {run.folder}; stop with Ctrl-C, go on with: minisrgan train --resume {run.folder}")
     train(run, trainer, [rgb for _, rgb in held_out], about["stages"])
     print(f"generator: {run.generator}")
-    if (run.folder / "curves.png").exists():  # not where there were no steps
+    if (run.folder / "curves.png").exists():  # there are none of 0 steps
         print(f"curves:    {run.folder / 'curves.png'}")
 
 
 def new_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, dict]:
-    """(TrainConfig, what else config.json is to say) of a training as the options want it."""
+    """(TrainConfig, what else is to be in config.json) of a new training, as the options say."""
     from ..training.config import PRESETS
 
     run.check_new()
@@ -189,23 +206,24 @@ def new_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, dict]
 
 
 def for_each(stages: Sequence[str], option: str, values: Sequence | None) -> dict:
-    """{stage: value}, or {} where the option was not given."""
+    """{stage: value}, or {} if the option was not given."""
     if values and len(values) != len(stages):
         raise ConfigError(f"--{option} takes a value for each stage ({', '.join(stages)}), not {len(values)}")
     return dict(zip(stages, values or []))
 
 
 def once(option: str, pairs: Sequence[tuple[str, float]] | None) -> dict[str, float]:
-    """{term: value}, or {} where the option was not given."""
+    """{term: value}, or {} if the option was not given."""
     if pairs and len(dict(pairs)) < len(pairs):
         raise ConfigError(f"--{option} names the same term twice: give it one value")
     return dict(pairs or [])
 
 
 def resumed_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, dict]:
-    """(TrainConfig, what else config.json is to say) of a run, with where its files are now and how long it is to last.
+    """(TrainConfig, what else is to be in config.json) of a run, as the options say where its files are and how many
+    steps it has.
 
-    Raises ConfigError for options that would change what it was.
+    Raises ConfigError for options that would change the run otherwise.
     """
     options = "preset stage crop weights out regulariser loss_weights share".split() + [*BY_STAGE, *SETTINGS]
     options.remove("steps")

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -22,7 +23,7 @@ def add(commands: Commands) -> None:
         "-o",
         "--output",
         metavar="OUT",
-        help="where to; by default PHOTO-x4.png beside it, or PHOTO-x4-2.png where that is there already",
+        help="the file to write; by default PHOTO-x4.png beside the photo, or PHOTO-x4-2.png if there is one already",
     )
     add_generator(command)
 
@@ -50,9 +51,9 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError(f"{out} is the photo itself: name another file with -o")
     check_writable(out)
     if photo.frames > 1:
-        print(f"{path}: of its {photo.frames} pictures only the first is taken", file=sys.stderr)
+        print(f"{path}: only the first of its {photo.frames} pictures is taken", file=sys.stderr)
 
-    def bar(bands):
+    def bar(bands: Sequence) -> Iterable:
         return progress_bar(bands, unit="band", disable=len(bands) < 2)
 
     sr = upscale(generator, fill_hidden(photo.rgb, photo.alpha), device, progress=bar, ensemble=args.ensemble)

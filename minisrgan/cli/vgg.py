@@ -1,4 +1,4 @@
-"""`minisrgan vgg`: inspect, fetch and distil a VGG, whose feature maps compare images."""
+"""`minisrgan vgg`: get, look at or distil a VGG, whose feature maps compare images."""
 
 import argparse
 
@@ -30,7 +30,9 @@ def add_inspect(commands: Commands) -> None:
     command.add_argument("file", nargs="?", metavar="FILE", help=".safetensors, .pth or .h5; by default the package's")
     add_family(command)
     command.add_argument("--rank", action="store_true", help="measure how well a layer ranks distortions by strength")
-    command.add_argument("--layer", metavar="L", help="which layer: vgg22, features.8, ...; by default the last")
+    command.add_argument(
+        "--layer", metavar="L", help="the layer to measure: vgg22, features.8, ...; by default the last"
+    )
     command.add_argument(
         "--data", metavar="FOLDER", help="photos to measure on; by default those held out from training"
     )
@@ -55,12 +57,13 @@ def add_fetch(commands: Commands) -> None:
         "minisrgan vgg fetch --from vgg19-dcbb9e9d.pth",
     )
     source = command.add_mutually_exclusive_group()
-    source.add_argument("--from", dest="source", metavar="FILE", help="a file that is here: nothing is downloaded")
-    source.add_argument("--url", metavar="URL", help="another address of it")
+    source.add_argument("--from", dest="source", metavar="FILE", help="a file on this machine: nothing is downloaded")
+    source.add_argument("--url", metavar="URL", help="another address to download from")
     command.add_argument(
         "--st-lpips",
         action="store_true",
-        help="get the networks of ST-LPIPS instead, by pip (64 MB): one for `evaluate`, one for --content st-vgg33",
+        help="get the networks of ST-LPIPS instead, by pip (64 MB): one for `evaluate`, one for `train --content "
+        "st-vgg33`",
     )
     add_family(command)
 
@@ -71,7 +74,7 @@ def run_fetch(args: argparse.Namespace) -> None:
 
     if args.st_lpips:
         if args.url or args.family:
-            raise ConfigError("--st-lpips is got by pip: leave out --url and --family")
+            raise ConfigError("pip gets ST-LPIPS: leave out --url and --family with --st-lpips")
         fetch_st_lpips(args.source)
     else:
         fetch(args.url or URL, args.source, args.family)
@@ -86,7 +89,9 @@ def add_distil(commands: Commands) -> None:
         "minisrgan vgg distil --teacher vgg19.safetensors --data my-photos --out runs/vgg-small.safetensors",
     )
     add_device(command)
-    command.add_argument("--teacher", required=True, metavar="FILE", help="a VGG19: .safetensors, .pth or .h5")
+    command.add_argument(
+        "--teacher", required=True, metavar="FILE", help="a file of a VGG19: .safetensors, .pth or .h5"
+    )
     add_family(command)
     command.add_argument(
         "--data", metavar="FOLDER", help="photos to learn from; by default those of scikit-image and matplotlib"
@@ -96,17 +101,19 @@ def add_distil(commands: Commands) -> None:
         metavar="FILE",
         help="a generator whose outputs it learns from; by default the package's tiny after stage 1",
     )
-    command.add_argument("--steps", type=whole_number, default=1200, metavar="N", help="how long (%(default)s)")
     command.add_argument(
-        "--seed", type=whole_number, default=0, metavar="N", help="the same seed, the same VGG (%(default)s)"
+        "--steps", type=whole_number, default=1200, metavar="N", help="steps of the training (%(default)s)"
+    )
+    command.add_argument(
+        "--seed", type=whole_number, default=0, metavar="N", help="the same seed gives the same VGG (%(default)s)"
     )
     command.add_argument("--out", default="runs/vgg-small.safetensors", metavar="FILE", help="a new file (%(default)s)")
 
 
 def run_distil(args: argparse.Namespace) -> None:
-    from ..studies.distil import LEAST, distil
+    from ..studies.distil import LEAST_SIDE, distil
     from ..training.photos import training_photos
     from ..weights.generators import packaged
 
-    photos, generator = training_photos(args.data, LEAST), args.weights or packaged("tiny", "stage1")
+    photos, generator = training_photos(args.data, LEAST_SIDE), args.weights or packaged("tiny", "stage1")
     distil(photos, args.teacher, generator, start_device(args), args.steps, args.seed, args.out, args.family)

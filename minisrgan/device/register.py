@@ -15,7 +15,7 @@ from .choice import uses_kernels
 def register(target, where):
     """A decorator: compute `target` by the decorated function on arrays of which `where(first array)` holds.
 
-    target   an Op, or a function that is a `definition` (arrays.py)
+    target   an Op, or a function that is a `definition` (tensor.py)
     """
 
     def add(function):

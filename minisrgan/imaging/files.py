@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
@@ -89,13 +90,13 @@ class Photo(NamedTuple):
     frames: int
 
 
-def read_photo(path):
+def read_photo(path: Path | str) -> tuple[np.ndarray, np.ndarray | None]:
     """(rgb, alpha) of `load_photo`."""
     photo = load_photo(path)
     return photo.rgb, photo.alpha
 
 
-def load_photo(path):
+def load_photo(path: Path | str) -> Photo:
     """The Photo in a file of one of the formats in READ.
 
     Grey, palette, CMYK, ... become RGB; 16-bit grey round(v / 257); of 16-bit colour Pillow itself keeps the high
@@ -168,7 +169,7 @@ def _photo(image, png):
     if image.format == "TIFF":
         _forget_all_but_orientation(image)
     image.load()
-    turn = UPRIGHT.get(_orientation(image), np.asarray)
+    turn: Callable[[np.ndarray], np.ndarray] = UPRIGHT.get(_orientation(image) or 0, np.asarray)
     grey = Image.getmodebase(image.mode) == "L" or wide
     clear = image.info.get("transparency")
     if png and image.mode in ("1", "L") and isinstance(clear, int) and clear < 2**png.bits:
@@ -178,8 +179,8 @@ def _photo(image, png):
     rgb, alpha = _rgb_and_alpha(image, profile, top, negative)
     frames = png.frames if png else _frames(image)
     image.close()
-    rgb, alpha = (None if each is None else np.ascontiguousarray(turn(each)) for each in (rgb, alpha))
-    return Photo(rgb, alpha, grey, frames)
+    upright = np.ascontiguousarray(turn(rgb))
+    return Photo(upright, None if alpha is None else np.ascontiguousarray(turn(alpha)), grey, frames)
 
 
 def _check_memory(image, scratch):
@@ -298,7 +299,7 @@ def _reason(error):
     return " ".join(text.split())
 
 
-def check_format(path, height, width, transparent):
+def check_format(path: Path | str, height: int, width: int, transparent: bool) -> None:
     """Raise ImageError if no format ends in the path's suffix, or the one that does cannot hold this size."""
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
@@ -314,7 +315,7 @@ def check_format(path, height, width, transparent):
         raise ImageError(f"{path}: {width} × {height} pixels are too many for {name}, which holds 4 GiB: use .png")
 
 
-def write_photo(path, rgb, alpha=None):
+def write_photo(path: Path | str, rgb: np.ndarray, alpha: np.ndarray | None = None) -> None:
     """Write rgb, uint8 (H, W, 3), and alpha, uint8 (H, W), to `path`, in the format of its suffix.
 
     The file is written whole or not at all, with the folders it needs. Every format but JPEG keeps the
@@ -351,12 +352,12 @@ def write_photo(path, rgb, alpha=None):
         ) from None
 
 
-def find_photos(folder):
+def find_photos(folder: Path | str) -> list[Path]:
     """The photos in a folder and the folders in it, as Paths sorted by name. Raises ImageError as `look_for_photos`."""
     return look_for_photos(folder)[0]
 
 
-def look_for_photos(folder):
+def look_for_photos(folder: Path | str) -> tuple[list[Path], list[Path]]:
     """(photos, others): the files in a folder and the folders in it, photos by their suffix and the rest.
 
     Both are Paths sorted by name. A folder that is named as published sets name reduced copies, such as LR_x4, has none

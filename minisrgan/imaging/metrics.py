@@ -5,7 +5,7 @@ always 255. `border` pixels are cut off each side first; the tables cut as many 
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def _inner(a, b, border, least):
     return a[inside].astype(np.float64), b[inside].astype(np.float64)
 
 
-def psnr(a, b, border=0):
+def psnr(a: np.ndarray, b: np.ndarray, border: int = 0) -> float:
     """Peak signal-to-noise ratio in dB, 10 log10(255^2 / mean((a - b)^2)); inf for identical images.
 
     The mean is over all samples, so of (H, W, 3) images it is the RGB PSNR. Raises ShapeError if the shapes
@@ -51,7 +51,7 @@ def psnr(a, b, border=0):
     return float(10 * np.log10(PEAK**2 / error)) if error else float("inf")
 
 
-def ssim(a, b, border=0):
+def ssim(a: np.ndarray, b: np.ndarray, border: int = 0) -> float:
     """Mean structural similarity (Wang, Bovik, Sheikh and Simoncelli 2004), at most 1.
 
     (2 ma mb + c1) (2 sab + c2) / ((ma^2 + mb^2 + c1) (saa + sbb + c2)),   ci = (Ki 255)^2
@@ -71,16 +71,16 @@ def ssim(a, b, border=0):
     return float((luminance * structure).mean())
 
 
-def _blur(x):
+def _blur(x: np.ndarray) -> Any:
     """The Gaussian mean wherever the window fits inside: (H, W, ...) gives (H - 10, W - 10, ...)."""
     gauss = np.exp(-0.5 * ((np.arange(WINDOW) - WINDOW // 2) / SIGMA) ** 2)
     gauss /= gauss.sum()
     height, width = x.shape[0] - WINDOW + 1, x.shape[1] - WINDOW + 1
-    x = sum(weight * x[i : i + height] for i, weight in enumerate(gauss))
-    return sum(weight * x[:, i : i + width] for i, weight in enumerate(gauss))
+    rows: Any = sum(weight * x[i : i + height] for i, weight in enumerate(gauss))
+    return sum(weight * rows[:, i : i + width] for i, weight in enumerate(gauss))
 
 
-def score(sr_rgb_uint8, hr_rgb_uint8, border, grey=False):
+def score(sr_rgb_uint8: np.ndarray, hr_rgb_uint8: np.ndarray, border: int, grey: bool = False) -> Score:
     """The `Score` of a uint8 (H, W, 3) super-resolved image against its original, `border` pixels cut off.
 
     Y is rounded to whole values first, as it is in the published tables: MATLAB's `rgb2ycbcr` gives uint8
@@ -107,7 +107,7 @@ def _rounded_y(image, grey):
 GRID_WIDTH, GRID_LINES = 64, 16  # pixels along a spectrum; lines whose spectra are averaged
 
 
-def grid(rgb, period=4):
+def grid(rgb: np.ndarray, period: int = 4) -> float:
     """By how many dB the spectrum of a uint8 (H, W, 3) image stands out at `period` pixels, along rows and columns.
 
     That is where the pattern lies that a generator of that scale may draw. Pieces of GRID_WIDTH pixels of a line, less

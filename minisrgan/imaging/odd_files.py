@@ -4,7 +4,7 @@ import re
 import zlib
 from io import BytesIO
 from struct import unpack
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import ImageError
 
@@ -22,7 +22,7 @@ class PlainPNG(NamedTuple):
     bits: int  # of a sample
 
 
-def plain_png(file):
+def plain_png(file: BinaryIO) -> PlainPNG | None:
     """The PlainPNG of an open file: without notes, dates, text and the like, in which one fault is enough for Pillow.
 
     What the pixels depend on stays: the critical chunks and tRNS; and what says how a photo is turned. Of an animated
@@ -49,7 +49,7 @@ def plain_png(file):
     return PlainPNG(kept, profile, frames, bits)
 
 
-def may_turn(kind, data):
+def may_turn(kind: bytes, data: bytes) -> bool:
     """Whether a chunk may say how the photo is turned: EXIF, XMP, or EXIF as ImageMagick once wrote it."""
     name, _, rest = data.partition(b"\0")
     if kind == b"iTXt":
@@ -60,7 +60,7 @@ def may_turn(kind, data):
     return kind == b"eXIf"
 
 
-def unpacked(data, most):
+def unpacked(data: bytes, most: int) -> bytes | None:
     """What zlib packed, or its first `most` + 1 bytes; None if it is damaged."""
     try:
         return zlib.decompressobj().decompress(data, most + 1)
@@ -74,12 +74,12 @@ WHITE_IS_ZERO, YCBCR = 0, 6  # of PHOTOMETRIC
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # of FORMAT
 
 
-def is_tiff(start):
+def is_tiff(start: bytes) -> bool:
     """Whether a file that starts with these bytes calls itself a TIFF."""
     return re.match(rb"II[*+]\0|MM\0[*+]", start) is not None
 
 
-def find_full_picture(image):
+def find_full_picture(image: Any) -> None:
     """Go to the first picture of a TIFF that is not marked as a thumbnail or a mask.
 
     Raises ImageError where none can be read, as of a camera's raw file.
@@ -95,13 +95,13 @@ def find_full_picture(image):
             ) from None
 
 
-def is_aside(tags):
+def is_aside(tags: Any) -> bool:
     """Whether a TIFF's picture is a smaller copy of another, or a mask."""
     kind = tags.get(SUBFILE, 0)
     return bool(isinstance(kind, int) and kind & 5) or tags.get(OLD_SUBFILE) == 2
 
 
-def check_tiff(image):
+def check_tiff(image: Any) -> None:
     """Raise ImageError for kinds of pixels that Pillow reads wrongly, or that have no agreed range."""
     tags = image.tag_v2
     bits, formats, planar = tags.get(BITS, (1,)), tags.get(FORMAT, (UNSIGNED,)), tags.get(PLANAR, 1) == 2
@@ -118,7 +118,7 @@ def check_tiff(image):
         raise ImageError("its colours are of less than full resolution, without JPEG: save it anew as PNG")
 
 
-def tiff_scratch(image):
+def tiff_scratch(image: Any) -> int:
     """How many bytes reading a TIFF takes beside its pixels: libtiff unpacks a strip at a time."""
     tags = image.tag_v2
     if tags.get(COMPRESSION, 1) == 1:

@@ -1,8 +1,9 @@
 """Training crops: high-resolution patches and the low-resolution ones exactly under them."""
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -21,17 +22,17 @@ class Crop(NamedTuple):
     orientation: int
 
 
-def orient(image, orientation):
+def orient(image: np.ndarray, orientation: int) -> np.ndarray:
     """One of the 8 symmetries of the square: mirrored from 4 up, then turned by orientation * 90 degrees."""
     return np.rot90(image[:, ::-1] if orientation >= 4 else image, orientation % 4)
 
 
-def fingerprint(*arrays):
+def fingerprint(*arrays: np.ndarray) -> str:
     """The SHA-256 of arrays: of their kinds, shapes and numbers."""
     digest = hashlib.sha256()
     for array in map(np.ascontiguousarray, arrays):
         digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(array)
+        digest.update(array.data)
     return digest.hexdigest()
 
 
@@ -46,7 +47,7 @@ class PhotoSet:
     skipped   the names of the photos left out because a side is shorter than the crop
     """
 
-    def __init__(self, photos, scale=4, crop=96):
+    def __init__(self, photos: Iterable[tuple[str, np.ndarray]], scale: int = 4, crop: int = 96) -> None:
         """From (name, rgb) pairs with rgb uint8 (H, W, 3); `crop` is the side of a patch in HR pixels.
 
         Raises ConfigError for a crop that is not a multiple of the scale, ImageError if no photo is left.
@@ -75,14 +76,14 @@ class PhotoSet:
             )
 
     @classmethod
-    def from_files(cls, paths, scale=4, crop=96):
+    def from_files(cls, paths: Iterable[Path], scale: int = 4, crop: int = 96) -> Self:
         """The photos in `paths`, on white where they are transparent. Raises ImageError for one that cannot be read."""
         return cls(((Path(path).name, over_white(*read_photo(path))) for path in paths), scale, crop)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.names)
 
-    def choose(self, rng, n):
+    def choose(self, rng: np.random.Generator, n: int) -> list[Crop]:
         """A list of `n` random crops of distinct photos; with fewer photos, all are used before any repeats.
 
         Photos are equally likely whatever their size, then places within one, then orientations. `rng` is a
@@ -97,11 +98,11 @@ class PhotoSet:
         top, left, orientation = rng.integers([height - side + 1, width - side + 1, 8]).tolist()
         return Crop(photo, top, left, orientation)
 
-    def hr(self, crops):
+    def hr(self, crops: Sequence[Crop]) -> np.ndarray:
         """The high-resolution patches, uint8 (n, crop, crop, 3)."""
         return self._cut(self._hr, crops, self.scale)
 
-    def lr(self, crops):
+    def lr(self, crops: Sequence[Crop]) -> np.ndarray:
         """The low-resolution patches, uint8 (n, crop / scale, crop / scale, 3), placed and turned alike."""
         return self._cut(self._lr, crops, 1)
 

@@ -12,20 +12,22 @@ The ranges are the paper's (Ledig et al. 2017, section 3.2). Only operators and 
 NumPy and CuPy arrays of any shape go in, and the same kind comes out.
 """
 
+import numpy as np
+
 from ..errors import ShapeError
 
 
-def lr_from_uint8(image, dtype="float32"):
+def lr_from_uint8(image: np.ndarray, dtype: str = "float32") -> np.ndarray:
     """x / 255: a low-resolution image as the generator takes it, in [0, 1]."""
     return image.astype(dtype) / 255
 
 
-def hr_from_uint8(image, dtype="float32"):
+def hr_from_uint8(image: np.ndarray, dtype: str = "float32") -> np.ndarray:
     """x / 127.5 - 1: a high-resolution image in the generator's output range, [-1, 1]."""
     return image.astype(dtype) / 127.5 - 1
 
 
-def uint8_from_sr(sr):
+def uint8_from_sr(sr: np.ndarray) -> np.ndarray:
     """floor(127.5 (x + 1) + 0.5), clipped to 0 ... 255: halves go up, as MATLAB's `uint8` has it.
 
     The inverse of `hr_from_uint8`, exact for all 256 values.
@@ -33,7 +35,7 @@ def uint8_from_sr(sr):
     return ((sr.clip(-1, 1) + 1) * 127.5 + 0.5).astype("uint8")  # nothing is negative: the cast is a floor
 
 
-def luma(rgb):
+def luma(rgb: np.ndarray) -> np.ndarray:
     """Y = (65.481 R + 128.553 G + 24.966 B) / 255 + 16 in float64, not rounded: 16 for black, 235 for white.
 
     ITU-R BT.601 studio swing, the Y of MATLAB's `rgb2ycbcr` and of the super-resolution tables. `rgb` is

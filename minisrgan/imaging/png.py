@@ -5,6 +5,7 @@ PNG (Third Edition), W3C 2025: section 7 has the filters, 12.7 how to choose amo
 
 import struct
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,7 +13,7 @@ BAND = 1 << 22  # bytes of pixels at a time
 LEVEL = 6  # of zlib, 1 to 9: what Pillow has too
 
 
-def encode_png(rgb, alpha=None):
+def encode_png(rgb: np.ndarray, alpha: np.ndarray | None = None) -> Iterator[bytes]:
     """The bytes of a PNG file, part by part, of uint8 (H, W, 3) and of uint8 (H, W) or None for an opaque photo."""
     height, width = rgb.shape[:2]
     channels = 3 if alpha is None else 4
@@ -29,11 +30,11 @@ def encode_png(rgb, alpha=None):
     yield chunk(b"IEND", b"")
 
 
-def chunk(kind, data):
+def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def filtered(pixels):
+def filtered(pixels: np.ndarray) -> bytes:
     """Rows of (n + 1, W, C) pixels but for the first, as PNG has them: each less what its neighbours predict.
 
     Of four predictions a row takes the one that leaves the least, the sum of what it leaves being that of signed bytes.
@@ -48,7 +49,7 @@ def filtered(pixels):
     return np.hstack([(best + 1).astype(np.uint8)[:, None], rest]).tobytes()
 
 
-def paeth(a, b, c):
+def paeth(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Of a, b and c the one that a + b - c is nearest to."""
     to_a, to_b = b.astype(np.int16) - c, a.astype(np.int16) - c
     to_a, to_b, to_c = abs(to_a), abs(to_b), abs(to_a + to_b)

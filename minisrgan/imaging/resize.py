@@ -23,7 +23,7 @@ from ..errors import ImageError, ShapeError
 BAND = 128  # output rows at a time: bounds the float64 scratch space, which would be 8 times the photo
 
 
-def cubic(x):
+def cubic(x: np.ndarray) -> np.ndarray:
     """Keys' kernel with a = -1/2, of any shape:
 
     k(x) =  3/2 |x|^3 - 5/2 |x|^2 + 1            for |x| <= 1
@@ -46,7 +46,7 @@ def _taps(n_in, n_out, scale):
     return pixel.clip(0, n_in - 1).astype(int), weights
 
 
-def resize_matrix(n_in, n_out, scale):
+def resize_matrix(n_in: int, n_out: int, scale: float) -> np.ndarray:
     """The resize of one axis as a matrix W, (n_out, n_in) float64: y = W x.
 
     `scale` is output over input pixels: 4 to enlarge four times, 1/4 to shrink. Every row sums to 1. An
@@ -84,7 +84,7 @@ def _check(image, scale):
         raise ShapeError(f"the scale of a resize is a whole number from 1 up, not {scale}")
 
 
-def shrink(image, factor):
+def shrink(image: np.ndarray, factor: float) -> np.ndarray:
     """A uint8 (H, W[, C]) image at `factor` of its size, 0 < factor <= 1, as MATLAB's `imresize(image, factor)`."""
     _check(image, 1)
     if not 0 < factor <= 1:
@@ -93,7 +93,7 @@ def shrink(image, factor):
     return _resize(image, height, width, factor)
 
 
-def crop_to_multiple(image, scale):
+def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
     """The top left of an (H, W[, C]) image, cut so that both sides are multiples of `scale`: a view.
 
     Raises ImageError for an image with a side shorter than `scale`.
@@ -107,7 +107,7 @@ def crop_to_multiple(image, scale):
     return image[:height, :width]
 
 
-def downsample(image, scale):
+def downsample(image: np.ndarray, scale: int) -> np.ndarray:
     """A uint8 image shrunk by a whole `scale`, as MATLAB's `imresize(image, 1/scale)`.
 
     (H, W) or (H, W, C) gives (H / scale, W / scale[, C]). Raises ShapeError for anything but a uint8 image
@@ -120,7 +120,7 @@ def downsample(image, scale):
     return _resize(image, height // scale, width // scale, 1 / scale)
 
 
-def upsample(image, scale):
+def upsample(image: np.ndarray, scale: int) -> np.ndarray:
     """A uint8 image enlarged by a whole `scale`, as MATLAB's `imresize(image, scale)`: the bicubic baseline.
 
     (H, W) or (H, W, C) gives (H scale, W scale[, C]). Raises ShapeError for anything but a uint8 image.

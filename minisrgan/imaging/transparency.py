@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def over_white(rgb, alpha):
+def over_white(rgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     """The photo as it looks on white paper: round((alpha rgb + (255 - alpha) 255) / 255), uint8 (H, W, 3)."""
     if alpha is None:
         return rgb
@@ -14,7 +14,7 @@ def over_white(rgb, alpha):
     return out
 
 
-def fill_hidden(rgb, alpha):
+def fill_hidden(rgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     """A copy of the photo in which each wholly transparent pixel has the colour of the nearest visible one.
 
     A network sees many pixels around each one, and would mix hidden colours into visible edges. Near is counted in

@@ -9,11 +9,11 @@ the paper:
     no batch norm   which causes artifacts (Lim et al. 2017)
     bicubic skip    adds the bicubic enlargement to the output, so that the network learns only what bicubic lacks
     direct end      one convolution, shuffled ×scale into RGB, in place of the doublings and the last convolution
-                    (Shi et al. 2016). It leaves most of a small network's work to the trunk
+                    (Shi et al. 2016). Most of the computation then stays at LR's size
 
 Every residual branch starts as a whisper: the weights of its last layer are WHISPER times their usual size. So the
 untrained trunk passes on its input, however deep it is (Zhang et al. 2019, Fixup; with batch norm Goyal et al. 2017).
-With the bicubic skip, the untrained network is bicubic.
+With the bicubic skip, the untrained network is nearly bicubic.
 """
 
 import math
@@ -22,12 +22,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..arrays import array_module, definition
+from ..arrays import array_module
 from ..errors import ConfigError
 from ..imaging.resize import resize_matrix
 from ..nn import BatchNorm, Conv, Module, PReLU, Sequential, SubpixelConv, chain
 from ..ops import Concatenate, Conv2d, PixelShuffle
-from ..tensor import Tensor
+from ..tensor import Tensor, definition
 
 WHISPER = 0.01  # times the usual weights, in the last layer of a branch beside a skip connection
 
@@ -73,8 +73,8 @@ def norm_conv(rng: np.random.Generator, channels: int, batch_norm: bool) -> Conv
 
 def whisper(branch: Conv | Sequential) -> Conv | Sequential:
     """The branch, whose last layer now has WHISPER times its usual weights."""
-    last = branch.layers[-1].gamma if isinstance(branch, Sequential) else branch.weight
-    last.data *= WHISPER
+    *_, weight, _ = branch.parameters()  # the last layer's weights and bias, or batch norm's γ and β
+    weight.data *= WHISPER
     return branch
 
 

@@ -12,6 +12,10 @@ generator that was trained on it cannot be judged by it.
 The weights are in the wheel `stlpips-pytorch` on PyPI (BSD-2), which `minisrgan vgg fetch --st-lpips` gets.
 """
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from ..arrays import to_device
 from ..errors import ShapeError
 from ..nn import BlurPool
@@ -33,10 +37,10 @@ EPS = 1e-10
 class STLPIPS:
     """arrays   {"slice1.0.weight": (11, 11, 3, 64), "slice1.0.bias": (64,), …, "lin0": (64,), …}"""
 
-    def __init__(self, arrays, device):
+    def __init__(self, arrays: Mapping[str, np.ndarray], device: str) -> None:
         self.arrays, self.device = {name: Tensor(to_device(a, device)) for name, a in arrays.items()}, device
 
-    def maps(self, images):
+    def maps(self, images: Tensor) -> list[Tensor]:
         """The five feature maps of images (N, H, W, 3) in [-1, 1], each pixel's of length 1."""
         x, found = normalise(images, ST_LPIPS), []
         for k, (name, _, padding, _, _) in enumerate(ALEX):
@@ -49,7 +53,7 @@ class STLPIPS:
             found.append(x / ((x * x).sum(-1, keepdims=True) ** 0.5 + EPS))
         return found
 
-    def distance(self, sr, hr):
+    def distance(self, sr: Tensor, hr: Tensor) -> float:
         """d of two Tensors (N, H, W, 3) in [-1, 1], the mean over the N. Raises ShapeError for images too small."""
         if sr.shape != hr.shape or min(sr.shape[1:3]) < LEAST:
             raise ShapeError(f"ST-LPIPS compares two images of one shape, of {LEAST} x {LEAST} pixels at least")
@@ -58,7 +62,7 @@ class STLPIPS:
             return sum(((a - b) ** 2 * self.arrays[f"lin{k}"]).sum(-1).mean().item() for k, (a, b) in enumerate(pairs))
 
 
-def expected_shapes():
+def expected_shapes() -> dict[str, tuple[int, ...]]:
     shapes = {}
     for k, (name, side, _, cin, cout) in enumerate(ALEX):
         shapes |= {f"{name}.weight": (side, side, cin, cout), f"{name}.bias": (cout,), f"lin{k}": (cout,)}

@@ -1,20 +1,22 @@
 """Batch normalisation and its three-term derivative. Ioffe and Szegedy 2015.
 
-    x̂ = (x - μ)/σ,   y = γ·x̂ + β,   μ and σ² = var + ε over every axis but the last (M values a channel)
+    x̂ = (x - μ)/σ,   y = γ·x̂ + β,   μ and var over every axis but the last: M values a channel; σ² = var + ε
 
 x moves y in three ways: itself, through μ, and through σ. With h = γ·g, the three terms are
 
     ∂x = (h - mean(h) - x̂·mean(h·x̂))/σ,   ∂γ = Σ g·x̂,   ∂β = Σ g
 """
 
-from ..arrays import array_module, definition
+from collections.abc import Callable
+
+from ..arrays import Array, array_module
 from ..errors import ShapeError
-from ..tensor import Op, Tensor, recording
+from ..tensor import Op, Tensor, definition, recording
 from .reduce import sum_rows
 
 
 @definition
-def batch_statistics(x):
+def batch_statistics(x: Array) -> tuple[Array, Array]:
     """(μ, var) of each channel of an array. var is taken about μ, since Σx²/M - μ² would cancel.
 
     Raises ShapeError for an empty one.
@@ -49,7 +51,7 @@ class BatchNorm(Op):
         return tuple((lambda gradient=gradient: Tensor(gradient)) for gradient in gradients)
 
 
-def composed_vjp(g, x, gamma, eps):
+def composed_vjp(g: Tensor, x: Tensor, gamma: Tensor, eps: float) -> tuple[Callable[[], Tensor], ...]:
     """(∂x, ∂γ, ∂β) as functions, in Tensor operations from x alone, so that they can be differentiated."""
     axes = tuple(range(x.ndim - 1))
     centred = x - x.mean(axes)
@@ -64,7 +66,9 @@ def composed_vjp(g, x, gamma, eps):
 
 
 @definition
-def batch_norm_gradients(g, x, gamma, statistics, eps):
+def batch_norm_gradients(
+    g: Array, x: Array, gamma: Array, statistics: tuple[Array, Array], eps: float
+) -> tuple[Array, Array, Array]:
     """(∂x, ∂γ, ∂β) as arrays, in few passes: ∂x is a weighted sum of g, x and 1 in each channel.
 
     mean(h) = γ·∂β/M and mean(h·x̂) = γ·∂γ/M, so ∂x = (γ/σ)·(g - ∂β/M - x̂·∂γ/M).
@@ -75,8 +79,9 @@ def batch_norm_gradients(g, x, gamma, statistics, eps):
     x_hat = x - mean
     x_hat *= inverse_std
     dgamma, dbeta = sum_rows(g * x_hat), sum_rows(g)
-    x_hat *= -dgamma / count
-    x_hat += g
-    x_hat -= dbeta / count
-    x_hat *= gamma * inverse_std
-    return x_hat, dgamma, dbeta
+    dx = x_hat  # in the same memory: (γ/σ)·(g - ∂β/M - x̂·∂γ/M)
+    dx *= -dgamma / count
+    dx += g
+    dx -= dbeta / count
+    dx *= gamma * inverse_std
+    return dx, dgamma, dbeta

@@ -4,36 +4,43 @@ Convolution is one trilinear form in the image x, the weights w and the cotangen
 
     ⟨g, x ⋆ w⟩ = Σ g[n, p, q, o] · x[n, s·p + i - P, s·q + j - P, c] · w[i, j, c, o]
 
-with stride s and zero padding P, summed over every index. Each of the three ops below is its derivative
-with respect to one of the three, so each is linear in its two inputs and its vjp is the other two:
+with stride s and padding P, summed over every index; x is zero outside the image. (In code the stride is (sy, sx) and
+the padding (py, px).) Conv2d, InputGrad and WeightGrad are the derivatives of this form with respect to g, x and w.
+Each is linear in its two inputs, and its vjps are the other two ops:
 
     Conv2d(x, w)          (N, H, W, Cin), (kh, kw, Cin, Cout) → (N, Ho, Wo, Cout)
     InputGrad(g, w)       (N, Ho, Wo, Cout), (kh, kw, Cin, Cout) → (N, H, W, Cin)
     WeightGrad(x, g)      (N, H, W, Cin), (N, Ho, Wo, Cout) → (kh, kw, Cin, Cout)
 
-`windows` is the heart of the definitions: a view of x in which each output pixel's receptive field is a row, so that
-x ⋆ w = windows(x) @ w is a matrix product, and so are the two gradients.
+`windows` is a view of x with the receptive field of each output pixel. With these fields as rows, x ⋆ w and the weight
+gradient are matrix products. The input gradient is one product for each tap of the kernel.
 """
 
-from ..arrays import array_module, as_strided
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from ..arrays import Array, array_module, as_strided
 from ..errors import ShapeError
 from ..tensor import Op
 from .pixel_shuffle import PixelShuffle, PixelUnshuffle
 
+Shape: TypeAlias = Sequence[int]
+Pair: TypeAlias = tuple[int, int]  # rows and columns
 
-def pair(value):
+
+def pair(value: Pair | int) -> Pair:
     """(rows, columns) from one number for both, or from the two."""
     rows, columns = value if isinstance(value, tuple) else (value, value)
     return rows, columns
 
 
-def output_size(size, kernel, stride, padding):
+def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
     """Length of an axis after the convolution: ⌊(size + 2P - k) / s⌋ + 1."""
     return (size + 2 * padding - kernel) // stride + 1
 
 
-def pad(x, rows, columns):
-    """x with so many zeros before and after its rows and its columns. A negative number cuts pixels off instead."""
+def pad(x: Array, rows: int, columns: int) -> Array:
+    """x with `rows` rows of zeros above and below, and `columns` columns on each side. Negative numbers crop."""
     n, height, width, channels = x.shape
     cut = x[:, max(-rows, 0) : height - max(-rows, 0), max(-columns, 0) : width - max(-columns, 0)]
     rows, columns = max(rows, 0), max(columns, 0)
@@ -44,7 +51,7 @@ def pad(x, rows, columns):
     return out
 
 
-def windows(x, kh, kw, stride):
+def windows(x: Array, kh: int, kw: int, stride: Pair) -> Array:
     """A view (N, Ho, Wo, kh, kw, C) of a padded x: the patch under the kernel at each output pixel."""
     n, height, width, channels = x.shape
     (sy, sx), (bn, by, bx, bc) = stride, x.strides
@@ -52,10 +59,13 @@ def windows(x, kh, kw, stride):
     return as_strided(x, shape, (bn, by * sy, bx * sx, by, bx, bc))
 
 
-def check_geometry(x_shape, w_shape, stride, padding, g_shape=None):
-    """((sy, sx), (py, px), Ho, Wo). Raises ShapeError if these are no convolution, or if the cotangent's shape is not
-    the output's."""
-    (sy, sx), (py, px) = stride, padding = pair(stride), pair(padding)
+def check_geometry(
+    x_shape: Shape, w_shape: Shape, stride: Pair | int, padding: Pair | int, g_shape: Shape | None = None
+) -> tuple[Pair, Pair, int, int]:
+    """((sy, sx), (py, px), Ho, Wo). Raises ShapeError if the shapes make no convolution, or if the cotangent's shape is
+    not the output's."""
+    stride, padding = pair(stride), pair(padding)
+    (sy, sx), (py, px) = stride, padding
     if len(x_shape) != 4 or len(w_shape) != 4:
         raise ShapeError("an image batch is (N, H, W, Cin) and weights are (kh, kw, Cin, Cout)")
     if x_shape[3] != w_shape[2]:
@@ -73,7 +83,7 @@ def check_geometry(x_shape, w_shape, stride, padding, g_shape=None):
     return stride, padding, ho, wo
 
 
-def check_bias(b, w):
+def check_bias(b: Array, w: Array) -> None:
     if b.shape != w.shape[3:]:
         raise ShapeError(f"the bias is {b.shape} where the weights {w.shape} have {w.shape[3:]} outputs")
 

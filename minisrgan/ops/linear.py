@@ -5,7 +5,7 @@ from operator import index
 
 from ..arrays import array_module
 from ..errors import ShapeError
-from ..tensor import Op
+from ..tensor import Op, Tensor
 
 
 class MatMul(Op):
@@ -25,7 +25,7 @@ class MatMul(Op):
         return lambda: g @ swap_last(y), lambda: swap_last(x) @ g
 
 
-def swap_last(x):
+def swap_last(x: Tensor) -> Tensor:
     """x with its last two axes exchanged."""
     return x.transpose((*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 

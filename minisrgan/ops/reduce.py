@@ -2,13 +2,13 @@
 
 import math
 
-from ..arrays import array_module
+from ..arrays import Array, array_module
 from ..errors import ShapeError
-from ..tensor import Op
+from ..tensor import Axes, Op, Tensor
 
 
-def axes_of(axis, ndim):
-    """The axes of a reduction as a tuple of non-negative numbers; None means all. Raises ShapeError for any other."""
+def axes_of(axis: Axes, ndim: int) -> tuple[int, ...]:
+    """The axes of a reduction as a tuple of non-negative numbers; None means all. Raises ShapeError for a wrong one."""
     if axis is None:
         return tuple(range(ndim))
     axes = axis if isinstance(axis, tuple) else (axis,)
@@ -18,7 +18,7 @@ def axes_of(axis, ndim):
     return tuple(each % ndim for each in axes)
 
 
-def sum_rows(x):
+def sum_rows(x: Array) -> Array:
     """Σ over all axes but the last, as the matrix product 1ᵀx: one fast pass, and more exact than adding in order."""
     rows = x.reshape(-1, x.shape[-1])
     return array_module(x).ones(len(rows), x.dtype) @ rows
@@ -40,7 +40,7 @@ class Sum(Op):
 
 
 class SumTo(Op):
-    """Sum away whatever broadcasting `shape` to x's shape would repeat: the adjoint of BroadcastTo."""
+    """Sum x over the axes along which an array of `shape` would be repeated: the adjoint of BroadcastTo."""
 
     linear = True
 
@@ -69,7 +69,7 @@ class BroadcastTo(Op):
         return lambda: g.sum_to(x.shape)
 
 
-def mean(x, axis=None, keepdims=False):
+def mean(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The average over `axis`. Raises ShapeError if there are no numbers to average."""
     count = math.prod(x.shape[each] for each in axes_of(axis, x.ndim))
     if not count:

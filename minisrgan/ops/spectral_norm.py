@@ -5,30 +5,29 @@ vectors on the left and on the right that it stretches most,
 
     W̄ = W/σ,   σ = uᵀWv
 
-With u and v held fixed, dσ = uᵀ dW v = ⟨uvᵀ, dW⟩, so dW̄ = dW/σ - W·dσ/σ² = (dW - W̄·⟨uvᵀ, dW⟩)/σ. What is linear in
-dW gives, for a cotangent G of W̄,
+For constant u and v, dσ = uᵀ dW v = ⟨uvᵀ, dW⟩ and dW̄ = dW/σ - W·dσ/σ² = (dW - W̄·⟨uvᵀ, dW⟩)/σ. So for a cotangent G
+of W̄,
 
-    ⟨G, dW̄⟩ = ⟨(G - ⟨G, W̄⟩·uvᵀ)/σ, dW⟩        ∂W = (G - ⟨G, W̄⟩·uvᵀ)/σ
+    ⟨G, dW̄⟩ = (⟨G, dW⟩ - ⟨G, W̄⟩·⟨uvᵀ, dW⟩)/σ        ∂W = (G - ⟨G, W̄⟩·uvᵀ)/σ
 
-To hold them fixed is no approximation where they are the exact singular vectors: uᵀWv is largest there, so their own
-movement changes it by nothing to first order.
+This is exact if u and v are the singular vectors, since uᵀWv is stationary there in u and v.
 """
 
-from ..arrays import array_module
+from ..arrays import Array, array_module
 from ..tensor import Op, Tensor
 
 
-def as_matrix(w):
+def as_matrix(w: Array) -> Array:
     return w.reshape(-1, w.shape[-1])
 
 
-def unit(vector):
+def unit(vector: Array) -> Array:
     return vector / (array_module(vector).linalg.norm(vector) + 1e-12)
 
 
-def power_iteration(w, v, times=1):
+def power_iteration(w: Array, v: Array, times: int = 1) -> tuple[Array, Array]:
     """(u, v) after so many rounds of u ← Wv/‖Wv‖, v ← Wᵀu/‖Wᵀu‖. Each round brings them nearer."""
-    matrix = as_matrix(w)
+    matrix, u = as_matrix(w), v
     for _ in range(times):
         u = unit(matrix @ v)
         v = unit(u @ matrix)

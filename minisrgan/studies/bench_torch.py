@@ -1,11 +1,14 @@
 """The other side of the benchmark: the same models and steps in PyTorch, plainly written.
 
-Only bench.py imports this, where PyTorch is installed; nothing in the package needs it. Images are NCHW,
-in either of PyTorch's memory layouts, and weights (Cout, Cin, kh, kw).
+Only bench.py imports this, if PyTorch is installed. Nothing in the package needs it. Images are NCHW, in either of
+PyTorch's memory layouts, and weights are (Cout, Cin, kh, kw).
 """
 
+from __future__ import annotations
+
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +19,14 @@ from ..arrays import to_device, to_numpy
 from ..device import use_device
 from ..losses import DiscriminatorLoss, PixelMSE
 from ..models import discriminator, generator
+from ..models.discriminator import DiscriminatorConfig
+from ..models.generator import GeneratorConfig
 from ..tensor import Tensor, grad, no_grad
+
+if TYPE_CHECKING:
+    from .bench import Shape, Sizes
+
+Work = Callable[[], None]  # what is timed
 
 RATE = 1e-4
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
@@ -28,18 +38,19 @@ class Place(NamedTuple):
     device: str
     layout: str
 
-    def images(self, array):
-        """An NHWC array as images of this layout, over there."""
+    def images(self, array: np.ndarray) -> torch.Tensor:
+        """An NHWC array as images of this layout, in this place."""
         return (
             torch.from_numpy(array).permute(0, 3, 1, 2).to(self.device).contiguous(memory_format=LAYOUTS[self.layout])
         )
 
-    def model(self, model, dtype=torch.float32):
+    def model(self, model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
+        """The model in this place, its weights in this layout."""
         return model.to(self.device, dtype, memory_format=LAYOUTS[self.layout])
 
 
-def places(device, threads):
-    """(the places to measure, how PyTorch was set) for one of our devices; PyTorch is set so from now on."""
+def places(device: str, threads: int) -> tuple[list[Place], str]:
+    """(the places to measure, PyTorch's settings in words) for one of our devices. It changes PyTorch's settings."""
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.allow_tf32 = True
@@ -52,29 +63,29 @@ def places(device, threads):
 # ---- The models, their parts in the order of ours ------------------------------------------------------
 
 
-def conv(cin, cout, kernel=3, stride=1):
+def conv(cin: int, cout: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(cin, cout, kernel, stride, kernel // 2)
 
 
-def norm_conv(channels, batch_norm):
+def norm_conv(channels: int, batch_norm: bool) -> nn.Sequential:
     return nn.Sequential(conv(channels, channels), *([nn.BatchNorm2d(channels)] if batch_norm else []))
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, channels, batch_norm):
+    def __init__(self, channels: int, batch_norm: bool):
         super().__init__()
         self.conv1 = norm_conv(channels, batch_norm)
         self.prelu = nn.PReLU(channels)
         self.conv2 = norm_conv(channels, batch_norm)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.conv2(self.prelu(self.conv1(x)))
 
 
 class Generator(nn.Module):
     """G without the option of a bicubic skip."""
 
-    def __init__(self, config):
+    def __init__(self, config: GeneratorConfig):
         super().__init__()
         c, edge = config.channels, config.edge_kernel
         self.head = nn.Sequential(conv(3, c, edge), nn.PReLU(c))
@@ -86,13 +97,13 @@ class Generator(nn.Module):
         )
         self.tail = conv(c, 3, edge)
 
-    def forward(self, lr):
+    def forward(self, lr: torch.Tensor) -> torch.Tensor:
         first = self.head(lr)
         return self.tail(self.upsample(self.trunk(self.blocks(first)) + first))
 
 
 class Discriminator(nn.Module):
-    def __init__(self, config):
+    def __init__(self, config: DiscriminatorConfig):
         super().__init__()
         layers, cin, size = [], 3, config.crop
         for width in (1, 2, 4, 8):
@@ -106,33 +117,33 @@ class Discriminator(nn.Module):
         self.dense = nn.Sequential(nn.Linear(size * size * cin, config.dense), nn.LeakyReLU(0.2, inplace=True))
         self.logit = nn.Linear(config.dense, 1)
 
-    def forward(self, image):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.logit(self.dense(self.layers(image).flatten(1))).flatten()
 
 
-def discriminator_loss(model, hr, sr):
+def discriminator_loss(model: nn.Module, hr: torch.Tensor, sr: torch.Tensor) -> torch.Tensor:
     return F.softplus(-model(hr)).mean() + F.softplus(model(sr)).mean()
 
 
 # ---- What is timed -------------------------------------------------------------------------------------
 
 
-def generator_step(sizes, place):
+def generator_step(sizes: Sizes, place: Place) -> Work:
     model = place.model(Generator(sizes.generator))
     lr, hr = (place.images(each) for each in sizes.pair())
     return step(model, lambda: F.mse_loss(model(lr), hr))
 
 
-def discriminator_step(sizes, place):
+def discriminator_step(sizes: Sizes, place: Place) -> Work:
     model = place.model(Discriminator(sizes.discriminator))
     hr, sr = (place.images(each) for each in sizes.real_and_fake())
     return step(model, lambda: discriminator_loss(model, hr, sr))
 
 
-def step(model, loss):
-    adam = torch.optim.Adam(model.parameters(), RATE, fused=True)  # fused: its fastest
+def step(model: nn.Module, loss: Callable[[], torch.Tensor]) -> Work:
+    adam = torch.optim.Adam(model.parameters(), RATE, fused=True)  # the fastest of PyTorch's Adams
 
-    def run():
+    def run() -> None:
         adam.zero_grad()
         loss().backward()
         adam.step()
@@ -140,18 +151,18 @@ def step(model, loss):
     return run
 
 
-def inference(sizes, place):
+def inference(sizes: Sizes, place: Place) -> Work:
     model = place.model(Generator(sizes.generator)).eval()
     photo = place.images(sizes.photo())
 
-    def run():
+    def run() -> None:
         with torch.no_grad():
             model(photo)
 
     return run
 
 
-def convolution(shape, direction, place):
+def convolution(shape: Shape, direction: str, place: Place) -> Work:
     x, g = (place.images(each) for each in (shape.image(), shape.cotangent()))
     w = torch.from_numpy(shape.weight()).permute(3, 2, 0, 1).to(place.device)
     w = w.contiguous(memory_format=LAYOUTS[place.layout])
@@ -160,14 +171,14 @@ def convolution(shape, direction, place):
         return lambda: F.conv2d(x, w, None, stride, padding)
     wanted = [direction == "InputGrad", direction == "WeightGrad", False]
 
-    def run():
+    def run() -> None:
         torch.ops.aten.convolution_backward(g, x, w, None, stride, padding, (1, 1), False, (0, 0), 1, wanted)
 
     return run
 
 
-def peak_of_pool(work):
-    """Bytes that PyTorch's pool on the GPU grows to in one more run of `work`, emptied before it."""
+def peak_of_pool(work: Work) -> int:
+    """The bytes that PyTorch's memory pool on the GPU grows to in one more run of `work`, from empty."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     work()
@@ -178,8 +189,8 @@ def peak_of_pool(work):
 # ---- Do both compute the same? -------------------------------------------------------------------------
 
 
-def as_theirs(name, array, config):
-    """One of our arrays, a parameter or its gradient, as PyTorch's model has it.
+def as_theirs(name: str, array: np.ndarray, config: GeneratorConfig | DiscriminatorConfig) -> np.ndarray:
+    """One of our arrays, a parameter or its gradient, in the arrangement of PyTorch's model.
 
     Convolutions: (kh, kw, Cin, Cout) → (Cout, Cin, kh, kw). Before a pixel shuffle our channel (i·r + j)·C + c is
     theirs c·r² + i·r + j. After D's convolutions we flatten (row, column, channel), they (channel, row, column).
@@ -193,8 +204,8 @@ def as_theirs(name, array, config):
     return np.ascontiguousarray(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T)
 
 
-def load(theirs, ours):
-    """Copy the state of our model into theirs."""
+def load(theirs: nn.Module, ours: generator.Generator | discriminator.Discriminator) -> None:
+    """Copy the state of our model into PyTorch's."""
     own = [(name, tensor) for name, tensor in theirs.state_dict().items() if not name.endswith("num_batches_tracked")]
     for (name, tensor), (our_name, array) in zip(own, ours.state().items(), strict=True):
         array = as_theirs(our_name, array, ours.config)
@@ -203,16 +214,16 @@ def load(theirs, ours):
         tensor.copy_(torch.from_numpy(array))
 
 
-def disagreement(sizes, device, dtype="float64"):
-    """{"G": error, "D": error}: how far apart the two sides are, from the same weights and images.
+def disagreement(sizes: Sizes, device: str, dtype: str = "float64") -> dict[str, float]:
+    """{"G": error, "D": error}: how far apart the two sides are, with the same weights and images.
 
-    The largest relative error (in the norm) of the outputs, in training and after it in evaluation, when the
-    running statistics count, and of the gradients in the images and in every parameter. A gradient is held against
-    a thousandth of the largest one's norm if its own is less: of a bias before batch norm, whose gradient is 0, only
-    rounding is left.
+    An error is the largest relative error (in the norm) of any output or gradient. The outputs are those in training
+    and then in evaluation, where the running statistics count. The gradients are those in the images and in every
+    parameter. A gradient's error is divided by its norm, but at least by a thousandth of the largest gradient's norm:
+    the gradient of a bias before batch norm is 0, and only rounding is left of it.
     """
     rng = np.random.default_rng(0)
-    sides = {
+    sides: dict[str, tuple] = {
         "G": (
             (generator.Generator(sizes.generator, rng), lambda model, lr, hr: PixelMSE(model(lr), hr)),
             (Generator(sizes.generator), lambda model, lr, hr: F.mse_loss(model(lr), hr)),
@@ -228,9 +239,9 @@ def disagreement(sizes, device, dtype="float64"):
         ),
     }
     errors = {}
-    for name, ((ours, our_loss), (theirs, their_loss), images) in sides.items():
+    for name, ((ours, our_loss), (theirs, their_loss), pair) in sides.items():
         load(theirs, ours)
-        images = [image.astype(dtype) for image in images]
+        images = [image.astype(dtype) for image in pair]
         with use_device(device):
             found = our_results(ours.to(device, dtype), our_loss, images, device)
         place = Place("cuda" if device == "cuda" else "cpu", "contiguous")
@@ -239,9 +250,14 @@ def disagreement(sizes, device, dtype="float64"):
     return errors
 
 
-def our_results(model, loss, images, device):
-    """(outputs, gradients), as NumPy arrays in PyTorch's arrangement."""
-    images = [Tensor(to_device(image, device), requires_grad=True) for image in images]
+def our_results(
+    model: generator.Generator | discriminator.Discriminator,
+    loss: Callable[..., Tensor],
+    arrays: Sequence[np.ndarray],
+    device: str,
+) -> tuple[list, list]:
+    """(outputs, gradients) as NumPy arrays, in PyTorch's arrangement."""
+    images = [Tensor(to_device(each, device), requires_grad=True) for each in arrays]
     parameters = model.named_parameters()
     gradients = [to_numpy(each.data) for each in grad(loss(model, *images), [*images, *parameters.values()])]
     with no_grad():
@@ -253,19 +269,23 @@ def our_results(model, loss, images, device):
     )
 
 
-def their_results(model, loss, images, place):
-    images = [place.images(image).requires_grad_() for image in images]
+def their_results(
+    model: nn.Module, loss: Callable[..., torch.Tensor], arrays: Sequence[np.ndarray], place: Place
+) -> tuple[list, list]:
+    """(outputs, gradients) of PyTorch's model, as NumPy arrays."""
+    images = [place.images(each).requires_grad_() for each in arrays]
     gradients = torch.autograd.grad(loss(model, *images), [*images, *model.parameters()])
     with torch.no_grad():
         outputs = [model.train(training)(images[0]) for training in (True, False)]
     return [each.cpu().numpy() for each in outputs], [each.cpu().numpy() for each in gradients]
 
 
-def as_nchw(array):
+def as_nchw(array: np.ndarray) -> np.ndarray:
     return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
 
 
-def largest_error(found, expected):
+def largest_error(found: tuple[list, list], expected: tuple[list, list]) -> float:
+    """The largest relative error of (outputs, gradients); see `disagreement`."""
     errors = []
     for ours, theirs in zip(found, expected):
         least = max(np.linalg.norm(each) for each in theirs) / 1000

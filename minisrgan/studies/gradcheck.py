@@ -1,13 +1,14 @@
-"""Every derivative in the package, put to the three questions of check.py."""
+"""`minisrgan gradcheck`: ask the three questions of check.py about every derivative in the package."""
 
-from collections.abc import Callable
+from collections import abc
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import check, losses, nn, ops, regularisers
-from ..arrays import array_module, on_gpu, to_device
+from ..arrays import Array, array_module, on_gpu, to_device
 from ..errors import ConfigError
 from ..models.discriminator import Discriminator, DiscriminatorConfig
 from ..models.generator import Generator, GeneratorConfig
@@ -16,19 +17,20 @@ from ..names import FAMILIES
 from ..ops.batch_norm import batch_statistics
 from ..ops.spectral_norm import power_iteration
 from ..tensor import Op, Tensor
+from . import Say
 
 
 class Case(NamedTuple):
-    """A function of Tensors to check at float64 NumPy arrays. `linear` in each, or not."""
+    """A function of Tensors, and the float64 NumPy arrays at which to check it. `linear`: whether it is so in each."""
 
     name: str
-    function: Callable
-    arrays: list
+    function: Callable[..., Tensor]
+    arrays: list[np.ndarray]
     linear: bool = False
 
 
 class Result(NamedTuple):
-    """Errors of a case; the adjoint's is None where the function is not linear."""
+    """The errors of a case. That of the adjoint is None for a function that is not linear."""
 
     name: str
     shapes: str
@@ -37,7 +39,7 @@ class Result(NamedTuple):
     second: float
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         return (
             (self.adjoint is None or self.adjoint <= check.ADJOINT_TOLERANCE)
             and self.first <= check.FIRST_ORDER_TOLERANCE
@@ -45,16 +47,16 @@ class Result(NamedTuple):
         )
 
 
-def op_cases(rng):
-    """A case or more for each Op, at odd shapes."""
+def op_cases(rng: np.random.Generator) -> list[Case]:
+    """One or more cases for each Op, at odd shapes."""
 
-    def normal(*shape):
+    def normal(*shape: int) -> np.ndarray:
         return rng.standard_normal(shape)
 
-    def positive(*shape):
+    def positive(*shape: int) -> np.ndarray:
         return rng.uniform(0.5, 2, shape)
 
-    def case(op, *arrays, **params):
+    def case(op: Any, *arrays: np.ndarray, **params: Any) -> Case:
         values = " ".join(f"{k}={v}".replace(" ", "") for k, v in params.items() if k != "key")
         return Case(f"{op.__name__} {values}".strip(), lambda *xs: op(*xs, **params), list(arrays), op.linear)
 
@@ -117,7 +119,7 @@ def op_cases(rng):
     ]
     for image_shape, kernel, stride, padding in convolutions:
         x, w = normal(*image_shape), normal(*kernel)
-        g = normal(*ops.Conv2d.forward(x, w, stride, padding).shape)
+        g = normal(*ops.Conv2d(Tensor(x), Tensor(w), stride=stride, padding=padding).shape)
         at = {"stride": stride, "padding": padding}
         cases += [
             case(ops.Conv2d, x, w, **at),
@@ -151,32 +153,32 @@ def op_cases(rng):
     return cases
 
 
-def chosen_case(op, x, chosen, **params):
-    """Of an op that is given which pixel of each square counts."""
+def chosen_case(op: type[Op], x: np.ndarray, chosen: np.ndarray, **params: Any) -> Case:
+    """The case of an op that is told which pixel of each square counts."""
 
-    def function(x):
+    def function(x: Tensor) -> Tensor:
         return op(x, chosen=array_module(x.data).asarray(chosen), **params)
 
     values = " ".join(f"{k}={v}".replace(" ", "") for k, v in params.items())
     return Case(f"{op.__name__} {values}", function, [x], op.linear)
 
 
-def spectral_norm_case(w, u, v):
-    """With u and v that are not w's own: that they are held fixed is what its derivative counts on."""
+def spectral_norm_case(w: np.ndarray, u: np.ndarray, v: np.ndarray) -> Case:
+    """SpectralNorm with u and v that are not w's own. Its derivative holds them fixed, so it must be right for any."""
 
-    def function(w):
+    def function(w: Tensor) -> Tensor:
         return ops.SpectralNorm(w, u=to_like(u, w), v=to_like(v, w))
 
     return Case("SpectralNorm", function, [w])
 
 
-def to_like(array, tensor):
+def to_like(array: np.ndarray, tensor: Tensor) -> Array:
     """A NumPy array as an array of the tensor's device and type."""
     return array_module(tensor.data).asarray(array, tensor.dtype)
 
 
-def loss_cases(rng):
-    """Losses that are made of others, as functions of SR; penalties, as functions of all of D's parameters."""
+def loss_cases(rng: np.random.Generator) -> list[Case]:
+    """Losses that are made of other ops, as functions of SR, and penalties, as functions of all of D's parameters."""
     sr, hr = rng.uniform(-1, 1, (2, 3, 16, 16, 3))
     features = nn.Sequential(nn.Conv(rng, 3, 4, slope=1.0), nn.LeakyReLU(), nn.Conv(rng, 4, 2)).to(dtype=np.float64)
     small_d = DiscriminatorConfig(channels=2, dense=5, crop=16, batch_norm=False)
@@ -191,21 +193,28 @@ def loss_cases(rng):
     ]
 
 
-def feature_case(name, features, sr, hr):
-    """The content loss by way of frozen features."""
+def feature_case(name: str, features: nn.Module, sr: np.ndarray, hr: np.ndarray) -> Case:
+    """The content loss through frozen features."""
 
-    def function(sr):
+    def function(sr: Tensor) -> Tensor:
         features.to(device_of(sr))
         return losses.feature_mse(features, sr, Tensor(to_like(hr, sr)))
 
     return Case(name, function, [sr])
 
 
-def penalty_case(name, discriminator, regulariser, sr, hr, rng):
-    """The penalty as a function of D's parameters: its first order is D's second, and its second D's third."""
+def penalty_case(
+    name: str,
+    discriminator: Discriminator,
+    regulariser: type[regularisers.Regulariser],
+    sr: np.ndarray,
+    hr: np.ndarray,
+    rng: np.random.Generator,
+) -> Case:
+    """The penalty as a function of D's parameters. Its first derivative takes D's second, and its second D's third."""
     discriminator.to(dtype=np.float64)
 
-    def function(*values):
+    def function(*values: Tensor) -> Tensor:
         images = [Tensor(to_like(image, values[0])) for image in (hr, sr)]
         with substituted(discriminator, values):
             logits = [discriminator(image) for image in images]
@@ -214,10 +223,10 @@ def penalty_case(name, discriminator, regulariser, sr, hr, rng):
     return Case(name, function, moved_off(discriminator, rng))
 
 
-def module_cases(rng):
-    """Each layer, and small whole models, as functions of their input and of all their parameters."""
+def module_cases(rng: np.random.Generator) -> list[Case]:
+    """Each layer, and whole small models, as functions of their input and of all their parameters."""
     image = rng.standard_normal((2, 5, 7, 3))
-    small_g = {"channels": 4, "blocks": 2, "scale": 4}
+    small_g: dict[str, Any] = {"channels": 4, "blocks": 2, "scale": 4}
     small_d = Discriminator(DiscriminatorConfig(channels=2, dense=5, crop=16), rng)
     spectral = DiscriminatorConfig(channels=2, dense=5, crop=16, batch_norm=False, spectral_norm=True)
     layers = {
@@ -243,7 +252,7 @@ def module_cases(rng):
         module_case("Dense", nn.Dense(rng, 6, 4), rng.standard_normal((3, 6)), rng),
         *(module_case(name, generator, photo, rng) for name, generator in generators.items()),
         module_case("D", small_d, rng.uniform(-1, 1, (3, 16, 16, 3)), rng),
-        # in evaluation, where u and v are what they are; in training each forward would move them
+        # in evaluation, where u and v stay as they are: in training each forward would change them
         module_case("SpectralNorm layer, Conv", nn.SpectralNormed(rng, nn.Conv(rng, 3, 4)).eval(), image, rng),
         module_case(
             "SpectralNorm layer, Dense",
@@ -256,41 +265,41 @@ def module_cases(rng):
     ]
 
 
-def vgg_case(family, rng):
+def vgg_case(family: str, rng: np.random.Generator) -> Case:
     """A small frozen VGG as a function of the image alone."""
     config = VGGConfig(((3, 4), (5, 4)), family)
     vgg = VGGFeatures(config, VGG(config, rng).state()).to(dtype=np.float64)
 
-    def function(image):
+    def function(image: Tensor) -> Tensor:
         vgg.to(device_of(image))
         return vgg(image)
 
     return Case(f"VGG features, {family}", function, [rng.uniform(-1, 1, (2, 6, 7, 3))])
 
 
-def module_case(name, module, x, rng):
+def module_case(name: str, module: nn.Module, x: np.ndarray, rng: np.random.Generator) -> Case:
     """The module as a function of its input and of its parameters."""
     module.to(dtype=np.float64)
 
-    def function(x, *values):
+    def function(x: Tensor, *values: Tensor) -> Tensor:
         with substituted(module, values):
             return module.to(device_of(x))(x)
 
     return Case(name, function, [x, *moved_off(module, rng)])
 
 
-def moved_off(module, rng):
-    """The module's parameters as arrays, each moved a little off its regular start."""
+def moved_off(module: nn.Module, rng: np.random.Generator) -> list[np.ndarray]:
+    """The module's parameters as arrays, each moved a little: at the start many are 0, or alike."""
     return [p.data + 0.1 * rng.standard_normal(p.shape) for p in module.parameters()]
 
 
-def device_of(tensor):
+def device_of(tensor: Tensor) -> str:
     return "cuda" if on_gpu(tensor.data) else "numpy"
 
 
 @contextmanager
-def substituted(module, values):
-    """Within the block the module computes with these Tensors in place of its Parameters."""
+def substituted(module: nn.Module, values: Sequence[Tensor]) -> abc.Generator[None, None, None]:
+    """Within the block, the module computes with these Tensors in place of its Parameters."""
     slots = [
         (vars(each), name)
         for _, each in module.modules()
@@ -307,8 +316,8 @@ def substituted(module, values):
             attributes[name] = parameter
 
 
-def examine(case, device, rng):
-    """Put a case to the questions on a device."""
+def examine(case: Case, device: str, rng: np.random.Generator) -> Result:
+    """Ask the questions about a case, on a device."""
     arrays = [to_device(array, device) for array in case.arrays]
     shapes = ", ".join("×".join(map(str, array.shape)) for array in arrays[:2]) + (", …" if len(arrays) > 2 else "")
     return Result(
@@ -320,20 +329,20 @@ def examine(case, device, rng):
     )
 
 
-def all_cases(seed=0):
+def all_cases(seed: int = 0) -> list[Case]:
     rng = np.random.default_rng(seed)
     return op_cases(rng) + module_cases(rng) + loss_cases(rng)
 
 
-def find_op(name):
-    """The Op of that name. Raises ConfigError for another name."""
+def find_op(name: str) -> type[Op]:
+    """The Op of that name. Raises ConfigError if there is none."""
     ops = {op.__name__: op for op in all_ops()}
     if name not in ops:
         raise ConfigError(f"there is no op {name!r}: choose one of {', '.join(sorted(ops))}")
     return ops[name]
 
 
-def all_ops(base=Op):
+def all_ops(base: type[Op] = Op) -> Iterator[type[Op]]:
     """Every Op of the package that has a derivative."""
     for op in base.__subclasses__():
         if hasattr(op, "vjp"):
@@ -342,14 +351,14 @@ def all_ops(base=Op):
 
 
 @contextmanager
-def planted(op, argument=0, fault=1.01):
-    """Within the block the op's vjp is wrong in one element, by 1 %: in the largest of one input's cotangent.
+def planted(op: Any, argument: int = 0, fault: float = 1.01) -> abc.Generator[None, None, None]:
+    """Within the block, the op's vjp is wrong by 1 % in one element: the largest of one input's cotangent.
 
-    `argument` counts those inputs alone in which the op has a derivative.
+    argument   which input; only those count in which the op has a derivative
     """
     sound = op.vjp
 
-    def faulty(g, *args, **params):
+    def faulty(g: Tensor, *args: Any, **params: Any) -> tuple:
         functions = sound(g, *args, **params)
         functions = list(functions) if isinstance(functions, tuple) else [functions]
         differentiable = [i for i, function in enumerate(functions) if function]
@@ -366,15 +375,18 @@ def planted(op, argument=0, fault=1.01):
         op.vjp = sound
 
 
-def spoil(gradient, fault):
+def spoil(gradient: Tensor, fault: float) -> Tensor:
     """The gradient with its largest element times `fault`, still differentiable."""
     factors = array_module(gradient.data).ones(gradient.shape, gradient.dtype)
     factors.reshape(-1)[int(abs(gradient.data).argmax())] = fault
     return gradient * Tensor(factors)
 
 
-def gradcheck(device, plant=None, say=print):
-    """Say the table; True if every case passed. `plant` names an Op to make faulty first, and then it is False."""
+def gradcheck(device: str, plant: str | None = None, say: Say = print) -> bool:
+    """Say the table. Returns whether every case passed.
+
+    plant   the name of an Op to make faulty first; then the result is False in any case
+    """
     if plant:
         op = find_op(plant)
         say(f"planted: a fault of 1 % in one element of the vjp of {plant}")
@@ -385,8 +397,8 @@ def gradcheck(device, plant=None, say=print):
     return not count_failures(device, say)
 
 
-def count_failures(device, say):
-    """Say the table of all cases; how many failed."""
+def count_failures(device: str, say: Say) -> int:
+    """Say the table of all cases. Returns how many failed."""
     cases = all_cases()
     width = max(len(case.name) for case in cases) + 2
     say(f"{'what':{width}}{'shapes':28}{'device':8}{'adjoint':>9}{'first':>9}{'second':>9}")

@@ -38,7 +38,7 @@ NEGATIVE_SLOPE = 0.2  # of the rectifiers
 SEEDS, BATCH = 3, 128
 RATE, BETA1 = 5e-3, 0.0  # β₁ = 0: an average of old gradients points to where the other player no longer is
 SAMPLES = 2000
-LEAST = 1 / MODES / 10  # the share of the samples from which a mode counts as found: a tenth of its own share
+LEAST_SHARE = 1 / MODES / 10  # the share of the samples from which a mode counts as found: a tenth of its own share
 # Of the regularisers. They differ from those for images: a point has two numbers, and a crop thousands, over which a
 # gradient is spread.
 STRENGTHS = {"r1": 0.1, "gradient-penalty": 0.1, "instance-noise": 0.5}
@@ -71,7 +71,7 @@ def judge(points: np.ndarray) -> tuple[int, float]:
     distances = np.linalg.norm(points[:, None] - CENTRES, axis=2)
     good = distances.min(axis=1) <= 3 * STD
     shares = np.bincount(distances.argmin(axis=1)[good], minlength=MODES) / len(points)
-    return int((shares >= LEAST).sum()), float(good.mean())
+    return int((shares >= LEAST_SHARE).sum()), float(good.mean())
 
 
 class Perceptron(Module):
@@ -104,7 +104,7 @@ def play(adversarial: str, regulariser: str, seed: int, steps: int) -> Outcome:
     adversary = Adversary(d, game, kind(noise, STRENGTHS.get(regulariser)))
     adam_g, adam_d = (Adam(each.named_parameters(), BETA1) for each in (g, d))
 
-    def make(count, rng):
+    def make(count: int, rng: np.random.Generator) -> Tensor:
         return g(Tensor(rng.standard_normal((count, NOISE), np.float32)))
 
     for step in range(steps):
@@ -123,8 +123,8 @@ def play_all(steps: int) -> list[Outcome]:
     """The Outcomes of every pair and seed, in order. There is a process for each core."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes use all cores: threads of BLAS would get in their way
     games = [(*pair, seed, steps) for pair, seed in product(PAIRS, range(SEEDS))]
-    quiet = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}  # Ctrl-C is for the parent
-    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), **quiet)
+    ignore = signal.SIGINT, signal.SIG_IGN  # Ctrl-C is for the parent
+    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=signal.signal, initargs=ignore)
     try:
         return list(progress_bar(pool.map(play, *zip(*games)), total=len(games), unit="game"))
     except KeyboardInterrupt:
@@ -156,13 +156,12 @@ def mean(outcomes: Sequence[Outcome], what: str) -> float:
 def draw_gallery(path: str | Path, outcomes: Sequence[Outcome]) -> None:
     """Draw the ring itself, and then the samples of each game on it."""
     real = ring(np.random.default_rng(0), SAMPLES)
-    panels = [("the ring itself", real, judge(real))]
-    panels += [
-        (f"{each.adversarial}, {each.regulariser}", each.points, (each.modes, each.quality)) for each in outcomes
-    ]
-    panels = [(title.removesuffix(", none"), *rest) for title, *rest in panels]
+    panels = [("the ring itself", real, *judge(real))]
+    for each in outcomes:
+        title = f"{each.adversarial}, {each.regulariser}".removesuffix(", none")
+        panels.append((title, each.points, each.modes, each.quality))
     figure = Figure(figsize=(15, 9.6), layout="constrained")
-    for axes, (title, points, (found, quality)) in zip(figure.subplots(3, -(-len(panels) // 3)).flat, panels):
+    for axes, (title, points, found, quality) in zip(figure.subplots(3, -(-len(panels) // 3)).flat, panels):
         for centre in CENTRES:
             axes.add_patch(Circle(centre, 3 * STD, fill=False, edgecolor="#D55E00", linewidth=1))
         axes.plot(*points.T, ".", color="#0072B2", markersize=2, alpha=0.5)

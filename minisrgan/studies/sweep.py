@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle, product
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -25,12 +26,14 @@ from ..weights.generators import load_generator, packaged
 from . import Say
 from .evaluate import Quality, judge, mean_quality, rulers, say_means
 
+Settings = Mapping[str, Any]  # numbers by the names of VARIABLE, but for "features" a name
+
 MOST = 50  # runs
 VARIABLE = (*TERMS, *(f"{term}-share" for term in TERMS[1:]), "rate", "features")
 MARKERS = "sDo^v<>Pp*Xh"  # each has its own form too, for people who cannot tell the colours apart
 
 
-def varied(config: TrainConfig, settings: Mapping[str, float | str]) -> TrainConfig:
+def varied(config: TrainConfig, settings: Settings) -> TrainConfig:
     """The configuration with other settings. A name of VARIABLE stands for
 
     TERM         the weight of a term of L_G
@@ -52,9 +55,9 @@ def varied(config: TrainConfig, settings: Mapping[str, float | str]) -> TrainCon
     return replace(config, content=settings.get("features", config.content))
 
 
-def grid(vary: Mapping[str, Sequence[float | str]]) -> list[dict[str, float | str]]:
+def grid(vary: Mapping[str, Sequence]) -> list[Settings]:
     """All combinations of {name: values}, each as {name: value}. Raises ConfigError if there are too many."""
-    combined = [dict(zip(vary, values)) for values in product(*vary.values())]
+    combined: list[Settings] = [dict(zip(vary, values)) for values in product(*vary.values())]
     if len(combined) > MOST:
         raise ConfigError(f"that makes {len(combined)} trainings: vary less, to {MOST} at most")
     return combined
@@ -76,7 +79,7 @@ def start_of(folder: str | Path | None) -> tuple[TrainConfig, str | None, str | 
 
 
 def sweep(
-    vary: Mapping[str, Sequence[float | str]],
+    vary: Mapping[str, Sequence],
     folder: str | Path | None,
     steps: int | None,
     out: str | Path,
@@ -135,7 +138,7 @@ def sweep(
     return results
 
 
-def name_of(settings: Mapping[str, float | str]) -> str:
+def name_of(settings: Settings) -> str:
     """What a combination is called in tables, and its folder: "adversarial=0.001,rate=0.0002"."""
     return ",".join(f"{name}={value if name == 'features' else format(value, 'g')}" for name, value in settings.items())
 

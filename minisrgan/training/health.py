@@ -14,12 +14,12 @@ medians, so that a few odd batches do not raise an alarm.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from ..arrays import array_module, to_numpy
+from ..arrays import Array, array_module, to_numpy
 from ..losses import ADVERSARIAL
 from ..models.generator import enlarge_bicubic
 from ..tensor import Tensor, grad, no_grad
@@ -31,7 +31,7 @@ PROBABLE = ("minimax", "non-saturating", "relativistic")  # the games in which D
 UNSURE = {"minimax": 0.5, "non-saturating": 0.5, "least-squares": 0.5}  # n·|∂L_D/∂z| where D cannot tell; others: 1
 
 
-def measure_discriminator(adversarial, real, fake):
+def measure_discriminator(adversarial: str, real: Array, fake: Array) -> dict[str, float]:
     """d_real, d_fake, d_right and d_doubt, of the arrays of D's logits in the game of that name."""
     real, fake = (to_numpy(logits).astype(np.float64) for logits in (real, fake))
     says = real, fake
@@ -50,7 +50,7 @@ def measure_discriminator(adversarial, real, fake):
     }
 
 
-def measure_images(hr, lr, sr):
+def measure_images(hr: Array, lr: Tensor, sr: Array) -> dict[str, float]:
     """detail, sameness and drift, of arrays of images; what cannot be said of them is left out.
 
     With a_i what G adds to crop i, less its mean, sameness is Σ_{i≠j}⟨a_i, a_j⟩/((n - 1)·Σ‖a_i‖²). An image fits its
@@ -83,18 +83,18 @@ class State(NamedTuple):
     remedy: str
 
 
-def middle(rows, column):
+def middle(rows: Mapping[str, np.ndarray], column: str) -> float:
     """The median of the last WINDOW values; NaN, which no threshold holds for, where nothing was measured."""
     return np.median(rows[column][-WINDOW:]) if len(rows.get(column, ())) else np.nan
 
 
-def times_the_first(recent, first, column):
+def times_the_first(recent: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray], column: str) -> float:
     """How large a column is beside what it was when the stage began; NaN where there is nothing to compare."""
     start = middle(first, column)
     return middle(recent, column) / start if start > 0 else np.nan
 
 
-def turns(d_right):
+def turns(d_right: np.ndarray) -> int:
     """How often D's luck turned: blocks of steps in which D is right 3 times in 4, and those in which wrong as often,
     one after the other. (Where it only hovers about a guess, nothing turns.)"""
     blocks = d_right[-BLOCK * BLOCKS :]
@@ -164,18 +164,18 @@ MEASURES = (
 )  # what the states, or the check for finite numbers, look at
 
 
-def diagnose(recent, first):
+def diagnose(recent: Collection[Mapping[str, float]], first: Collection[Mapping[str, float]]) -> list[str] | None:
     """The names of the states that hold, of rows {column: number}: the last KEPT, and the first WINDOW of the stage.
 
     None, where there are fewer than WINDOW: it is too early to say.
     """
     if len(recent) < WINDOW:
         return None
-    recent, first = (
+    columns = [
         {name: np.array([row[name] for row in rows if name in row]) for name in MEASURES} for rows in (recent, first)
-    )
+    ]
     with np.errstate(invalid="ignore"):
-        return [name for name, state in STATES.items() if state.holds(recent, first)]
+        return [name for name, state in STATES.items() if state.holds(*columns)]
 
 
 class Monitor:
@@ -185,12 +185,12 @@ class Monitor:
                stands, or one of the last WINDOW gradients is SUDDEN times the least of the stage's first WINDOW
     """
 
-    def __init__(self, rows=()):
+    def __init__(self, rows: Iterable[Mapping[str, float]] = ()) -> None:
         self.first, self.recent, self.told, self.explodes = [], deque(maxlen=KEPT), set(), False
         for row in rows:
             self.add(row)
 
-    def add(self, row):
+    def add(self, row: Mapping[str, float]) -> list[str] | None:
         """Take in {column: number} of a step; the names of the states that now hold, or None if it is too early."""
         if len(self.first) < WINDOW:
             self.first.append(row)
@@ -205,7 +205,7 @@ class Monitor:
         )
         return max(last, default=0) > SUDDEN * min(first, default=np.inf)
 
-    def news(self, states):
+    def news(self, states: list[str] | None) -> list[str]:
         """Those of the states that were not told before, each as a sentence with what to try."""
         fresh = [name for name in states or () if name not in self.told]
         self.told.update(fresh)

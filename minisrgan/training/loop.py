@@ -5,7 +5,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any, Self
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from ..upscaling.upscale import upscale
 from ..weights.generators import load_generator
 from .health import KEPT, WINDOW, Monitor
 from .report import draw_comparison, draw_curves
+from .run import Run
+from .trainer import Trainer
 
 LOOKS = 10  # how often in a stage held-out photos are measured, pictures drawn and the state saved
 LONGEST = 1000  # but at least every so many steps
@@ -27,7 +31,7 @@ SHOWN = 256  # HR pixels: the middle of a held-out photo, which is what is measu
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C; the system shuts down; the terminal is closed
 
 
-def train(run, trainer, held_out, stages, bar=True):
+def train(run: Run, trainer: Trainer, held_out: Sequence[np.ndarray], stages: Sequence[str], bar: bool = True) -> None:
     """Train through the given stages, from where the trainer stands, and keep the run's folder up to date.
 
     held_out   uint8 (H, W, 3) photos that PSNR is measured on
@@ -65,28 +69,29 @@ class Asked:
     signal   the number of the first one, or None
     """
 
-    def __init__(self):
-        self.signal, self.before = None, {}
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.before: dict[int, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # no other thread may
             for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):  # nohup wants SIGHUP ignored
                     self.before[number] = signal.signal(number, self.ask)
         return self
 
-    def ask(self, number, frame):
+    def ask(self, number: int, frame: Any) -> None:
         self.signal = number
         self.__exit__()
         with suppress(OSError):  # the terminal may be gone; and print, which may be at work, must not interrupt itself
             os.write(2, b"\nsaving after this step, then stopping (once more: at once)\n")
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         while self.before:
             signal.signal(*self.before.popitem())
 
 
-def roll_back(run, trainer):
+def roll_back(run: Run, trainer: Trainer) -> None:
     """Back to a state before things went wrong, and on from there in another way."""
     run.go_back(trainer)
     print(
@@ -96,7 +101,9 @@ def roll_back(run, trainer):
     )
 
 
-def train_stage(run, trainer, photos, started, asked, bar):
+def train_stage(
+    run: Run, trainer: Trainer, photos: Sequence[np.ndarray], started: float, asked: Asked, bar: bool
+) -> None:
     """Train to the end of the trainer's stage.
 
     Raises DivergedError, or, when the state is saved, KeyboardInterrupt with the number of the signal that asked.
@@ -104,7 +111,7 @@ def train_stage(run, trainer, photos, started, asked, bar):
     steps = getattr(trainer.config, trainer.stage).steps
     take_step = {"pretrain": trainer.pretrain_step, "gan": trainer.gan_step}[trainer.stage]
     every = max(min(steps // LOOKS, LONGEST), 1)
-    monitor = Monitor(run.measured(trainer.stage, WINDOW, KEPT))
+    monitor, bicubic = Monitor(run.measured(trainer.stage, WINDOW, KEPT)), None
     with progress_bar(total=steps, initial=trainer.step, desc=trainer.stage, unit="step", disable=not bar) as progress:
 
         def say(text):
@@ -112,7 +119,7 @@ def train_stage(run, trainer, photos, started, asked, bar):
 
         while trainer.step < steps:
             with np.errstate(over="ignore", invalid="ignore"):  # what is no longer finite is found and named
-                measured = dict(take_step())
+                measured: dict[str, Any] = dict(take_step())
             states = monitor.add(measured)
             for sentence in monitor.news(states):
                 say(f"step {trainer.step}: {sentence}")
@@ -140,7 +147,7 @@ def train_stage(run, trainer, photos, started, asked, bar):
                 draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)
 
 
-def show(progress, measured):
+def show(progress: Any, measured: Mapping[str, Any]) -> None:
     """Move the bar on, with the figures that matter beside it."""
     shown = {name: f"{measured[name]:.3g}" for name in ("loss_g", "d_real", "d_fake") if name in measured}
     if measured["health"] not in ("", "ok"):
@@ -151,7 +158,7 @@ def show(progress, measured):
     progress.update()
 
 
-def look(run, trainer, photos):
+def look(run: Run, trainer: Trainer, photos: Sequence[np.ndarray]) -> list[float]:
     """Draw a sample picture; the mean PSNR on Y over the held-out photos, of the generator and of bicubic.
 
     In the GAN stage the picture shows what stage 1 made of it too.
@@ -170,7 +177,7 @@ def look(run, trainer, photos):
     return np.mean([[each.psnr_y for each in pair] for pair in scores], axis=0).tolist()
 
 
-def middle(photo):
+def middle(photo: np.ndarray) -> np.ndarray:
     """The middle of a photo, at most SHOWN pixels on a side."""
     top, left = (max((size - SHOWN) // 2, 0) for size in photo.shape[:2])
     return photo[top : top + SHOWN, left : left + SHOWN]

@@ -1,17 +1,23 @@
 """Photos to learn from: a folder of the user's, or those that scikit-image and matplotlib bring along."""
 
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..errors import ConfigError, ImageError
 from ..imaging.files import PHOTO_SUFFIXES, load_photo, look_for_photos
 from ..imaging.patches import PhotoSet, fingerprint
 from ..imaging.resize import shrink
 from ..imaging.transparency import over_white
+from ..nn import Module
 from ..progress import progress_bar
+from .config import TrainConfig
+from .run import Run
 
 # In the packages' wheels, so nothing is downloaded. motorcycle_right shows what motorcycle_left does, and the
 # drawings, texts and microscope slides among the others are no photos.
@@ -32,10 +38,10 @@ class Photos(NamedTuple):
     small: list
 
 
-def packaged(names):
+def packaged(names: Mapping[str, Any]) -> list[Path]:
     """The paths of photos in installed packages. Raises ImageError where a package came without them."""
     paths = [
-        Path(find_spec(package).origin).parent / FOLDERS[package] / name
+        Path(getattr(find_spec(package), "origin", "")).parent / FOLDERS[package] / name
         for package, photos in names.items()
         for name in photos.split()
     ]
@@ -47,11 +53,11 @@ def packaged(names):
     return paths
 
 
-def whisper(line):
+def whisper(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def training_photos(folder=None, least=1, say=whisper):
+def training_photos(folder: Path | str | None = None, least: int = 1, say: Callable[[str], object] = whisper) -> Photos:
     """Photos of at least `least` pixels a side: of a folder and those in it, or by default the packaged ones.
 
     Of a folder every tenth of them is held out, and at least one. Files that cannot be read or are no photos are left
@@ -71,7 +77,9 @@ def training_photos(folder=None, least=1, say=whisper):
     return Photos([photo for i, photo in enumerate(large) if i % 10], large[::10], small)
 
 
-def read_all(folder, say=whisper):
+def read_all(
+    folder: Path | str, say: Callable[[str], object] = whisper
+) -> tuple[list[tuple[str, np.ndarray]], list[str]]:
     """((name, rgb) pairs, what is wrong with each of the others) of the photos in a folder and those in it.
 
     What is left out is said, and of which files only the first of several pictures is taken.
@@ -98,7 +106,7 @@ def read_all(folder, say=whisper):
     return photos, bad
 
 
-def patches(config, photos):
+def patches(config: TrainConfig, photos: list[tuple[str, np.ndarray]]) -> PhotoSet:
     """The PhotoSet that a training learns from: the photos, and so many copies of each as `config.copies` says."""
     copies = [(f"{name} at {COPY**k:.3g}", rgb, COPY**k) for k in range(1, config.copies + 1) for name, rgb in photos]
     shrunk = ((name, shrink(rgb, factor)) for name, rgb, factor in waiting(copies, "making copies"))
@@ -106,7 +114,7 @@ def patches(config, photos):
     return PhotoSet(chain(whole, shrunk), config.generator.scale, config.discriminator.crop)
 
 
-def others_in(folder, others):
+def others_in(folder: Path | str, others: list[Path]) -> str:
     """A line that says which files of a folder are left out by their names."""
     kinds = {path.suffix.lower() or "without a suffix" for path in others if path.suffix.lower() not in PHOTO_SUFFIXES}
     reduced = {path.relative_to(folder).parent.as_posix() for path in others if path.suffix.lower() in PHOTO_SUFFIXES}
@@ -115,23 +123,23 @@ def others_in(folder, others):
     return f"{folder}: left out {len(others)} others, {' or '.join(why)}"
 
 
-def firsts_of(names):
+def firsts_of(names: Iterable[str]) -> str:
     """A line that says which files have more pictures than the one read."""
     return f"of files with several pictures only the first is taken: {', '.join(names)}"
 
 
-def name_in(folder, path):
+def name_in(folder: Path | str, path: Path) -> str:
     """A photo's name in tables and logs: its place in the folder, so that no two are alike."""
     return path.relative_to(folder).as_posix()
 
 
-def named(path):
+def named(path: Path) -> tuple[str, np.ndarray]:
     """(name, rgb) of the photo in a file, on white where it is transparent."""
     photo = load_photo(path)
     return path.name, over_white(photo.rgb, photo.alpha)
 
 
-def hashes(crops, held_out, vgg=None):
+def hashes(crops: PhotoSet, held_out: Iterable[tuple[str, np.ndarray]], vgg: Module | None = None) -> dict[str, Any]:
     """What config.json says of a PhotoSet, held-out (name, rgb) pairs and a VGG, to know them again."""
     return {
         "photos": crops.hashes,
@@ -140,7 +148,7 @@ def hashes(crops, held_out, vgg=None):
     }
 
 
-def check_same(run, about, here):
+def check_same(run: Run, about: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Raise ConfigError unless `here`, of `hashes`, are those that the run was begun with, as far as it says them."""
     photos, now = about["photos"], here["photos"] | here["held_out"]
     if isinstance(photos, list):  # names alone
@@ -159,6 +167,6 @@ def check_same(run, about, here):
         raise ConfigError(f"the VGG is not the one that {run.folder} was begun with: --vgg names the file where it is")
 
 
-def waiting(items, what):
+def waiting(items: Any, what: str) -> Any:
     """The items, with a progress bar if going through them takes longer than a second."""
     return progress_bar(items, desc=what, delay=1, leave=False)

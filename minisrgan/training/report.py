@@ -1,17 +1,19 @@
 """Pictures of a training: what it measured, and what it makes of a photo. Pictures and tables are written whole."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ..files import write_whole
+from ..imaging.metrics import Score
 from ..imaging.pixels import luma
 from .config import TERMS
 from .health import STATES
@@ -36,7 +38,9 @@ def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]
     write_whole(path, text.getvalue().encode())
 
 
-def draw_comparison(path, lr, hr, enlarged):
+def draw_comparison(
+    path: Path | str, lr: np.ndarray, hr: np.ndarray, enlarged: Mapping[str, tuple[np.ndarray, Score]]
+) -> None:
     """LR, what is `enlarged` from it, {name: (image, its Score)}, and HR side by side; below, their detail where LR is
     liveliest."""
     scale = hr.shape[0] // lr.shape[0]
@@ -59,7 +63,7 @@ def draw_comparison(path, lr, hr, enlarged):
     save_figure(figure, path)
 
 
-def liveliest(image, side):
+def liveliest(image: np.ndarray, side: int) -> tuple[int, int]:
     """(top, left) of the side×side window with the most contrast between neighbours, on a grid of half-windows.
 
     Asked of LR, that is where edges are left to restore, not where fine texture is lost for good.
@@ -74,7 +78,7 @@ def liveliest(image, side):
     return max(places, key=lambda p: contrast[p[0] : p[0] + side, p[1] : p[1] + side].sum())
 
 
-def draw_curves(path, rows, bicubic=None):
+def draw_curves(path: Path | str, rows: Sequence[Mapping[str, str]], bicubic: float | None = None) -> None:
     """The log as pictures: losses, how G's terms pull at SR, D's opinion, gradient norms, PSNR beside bicubic's, and
     what was wrong when, over the steps of both stages.
 
@@ -115,7 +119,7 @@ def draw_curves(path, rows, bicubic=None):
     save_figure(figure, path)
 
 
-def draw_health(axes, steps, rows):
+def draw_health(axes: Axes, steps: Sequence[int], rows: Sequence[Mapping[str, str]]) -> None:
     """A line for each state that the log names, with a mark at each step where it held."""
     names = [name for name in STATES if any(name in row["health"].split("+") for row in rows)]
     for height, name in enumerate(names):

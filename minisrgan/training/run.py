@@ -6,11 +6,13 @@ checkpoint.safetensors           everything that the next step depends on
 checkpoint-gan-000040.safetensors, ...   earlier ones, to go back to where the training explodes
 generator-pretrain.safetensors   G at the end of stage 1
 generator.safetensors            G as it is
-curves.png, samples/             pictures, drawn by the tools
+curves.png, samples/             pictures, drawn by report.py
 run.lock                         locked by the one process that writes here, and says which it is
 
 config.json makes a folder a run. It is written last, so that each run has a state to go on from.
 """
+
+from __future__ import annotations
 
 import csv
 import json
@@ -18,8 +20,10 @@ import math
 import os
 import re
 from collections import deque
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -30,7 +34,10 @@ from ..weights.array_files import read_arrays, say_if_unchecked, write_arrays
 from ..weights.generators import save_generator
 from .config import TrainConfig
 
-COLUMNS = (
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+COLUMNS: Sequence[str] = (
     "stage step rate loss_g loss_content loss_pixel loss_adversarial loss_tv loss_grid "
     "grad_content grad_pixel grad_adversarial grad_tv grad_grid "
     "weight_pixel weight_adversarial weight_tv weight_grid grad_g loss_d penalty grad_d "
@@ -41,11 +48,11 @@ CHECKPOINT = "minisrgan checkpoint"
 KEPT = 3  # states to go back to
 
 
-def of_text(values):
+def of_text(values: Any) -> Any:
     return all(isinstance(value, str) for value in values)
 
 
-def hashed(photos):
+def hashed(photos: Any) -> Any:
     """Whether it is {name: hash}."""
     return isinstance(photos, dict) and of_text(photos.values())
 
@@ -68,16 +75,16 @@ SINCE = {  # the same of what the first versions did not write
 }
 
 
-def counted(value):
+def counted(value: Any) -> int:
     return type(value) is int and 0 <= value < 1 << 53
 
 
-def placed(value):
+def placed(value: Any) -> Any:
     """Whether it is the stage and the step of a state."""
     return isinstance(value, list) and len(value) == 2 and value[0] in STAGES and counted(value[1])
 
 
-def averaged(value):
+def averaged(value: Any) -> Any:
     """Whether it is the means of shares.Shares."""
     return isinstance(value, dict) and all(
         isinstance(mean, list) and len(mean) == 3 and all(type(part) in (int, float) for part in mean)
@@ -102,7 +109,7 @@ STATE = {  # what a checkpoint says beside its arrays, and what it may say
 class Run:
     """The folder of one training."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self.checkpoint = self.folder / "checkpoint.safetensors"
         self.generator = self.folder / "generator.safetensors"
@@ -114,7 +121,7 @@ class Run:
         self._back = None  # (stage, step) that the run last went back to
 
     @classmethod
-    def create(cls, folder, config, trainer=None, **about):
+    def create(cls, folder: Path | str, config: TrainConfig, trainer: Trainer | None = None, **about: Any) -> Self:
         """A new run, with the state that the trainer begins from. Its folder is locked, as by `lock`.
 
         Raises ConfigError for a folder that holds anything: nothing is overwritten.
@@ -133,12 +140,12 @@ class Run:
             raise
         return run
 
-    def describe(self, config, **about):
+    def describe(self, config: TrainConfig, **about: Any) -> None:
         """Write config.json."""
         text = json.dumps({"training": config.to_dict(), **about}, indent=2)
         write_whole(self.folder / "config.json", text.encode())
 
-    def check_new(self):
+    def check_new(self) -> None:
         """Raise ConfigError if the folder holds anything, but for what is left of a beginning that was killed."""
         if self.folder.is_file():
             raise ConfigError(f"{self.folder} is there already, and is a file: name a folder with --out")
@@ -153,7 +160,7 @@ class Run:
             begun -= {path.name for path in (self.log, self.pretrained, self.generator, self.checkpoint)}
         return not begun
 
-    def lock(self):
+    def lock(self) -> None:
         """Be the only one that writes here, until `unlock` or the end of the process, however it ends.
 
         What a writer that was killed left unfinished is removed. Raises ConfigError, in one line that says who,
@@ -172,7 +179,7 @@ class Run:
         for folder in (self.folder, self.folder / "samples"):
             remove_leftovers(folder)
 
-    def unlock(self):
+    def unlock(self) -> None:
         if self._lock:
             self._lock.truncate(0)
             self._lock.close()
@@ -180,7 +187,7 @@ class Run:
 
     __del__ = unlock
 
-    def config(self):
+    def config(self) -> tuple[TrainConfig, dict[str, Any]]:
         """(TrainConfig, whatever else `create` was told). Raises ConfigError where the file is not one."""
         path = self.folder / "config.json"
         try:
@@ -199,12 +206,12 @@ class Run:
             raise ConfigError(f"{path}: not that of a run ({problem}): undo what was changed in it") from None
         return config, about
 
-    def append(self, rows):
+    def append(self, rows: Iterable[dict[str, Any]]) -> None:
         """Add measurements, {column: value} a step, to the log."""
         with open(self.log, "a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
 
-    def rows(self, most=None):
+    def rows(self, most: int | None = None) -> list[dict[str, str]]:
         """The log as a list of {column: text}, "" where nothing was measured, without rows that are torn or damaged.
 
         `most` thins a longer log out to as many rows, evenly up to its last, and those with a PSNR.
@@ -220,7 +227,7 @@ class Run:
             )
             return [row for line in kept if (row := row_of(line))]
 
-    def measured(self, stage, first, last):
+    def measured(self, stage: str, first: int, last: int) -> list[dict[str, float]]:
         """The first and the last rows of a stage, as many as asked for, each as {column: number}."""
         with self._lines() as lines:
             lines = (line for line in lines if line.startswith(f"{stage},"))
@@ -232,12 +239,12 @@ class Run:
     def _lines(self):
         return open(self.log, encoding="utf-8", errors="replace", newline="\n")
 
-    def seconds(self):
+    def seconds(self) -> float:
         """How long the training took up to the last row of the log."""
         last = self.rows(most=1)[-1:]
         return float(last[0]["seconds"] or 0) if last else 0.0
 
-    def save(self, trainer, kept=True):
+    def save(self, trainer: Trainer, kept: bool = True) -> None:
         """Write G by itself, and last the trainer's state: until then, a resumed run makes all of this again.
 
         kept   whether the state is one to `go_back` to. Of those, KEPT are kept; others make way for the next.
@@ -283,18 +290,18 @@ class Run:
 
     def _keep(self):
         """Give the state in `checkpoint` a second name, which is left to it when `checkpoint` is written anew."""
-        name = self.folder / "checkpoint-{stage}-{step:06d}.safetensors".format_map(self._newest)
+        name = self.folder / "checkpoint-{stage}-{step:06d}.safetensors".format_map(self._newest or {})
         name.unlink(missing_ok=True)
         try:
             os.link(self.checkpoint, name)
         except OSError:  # some file systems have one name for each file
             os.replace(self.checkpoint, name)
 
-    def states(self):
+    def states(self) -> list[Path]:
         """The files with a state to go on from, the newest first."""
         newest = [self.checkpoint] if self.checkpoint.is_file() else []
         places = self._earlier()
-        return newest + sorted(places, key=places.get, reverse=True)
+        return newest + sorted(places, key=lambda path: places[path], reverse=True)
 
     def _earlier(self):
         """{file of an earlier state: its place}."""
@@ -305,16 +312,16 @@ class Run:
     def _forget(self, stage, step, most):
         """Of the earlier states keep so many, the last before this step: the training is back from the others."""
         places = self._earlier()
-        before = sorted((path for path in places if places[path] < place(stage, step)), key=places.get)
+        before = sorted((path for path in places if places[path] < place(stage, step)), key=lambda path: places[path])
         for path in places.keys() - {*before[-most:]}:
             path.unlink()
 
-    def position(self):
+    def position(self) -> tuple[str, int]:
         """(stage, step) of the state last saved."""
         _, about = self._read(self._newest_state())
         return about["stage"], about["step"]
 
-    def restore(self, trainer):
+    def restore(self, trainer: Trainer) -> None:
         """Set the trainer, of the same configuration, to the state last saved, and cut the log back to it.
 
         The folder is locked, as by `lock`.
@@ -333,7 +340,7 @@ class Run:
         self._back = about.get("back")
         self._cut_log(trainer.stage, trainer.step)
 
-    def go_back(self, trainer):
+    def go_back(self, trainer: Trainer) -> None:
         """Set the trainer to a state before things went wrong, to go on from there in another way.
 
         To the last one that is kept; the next time to one before that, for it may be where things went wrong; where
@@ -412,12 +419,12 @@ class Run:
         write_whole(self.log, b"".join(kept))
 
 
-def place(stage, step):
+def place(stage: str, step: Any) -> tuple[int, int]:
     """Where a step is in a run: what comes later is greater."""
     return STAGES.index(stage), int(step)
 
 
-def place_of(line):
+def place_of(line: bytes) -> tuple[int, int] | None:
     """`place` of a row of the log as bytes; None of one that is torn, as a kill or a full disk can leave it."""
     fields = line.split(b",")
     try:
@@ -426,7 +433,7 @@ def place_of(line):
         return None
 
 
-def row_of(line):
+def row_of(line: str) -> Any:
     """{column: text} of a row of the log; None of one that is torn, or has a word in the place of a number."""
     texts = line.removesuffix("\n").split(",")
     if len(texts) != len(COLUMNS) or not line.endswith("\n"):
@@ -440,9 +447,9 @@ def row_of(line):
     return row
 
 
-def parts(trainer):
+def parts(trainer: Trainer) -> dict[str, Any]:
     """What has a state, by name."""
-    averaged = {"averaged": trainer.averaged} if trainer.averages else {}
+    averaged = {"averaged": trainer.averaged} if trainer.keeps_average else {}
     return averaged | {
         "generator": trainer.generator,
         "discriminator": trainer.discriminator,

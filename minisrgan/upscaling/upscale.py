@@ -4,12 +4,15 @@
 why). That holds on each device, in each process; between two devices, or machines, a last bit may differ (arrays.py).
 """
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
 import numpy as np
 
 from ..arrays import to_device, to_numpy
 from ..device import uses_kernels
 from ..errors import WeightsError
 from ..imaging.pixels import lr_from_uint8, uint8_from_sr
+from ..models.generator import Generator
 from ..tensor import Tensor, no_grad
 from .bands import Bands, cuts
 
@@ -17,7 +20,14 @@ BAND = 16384  # pixels of LR in a band, about: what bounds the memory, with the 
 UNIT = 8  # lines of LR in a band, at least: scale times as many are whole bands of conv_few.cu too
 
 
-def upscale(generator, photo, device, tile=None, progress=lambda bands: bands, ensemble=False):
+def upscale(
+    generator: Generator,
+    photo: np.ndarray,
+    device: str,
+    tile: int | None = None,
+    progress: Callable[[list], Iterable] = lambda bands: bands,
+    ensemble: bool = False,
+) -> np.ndarray:
     """Enlarge a uint8 (h, w, 3) photo to uint8 (scale·h, scale·w, 3).
 
     tile       lines of the photo that are computed at a time, about; by default as many as make bands of BAND pixels
@@ -51,12 +61,18 @@ def upscale(generator, photo, device, tile=None, progress=lambda bands: bands, e
     return out
 
 
-def turns(image):
+def turns(image: np.ndarray) -> list[np.ndarray]:
     """An (h, w, …) image turned by 0, 90, 180 and 270 degrees, and its mirror image too: eight views of it."""
     return [np.rot90(each, quarters) for each in (image, image[:, ::-1]) for quarters in range(4)]
 
 
-def in_bands(generator, photos, device, tile, progress):
+def in_bands(
+    generator: Generator,
+    photos: Sequence[np.ndarray],
+    device: str,
+    tile: int | None,
+    progress: Callable[[list], Iterable],
+) -> Iterator[tuple[int, tuple[slice, ...], np.ndarray]]:
     """(number of a photo, which lines of its SR, those lines as floats (…, …, 3)), band by band, photo by photo.
 
     `generator` is in evaluation mode.
@@ -70,7 +86,7 @@ def in_bands(generator, photos, device, tile, progress):
         yield number, lines_of(streams[number].axis, start, stop), band
 
 
-def plan(photo, device, tile):
+def plan(photo: np.ndarray, device: str, tile: int | None) -> tuple[int, int]:
     """(axis, lines): how a photo is cut. From top to bottom; from left to right where rows are the longer lines, and
     not cut by NumPy's definition of convolution, which works on rows."""
     height, width = photo.shape[:2]
@@ -79,15 +95,15 @@ def plan(photo, device, tile):
     return 2 if sideways else 1, -(-lines // UNIT) * UNIT
 
 
-def lr_bands(photo, device, axis, lines):
+def lr_bands(photo: np.ndarray, device: str, axis: int, lines: int) -> Bands:
     """The Bands of a uint8 photo, as G takes them, of so many lines each."""
     length = photo.shape[axis - 1]
-    made = Bands(photo.shape[:2], axis, lines, cuts(length, range(lines, length, lines)), None)
+    made = Bands(photo.shape[:2], axis, lines, cuts(length, range(lines, length, lines)), iter(()))
     pieces = [lines_of(axis, *piece) for piece in made.pieces]
     made.bands = (Tensor(to_device(lr_from_uint8(np.ascontiguousarray(photo[each])[None]), device)) for each in pieces)
     return made
 
 
-def lines_of(axis, start, stop):
+def lines_of(axis: int, start: int, stop: int) -> tuple[slice, ...]:
     """The key of those lines in an image (h, w, 3), cut along that axis of a batch."""
     return (slice(None),) * (axis - 1) + (slice(start, stop),)

@@ -15,11 +15,12 @@ import logging
 import math
 import os
 import re
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors.numpy import save
@@ -39,8 +40,8 @@ KINDS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # of weights;
 class Lazy(NamedTuple):
     """An array that is still in its file: its shape, and a function that reads it as float32."""
 
-    shape: tuple
-    read: object
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
 
 
 class Stored(NamedTuple):
@@ -55,7 +56,7 @@ class Stored(NamedTuple):
 class SafetensorsFile:
     """An open file's `arrays`, {name: Stored}, and `metadata`, {text: text}. Raises ValueError for a damaged one."""
 
-    def __init__(self, file):
+    def __init__(self, file: Any) -> None:
         self.file, size = file, file.seek(0, os.SEEK_END)
         file.seek(0)
         length = int.from_bytes(file.read(8), "little")
@@ -76,7 +77,7 @@ class SafetensorsFile:
         if end != size:
             raise ValueError(f"its header tells of {end:,} bytes, and it has {size:,}")
 
-    def read(self, name):
+    def read(self, name: str) -> np.ndarray:
         """An array as float32. Raises ValueError for one that holds no floating-point numbers."""
         kind, shape, start, end = self.arrays[name]
         if kind not in KINDS:
@@ -89,7 +90,7 @@ class SafetensorsFile:
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found
             return from_bfloat16(numbers) if kind == "BF16" else numbers.astype(np.float32, copy=False)
 
-    def digest(self):
+    def digest(self) -> str:
         """The SHA-256 of all that is in the file but the checksum."""
         found = hashlib.sha256()
         for name, (kind, shape, start, end) in sorted(self.arrays.items()):
@@ -103,14 +104,14 @@ class SafetensorsFile:
         found.update(json.dumps(sorted(texts.items())).encode())
         return found.hexdigest()
 
-    def about(self):
+    def about(self) -> dict[str, str]:
         """What `write_arrays` was told of the arrays, and the checksum; {} in a file from elsewhere."""
         about = json.loads(self.metadata.get(KEY, "{}"))
         if not isinstance(about, dict):
             raise ValueError("what it says of its arrays is no dictionary")
         return about
 
-    def check(self):
+    def check(self) -> None:
         """Raise ValueError where the file carries a checksum, and it is of something else."""
         about = self.about()
         said = about.get(CHECKSUM)
@@ -124,7 +125,7 @@ class SafetensorsFile:
             raise ValueError("its checksum is of other numbers or metadata")
 
 
-def stored(name, about, offset):
+def stored(name: str, about: Any, offset: int) -> Stored:
     match about:
         case {"dtype": str(kind), "shape": list(shape), "data_offsets": [int(start), int(end)]}:
             sound = re.fullmatch("[A-Z0-9_]{1,20}", kind) and len(shape) <= MOST_AXES
@@ -135,12 +136,12 @@ def stored(name, about, offset):
     raise ValueError(f"its header is damaged at {name[:80]!r}")
 
 
-def from_bfloat16(bits):
+def from_bfloat16(bits: np.ndarray) -> np.ndarray:
     """float32 numbers from bfloat16 ones, whose bits are the upper half of theirs."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-def write_arrays(path, arrays, **metadata):
+def write_arrays(path: Path | str, arrays: Mapping[str, np.ndarray], **metadata: Any) -> None:
     """Write {name: NumPy array} with JSON-able metadata, whole or not at all."""
     text = json.dumps(
         {CHECKSUM: ZEROS} | metadata | {CHECKSUM: ZEROS}
@@ -152,7 +153,9 @@ def write_arrays(path, arrays, **metadata):
     write_whole(path, [data[:place], checksum.encode(), data[place + len(ZEROS) :]])
 
 
-def read_arrays(path, advice="give a generator.safetensors of a run", damaged=None):
+def read_arrays(
+    path: Path | str, advice: str = "give a generator.safetensors of a run", damaged: str | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """({name: float32 array}, metadata and CHECKSUM) of a file that `write_arrays` wrote, or its first versions.
 
     Raises WeightsError for any other, and where a number is not finite; `advice` and `damaged`, by default the same,
@@ -166,7 +169,7 @@ def read_arrays(path, advice="give a generator.safetensors of a run", damaged=No
 
 
 @contextmanager
-def opened(path, advice):
+def opened(path: Path | str, advice: str) -> Generator[SafetensorsFile, None, None]:
     """The SafetensorsFile at a path. WeightsError, if there is none, or whatever goes wrong while it is read.
 
     If it has a checksum, that is right. To say that it has none is the caller's, when it is otherwise in order.
@@ -184,7 +187,7 @@ def opened(path, advice):
         ) from None
 
 
-def lazy_array(path, name, shape, advice):
+def lazy_array(path: Path | str, name: str, shape: tuple[int, ...], advice: str) -> Lazy:
     """Lazy of an array in a safetensors file that was checked."""
 
     def read():
@@ -197,20 +200,20 @@ def lazy_array(path, name, shape, advice):
     return Lazy(shape, read)
 
 
-def say_if_unchecked(path, about):
+def say_if_unchecked(path: Path | str, about: Mapping[str, Any]) -> None:
     """Say, once for each file, that it has no checksum, unless what it says of its arrays has one."""
     if CHECKSUM not in about:
         say_unchecked(path)
 
 
 @cache
-def say_unchecked(path):
+def say_unchecked(path: Path | str) -> None:
     logging.getLogger(__name__).warning(
         f"{path}: has no checksum, being of an earlier version or from elsewhere: damage to it could go unnoticed"
     )
 
 
-def check_regular(path, advice):
+def check_regular(path: Path | str, advice: str) -> None:
     """Raise WeightsError unless the path is of a file: a pipe would be waited for, for ever."""
     path = Path(path)
     try:
@@ -224,7 +227,7 @@ def check_regular(path, advice):
     raise WeightsError(f"{path}: {problem}; {advice}")
 
 
-def what_to_do(path, advice):
+def what_to_do(path: Path | str, advice: str) -> str:
     start = beginning(path)
     if not start:
         return "it is empty: download or copy it again"
@@ -235,7 +238,7 @@ def what_to_do(path, advice):
     return advice
 
 
-def beginning(path):
+def beginning(path: Path | str) -> bytes:
     """The first 64 bytes of a file; none of what cannot be read."""
     try:
         with open(path, "rb") as file:
@@ -244,6 +247,6 @@ def beginning(path):
         return b""
 
 
-def check_finite(path, name, array, advice):
+def check_finite(path: Path | str, name: str, array: np.ndarray, advice: str) -> None:
     if not np.isfinite(array).all():
         raise WeightsError(f"{path}: {name[:80]!r} holds NaN or infinity; {advice}")

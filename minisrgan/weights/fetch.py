@@ -9,10 +9,12 @@ says that the file is still the same, by its ETag in NAME.part.etag, or if the n
 import os
 import re
 import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
 from http.client import HTTPException, InvalidURL
 from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -35,7 +37,13 @@ HASHED = re.compile(r"-([0-9a-f]{8,64})\.\w+$")  # a name that tells how the fil
 SHA256 = {"vgg19-dcbb9e9d.pth": "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44"}  # all of it
 
 
-def fetch(url=URL, source=None, family=None, bar=True, say=print):
+def fetch(
+    url: str = URL,
+    source: Path | str | None = None,
+    family: str | None = None,
+    bar: bool = True,
+    say: Callable[[str], object] = print,
+) -> Path:
     """Download `url`, or take the file `source`; keep its convolutions in the cache, and return that path.
 
     Raises WeightsError where the download fails, which a later call goes on with, and for a file that is not what its
@@ -47,7 +55,7 @@ def fetch(url=URL, source=None, family=None, bar=True, say=print):
         return convert(path, file_name(url), family, say)
 
 
-def convert(path, name, family, say):
+def convert(path: Path, name: str, family: str | None, say: Callable[[str], object]) -> Path:
     """Keep the convolutions of the VGG in the file `path`, whose own name is `name`, in the cache."""
     check_hash(path, name)
     config, lazy = open_vgg(path, family)
@@ -57,7 +65,7 @@ def convert(path, name, family, say):
     return kept
 
 
-def check_hash(path, name):
+def check_hash(path: Path, name: str) -> None:
     """Raise WeightsError unless the file's SHA-256 begins as the name says, if it is one like vgg19-dcbb9e9d.pth."""
     check_regular(path, OFFLINE)
     said, actual = HASHED.search(name), sha256(path)
@@ -66,11 +74,11 @@ def check_hash(path, name):
         raise WeightsError(f"{name}: its SHA-256 begins with {actual[:8]}, where its name says {said[1]}: {what}")
 
 
-def file_name(url):
+def file_name(url: str) -> str:
     """What a URL calls the file. Raises ConfigError for what is no URL of a file."""
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname.encode("idna"), parts.port
+        host, _ = (parts.hostname or "").encode("idna"), parts.port
     except (ValueError, AttributeError):  # brackets that hold no IPv6 address, a port that is no number, no host
         parts, host = urlsplit(""), b""
     name = PurePosixPath(unquote(parts.path)).name
@@ -81,7 +89,7 @@ def file_name(url):
 
 
 @contextmanager
-def downloaded(url, bar):
+def downloaded(url: str, bar: bool) -> Generator[Path, None, None]:
     """The file in the cache of all that `url` has, removed at the end. Raises WeightsError; what has arrived until
     then stays."""
     name = file_name(url)
@@ -100,7 +108,9 @@ def downloaded(url, bar):
                     raise WeightsError(f"{url}: cannot be asked for ({plain(error)}): {OFFLINE}") from None
                 except (OSError, HTTPException) as error:
                     if getattr(error, "errno", None) in (ENOSPC, EDQUOT):
-                        raise WeightsError(f"{part}: {error.strerror}: make room and call again to go on") from None
+                        raise WeightsError(
+                            f"{part}: {getattr(error, 'strerror', error)}: make room and call again to go on"
+                        ) from None
                     failures = 0 if file.tell() > most else failures + 1
                     most = max(most, file.tell())
                     if failures == TRIES:
@@ -114,7 +124,7 @@ def downloaded(url, bar):
 
 
 @contextmanager
-def locked(part, url):
+def locked(part: Path, url: str) -> Generator[Any, None, None]:
     """The file to append to, which no other process has. Raises WeightsError where one has it."""
     import fcntl  # there is none on Windows, where files can be named with --from
 
@@ -131,11 +141,11 @@ def locked(part, url):
                 return
 
 
-def reason(error):
+def reason(error: Exception) -> str:
     return plain(getattr(error, "reason", None) or str(error) or type(error).__name__)
 
 
-def plain(text):
+def plain(text: object) -> str:
     """What somebody else said, without what would move a terminal's cursor, and not too much of it."""
     return "".join(each if each.isprintable() else " " for each in str(text)[:200])
 
@@ -143,13 +153,15 @@ def plain(text):
 class SafeRedirects(HTTPRedirectHandler):
     """Goes where the server sends it, but not from an encrypted connection to one that anyone may listen to."""
 
-    def redirect_request(self, request, answer, code, message, headers, new):
-        if not new.startswith("https://" if request.full_url.startswith("https://") else ("http://", "https://")):
-            raise WeightsError(f"{request.full_url}: sends on to {plain(new)}, which is not safe: {OFFLINE}")
-        return super().redirect_request(request, answer, code, message, headers, new)
+    def redirect_request(  # its parameters have short names in urllib
+        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        if not newurl.startswith("https://" if req.full_url.startswith("https://") else ("http://", "https://")):
+            raise WeightsError(f"{req.full_url}: sends on to {plain(newurl)}, which is not safe: {OFFLINE}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def receive(url, file, tag, progress):
+def receive(url: str, file: BinaryIO, tag: Path, progress: Any) -> None:
     """Append to the file what `url` has more, or begin it anew where the server does not send parts, or not of the
     same file: `tag` has the ETag of what is there.
 
@@ -197,14 +209,14 @@ def receive(url, file, tag, progress):
             raise ConnectionError(f"the connection broke off after {file.tell():,} of {total:,} bytes")
 
 
-def write_all(file, piece):
+def write_all(file: BinaryIO, piece: bytes) -> None:
     """Write to a file without a buffer, which takes what there is room for."""
     left = memoryview(piece)
     while left:
         left = left[file.write(left) :]
 
 
-def extent(response):
+def extent(response: Any) -> Any:
     """(where in the file an answer begins, the file's length or None)."""
     if response.status != 206:
         return 0, response.length

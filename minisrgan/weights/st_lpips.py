@@ -1,22 +1,25 @@
 """ST-LPIPS' AlexNet in a file: what `minisrgan vgg fetch --st-lpips` keeps, and `minisrgan evaluate` reads."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 
 from ..errors import WeightsError
 from ..files import cache_folder
 from ..models.st_lpips import ALEX, STLPIPS, expected_shapes
-from .array_files import check_finite, read_arrays, say_if_unchecked, write_arrays
+from .array_files import Lazy, check_finite, read_arrays, say_if_unchecked, write_arrays
 
 KIND = "minisrgan st-lpips"
 ADVICE = "`minisrgan vgg fetch --st-lpips` gets it anew"
 
 
-def fetched():
+def fetched() -> Path:
     """Where `minisrgan vgg fetch --st-lpips` keeps the AlexNet."""
     return cache_folder() / "st-lpips-alex.safetensors"
 
 
-def load_st_lpips(device, path=None):
+def load_st_lpips(device: str, path: Path | str | None = None) -> STLPIPS:
     """The STLPIPS in a file, by default the fetched one. Raises WeightsError where there is none."""
     arrays, about = read_arrays(path or fetched(), ADVICE)
     shapes = expected_shapes()
@@ -26,7 +29,7 @@ def load_st_lpips(device, path=None):
     return STLPIPS(arrays, device)
 
 
-def save_st_lpips(path, lazy):
+def save_st_lpips(path: Path | str, lazy: Mapping[str, Lazy]) -> None:
     """Keep the AlexNet of the wheel's file, {its name: Lazy}, in our layout. Raises WeightsError for another file."""
     arrays = {}
     try:

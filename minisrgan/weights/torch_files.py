@@ -18,7 +18,9 @@ import struct
 import warnings
 import zipfile
 import zlib
-from typing import NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,7 +62,7 @@ class Storage(NamedTuple):
     size: int
 
     @property
-    def bytes(self):
+    def bytes(self) -> int:
         return self.size * np.dtype(STORAGES[self.kind]).itemsize
 
 
@@ -87,7 +89,7 @@ KNOWN = {
 }
 
 
-def run(pickle, storages):
+def run(pickle: Any, storages: Any) -> Any:
     """What a pickle of a state_dict describes: dicts, lists, tuples, strings, numbers, StoredTensors and Names.
 
     `pickle` is bytes or a file-like object, which is left where the pickle ends. Each Storage that is met is put into
@@ -134,7 +136,7 @@ def run(pickle, storages):
             case "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
             case "GLOBAL":
-                stack.append(known(argument.replace(" ", ".")))
+                stack.append(known(text(argument).replace(" ", ".")))
             case "STACK_GLOBAL":
                 stack.append(known(".".join(map(text, pop(stack, 2)))))
             case "BINPERSID":
@@ -154,7 +156,7 @@ def run(pickle, storages):
     raise ValueError("its pickle has no end")
 
 
-def pop(stack, count):
+def pop(stack: list, count: int) -> tuple:
     """The last `count` things on the stack, as a tuple."""
     if len(stack) < count or any(each is MARK for each in stack[-count:]):
         raise ValueError("its pickle takes from an empty stack")
@@ -163,39 +165,39 @@ def pop(stack, count):
     return things
 
 
-def pop_to_mark(stack):
+def pop_to_mark(stack: list) -> tuple:
     place = next(i for i in reversed(range(len(stack))) if stack[i] is MARK)
     things = tuple(stack[place + 1 :])
     del stack[place:]
     return things
 
 
-def top(stack, kind=object):
+def top(stack: list, kind: type = object) -> Any:
     if not stack or not isinstance(stack[-1], kind):
         raise ValueError("its pickle fills what it has not made")
     return stack[-1]
 
 
-def set_items(target, items):
+def set_items(target: Any, items: Sequence) -> None:
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, str | int):
             raise Refused("its pickle has a dictionary with keys that are no names")
         target[key] = value
 
 
-def text(value):
+def text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("its pickle has no text where a name should be")
     return value
 
 
-def known(path):
+def known(path: str) -> Any:
     if path not in KNOWN:
         raise Refused(f"its pickle names {path[:80]!r}, which is neither a tensor nor a storage: nothing in it was run")
     return Name(path)
 
 
-def storage(persistent_id):
+def storage(persistent_id: Any) -> Storage:
     """The Storage of a persistent id ("storage", type, key, device, elements[, view])."""
     match persistent_id:
         case ("storage", Name(path), str(key), str(), int(size), *view) if view in ([], [None]) and size >= 0:
@@ -205,7 +207,7 @@ def storage(persistent_id):
     raise Refused("its pickle refers to something outside that is no storage")
 
 
-def made(function, arguments):
+def made(function: Any, arguments: Any) -> Any:
     """What calling a known name would make. Nothing is called."""
     match function, arguments:
         case Name("collections.OrderedDict"), ():
@@ -220,7 +222,7 @@ def made(function, arguments):
     raise Refused(f"its pickle calls {called} as no state_dict does: nothing in it was run")
 
 
-def built(thing, state):
+def built(thing: Any, state: Any) -> Any:
     """`thing` with its state: what an OrderedDict or a Parameter has besides is left out; old tensors are only this."""
     match thing, state:
         case Name("torch.FloatTensor"), (place, offset, shape, strides):
@@ -230,7 +232,7 @@ def built(thing, state):
     raise Refused("its pickle gives a state to what has none: nothing in it was run")
 
 
-def tensor(place, offset, shape, strides):
+def tensor(place: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> StoredTensor:
     if not isinstance(place, Storage) or len(shape) != len(strides) or len(shape) > MOST_AXES:
         raise Refused("its pickle has a tensor without a storage, or of too many axes")
     sizes = (offset, *shape, *strides)
@@ -239,7 +241,7 @@ def tensor(place, offset, shape, strides):
     return StoredTensor(place, offset, tuple(shape), tuple(strides))
 
 
-def view(stored, data):
+def view(stored: StoredTensor, data: np.ndarray) -> np.ndarray:
     """The tensor as a float32 array of its own, from the bytes of its storage."""
     kind = stored.storage.kind
     if kind not in WEIGHTS:
@@ -251,12 +253,12 @@ def view(stored, data):
     numbers = np.frombuffer(data, STORAGES[kind])
     if kind == "BFloat16Storage":
         numbers = from_bfloat16(numbers)
-    strides = [stride * numbers.itemsize for stride in stored.strides]
+    strides = tuple(stride * numbers.itemsize for stride in stored.strides)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found
         return as_strided(numbers[stored.offset :], stored.shape, strides).astype(np.float32)
 
 
-def read_torch(path):
+def read_torch(path: Path | str) -> dict[str, Lazy]:
     """{name: Lazy} of a state_dict in a file of torch.save. Raises WeightsError for any other."""
     check_regular(path, "name the file of a state_dict")
     try:
@@ -297,11 +299,11 @@ DAMAGE = (
 )  # fmt: skip
 
 
-def reason(error):
+def reason(error: Exception) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
-def open_zip(path):
+def open_zip(path: Path | str) -> Any:
     """(state_dict, a function from a Storage to its bytes) of the zip format."""
     with zipfile.ZipFile(path) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl") or name == "data.pkl"]
@@ -319,7 +321,7 @@ def open_zip(path):
     return state, read_storage
 
 
-def member(archive, name, size=None):
+def member(archive: zipfile.ZipFile, name: str, size: int | None = None) -> bytes:
     """A member's bytes. torch.save stores them as they are, so none unpacks to more than the file has."""
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
@@ -331,7 +333,7 @@ def member(archive, name, size=None):
     return archive.read(info)
 
 
-def open_stream(path):
+def open_stream(path: Path | str) -> Any:
     """(state_dict, a function from a Storage to its bytes) of the stream format."""
     storages, places = {}, {}
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

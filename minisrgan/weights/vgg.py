@@ -14,7 +14,9 @@ are all caffe's, and torchvision's own files are known by their SHA-256. For any
 import hashlib
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +48,7 @@ EMBEDDED = Path(__file__).with_name("vgg-small.safetensors")  # distilled from V
 ST = "st-"  # before the name of a layer of the VGG16 of ST-LPIPS
 
 
-def load_content(name, path=None, family=None):
+def load_content(name: str, path: Path | str | None = None, family: str | None = None) -> VGGFeatures:
     """φ by the name of a content loss: "vgg-small", or a layer such as "vgg54" of the VGG in the file `path`, or a
     layer such as "st-vgg33" of the VGG16 of ST-LPIPS.
 
@@ -67,7 +69,7 @@ def load_content(name, path=None, family=None):
     return load_vgg(path or fetched(), name, family=family)
 
 
-def knows_content(name):
+def knows_content(name: str) -> bool:
     """Whether `name` is one that `load_content` takes, given the weights."""
     try:
         blocks = VGG16 if name.startswith(ST) else VGG19
@@ -76,17 +78,23 @@ def knows_content(name):
         return False
 
 
-def st_fetched():
+def st_fetched() -> Path:
     """Where `minisrgan vgg fetch --st-lpips` keeps the VGG16 of ST-LPIPS."""
     return cache_folder() / "st-lpips-vgg16.safetensors"
 
 
-def fetched(blocks=VGG19):
+def fetched(blocks: tuple = VGG19) -> Path:
     """Where `minisrgan vgg fetch` keeps a VGG."""
     return cache_folder() / f"{NAMES[blocks].lower()}.safetensors"
 
 
-def load_vgg(path=None, layer=None, after_activation=True, scale=PAPER_SCALE, family=None):
+def load_vgg(
+    path: Path | str | None = None,
+    layer: str | None = None,
+    after_activation: bool = True,
+    scale: float = PAPER_SCALE,
+    family: str | None = None,
+) -> VGGFeatures:
     """φ of a layer, by default of the last convolution, of the VGG in a file, by default the small one of the package.
 
     `layer` and `after_activation` are those of `VGGConfig.index`, `family` that of `open_vgg`. No more is read than
@@ -99,24 +107,26 @@ def load_vgg(path=None, layer=None, after_activation=True, scale=PAPER_SCALE, fa
     return VGGFeatures(config, arrays, layer, after_activation, scale)
 
 
-def index_of(name):
+def index_of(name: str) -> int:
     return int(name.split(".")[1])
 
 
-def read(path, name, lazy):
+def read(path: Path | str, name: str, lazy: Lazy) -> np.ndarray:
     """An array of a file in our layout. Raises WeightsError if it is not finite."""
     array = lazy.read()
     check_finite(path, name, array, SPOILT)
     return np.ascontiguousarray(array.transpose(2, 3, 1, 0)) if array.ndim == 4 else array
 
 
-def save_vgg(path, config, arrays, dtype=np.float32, **about):
+def save_vgg(
+    path: Path | str, config: VGGConfig, arrays: Mapping[str, np.ndarray], dtype: Any = np.float32, **about: Any
+) -> None:
     """Write a VGG's weights, {"features.0.weight": (3, 3, Cin, Cout), …}, as `open_vgg` reads them."""
     outward = {name: (a.transpose(3, 2, 0, 1) if a.ndim == 4 else a).astype(dtype) for name, a in arrays.items()}
     write_arrays(path, outward, kind=VGG_KIND, variant=config.family, **about)
 
 
-def open_vgg(path, family=None):
+def open_vgg(path: Path | str, family: str | None = None) -> tuple[VGGConfig, dict[str, Lazy]]:
     """(VGGConfig, {"features.0.weight": Lazy, …}, in the files' layout) of a VGG in a file of any of the kinds.
 
     `family` is for files that do not say which one their weights are of. Raises WeightsError, in one line.
@@ -124,15 +134,16 @@ def open_vgg(path, family=None):
     blocks, said, arrays = identify(path)
     if said and family and said != family:
         raise WeightsError(f"{path}: its weights are of the family {said}, not {family}: leave the family out")
-    if not (said or family):
+    family = said or family
+    if not family:
         raise WeightsError(
             f"{path}: does not say which input its weights expect: name their family, torchvision (RGB in 0..1 by mean "
             "and deviation) or caffe (BGR in 0..255 less the means), with --family"
         )
-    return VGGConfig(blocks, said or family), arrays
+    return VGGConfig(blocks, family), arrays
 
 
-def identify(path):
+def identify(path: Path | str) -> tuple[tuple, str | None, dict[str, Lazy]]:
     """(the blocks of the VGG in a file, its family or None where the file does not say, {name: Lazy})."""
     arrays, family, checked = read_file(path)
     blocks = architecture(path, arrays)
@@ -143,7 +154,7 @@ def identify(path):
     return blocks, family, arrays
 
 
-def read_file(path):
+def read_file(path: Path | str) -> tuple[dict[str, Lazy], str | None, bool]:
     """({name as torchvision has it: Lazy}, the family that the file says or None, whether it has a checksum)."""
     check_regular(path, ADVICE)
     start = beginning(path)
@@ -156,13 +167,13 @@ def read_file(path):
     return read_safetensors(path)  # which says what is wrong
 
 
-def torchvision_names(arrays):
+def torchvision_names(arrays: Mapping[str, Lazy]) -> dict[str, Lazy]:
     """Those that belong to the convolutional part, without what data-parallel training puts before their names."""
     stripped = {name.removeprefix("module."): lazy for name, lazy in arrays.items()}
     return {name: lazy for name, lazy in stripped.items() if re.match(r"features\.[0-9]{1,4}\.", name)}
 
 
-def read_safetensors(path):
+def read_safetensors(path: Path | str) -> tuple[dict[str, Lazy], str | None, bool]:
     with opened(path, ADVICE) as file:
         arrays = {name: lazy_array(path, name, each.shape, ADVICE) for name, each in file.arrays.items()}
         about = file.about()
@@ -170,7 +181,7 @@ def read_safetensors(path):
     return torchvision_names(arrays), family if family in (*FAMILIES, ST_LPIPS) else None, CHECKSUM in about
 
 
-def read_keras(path):
+def read_keras(path: Path | str) -> dict[str, Lazy]:
     """The weights of block1_conv1 and so on, by torchvision's names and in its layout."""
     try:
         import h5py
@@ -194,7 +205,7 @@ MOST_ITEMS = 16  # of a layer's group; Keras' have four
 MOST_CHUNK = 1 << 26  # bytes, which have to be in memory at once; VGG's largest array has 9 million
 
 
-def datasets(path, file, group):
+def datasets(path: Path | str, file: Any, group: str) -> list[Any]:
     """The datasets in a group of an HDF5 file that are of floating-point numbers in this very file.
 
     A link to another file is not followed. Raises WeightsError where the numbers are elsewhere or no weights.
@@ -224,7 +235,7 @@ def datasets(path, file, group):
     return found
 
 
-def lazy_dataset(path, dataset):
+def lazy_dataset(path: Path | str, dataset: Any) -> Lazy:
     """Lazy of an h5py.Dataset, whose file will be closed, in the layout of the others."""
     import h5py
 
@@ -240,11 +251,11 @@ def lazy_dataset(path, dataset):
     return Lazy(tuple(dataset.shape[axis] for axis in axes) if dataset.ndim in (1, 4) else dataset.shape, read)
 
 
-def one_line(error):
+def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
-def architecture(path, arrays):
+def architecture(path: Path | str, arrays: Mapping[str, Lazy]) -> Any:
     """The blocks of the VGG whose names and shapes these are. Raises WeightsError, in one line, if there is none."""
     if not arrays:
         raise WeightsError(f"{path}: holds nothing named features.0.weight or the like, as a VGG's file does; {ADVICE}")
@@ -265,7 +276,7 @@ def architecture(path, arrays):
     return nearest
 
 
-def shapes(blocks):
+def shapes(blocks: tuple) -> dict[str, tuple[int, ...]]:
     """{torchvision's name: shape} of all its weights and biases."""
     found = {}
     for index, cin, cout in VGGConfig(blocks).convolutions().values():
@@ -273,6 +284,6 @@ def shapes(blocks):
     return found
 
 
-def sha256(path):
+def sha256(path: Path | str) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,15 +16,18 @@ from PIL import Image
 
 from minisrgan.cli import main as cli
 from minisrgan.cli.train import PRESET_HELP
-from minisrgan.device import cuda_problem
+from minisrgan.device import DEVICES, cuda_problem
 from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.metrics import score
 from minisrgan.imaging.resize import downsample, upsample
+from minisrgan.losses import ADVERSARIAL, PIXEL_CONTENT
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.models.vgg import SMALL, VGG, VGGConfig
+from minisrgan.optim import SCHEDULES
+from minisrgan.regularisers import REGULARISERS
 from minisrgan.studies import evaluate
 from minisrgan.training import loop as train
-from minisrgan.training.config import PRESETS
+from minisrgan.training.config import PRESETS, TERMS
 from minisrgan.training.run import Run
 from minisrgan.training.trainer import Trainer
 from minisrgan.upscaling.upscale import upscale
@@ -174,6 +178,16 @@ def test_words_that_are_no_command_exit_with_2(words, capsys):
     assert stopped.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("minisrgan: ") and line.endswith("--help)")
+
+
+def test_the_help_names_all_that_there_is_to_choose_from(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")  # or long names would be broken at their hyphens
+    chosen = [*ADVERSARIAL, *REGULARISERS, *PIXEL_CONTENT, *SCHEDULES, *TERMS, *DEVICES]
+    for command, names in [("train", chosen), ("sweep", [*TERMS, "rate", "features"]), ("upscale", DEVICES)]:
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        text = capsys.readouterr().out
+        assert not [name for name in names if not re.search(rf"(?<![\w-]){name}(?![\w-])", text)]
 
 
 # train
@@ -607,7 +621,7 @@ def test_the_first_of_several_pictures_is_said_to_be_that(generator_file, smooth
     frames = [Image.fromarray(smooth_photo(5, 6, seed=i)) for i in range(3)]
     frames[0].save(tmp_path / "x.tif", save_all=True, append_images=frames[1:])
     assert cli.main(["upscale", str(tmp_path / "x.tif"), "--weights", str(generator_file)]) == 0
-    assert f"{tmp_path / 'x.tif'}: of its 3 pictures only the first is taken" in capfd.readouterr().err
+    assert f"{tmp_path / 'x.tif'}: only the first of its 3 pictures is taken" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["out.jpg", "out.webp"])

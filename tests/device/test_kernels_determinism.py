@@ -15,7 +15,7 @@ import hashlib
 import sys
 import numpy as np
 from minisrgan import ops as ad
-from minisrgan.arrays import dispatch
+from minisrgan.tensor import dispatch
 from minisrgan.device import channels, cuts, geometry, use_device
 from minisrgan.ops.batch_norm import batch_norm_gradients, batch_statistics
 from minisrgan.ops.elementwise import PReLUGrad, SlopeGrad
