@@ -75,7 +75,7 @@ def test_a_single_photo_is_too_few_to_train_and_to_measure(tmp_path, smooth_phot
     with pytest.raises(ImageError, match="1 of 1 photos .* needs two"):
         photos.training_photos(tmp_path, 8)
     Image.fromarray(smooth_photo(7, 9)).save(tmp_path / "small.png")
-    with pytest.raises(ImageError, match="1 of 2 photos here with at least 8 x 8 .* needs two"):
+    with pytest.raises(ImageError, match="1 of 2 photos here have at least 8 x 8 .* needs two"):
         photos.training_photos(tmp_path, 8)
 
 
@@ -208,7 +208,7 @@ def test_what_cannot_be_measured_is_left_out_named_and_counted(
         "2 of 7 photos left out",
     ]
     assert "cannot be read" in lines[1] and "infinite" in lines[3]
-    assert "of files with several pictures only the first is taken: two.tif" in lines
+    assert "only the first picture is taken from files with several: two.tif" in lines
     assert any("left out 2 others" in line and "(.safetensors, .txt)" in line for line in lines)
 
 
@@ -281,7 +281,7 @@ def test_the_comparison_takes_photos_of_any_shape(tmp_path, smooth_photo, size):
 def test_the_detail_is_where_the_picture_is_liveliest():
     image = np.full((96, 128, 3), 90, np.uint8)
     image[40:60:2, 70:90] = 250
-    top, left = report.liveliest(image, 32)
+    top, left = report.place_of_most_contrast(image, 32)
     assert top <= 40 and top + 32 >= 60 and left <= 70 and left + 32 >= 90
 
 
@@ -455,7 +455,7 @@ def test_a_sweep_trains_each_setting_from_the_same_start(monkeypatch, tmp_path, 
     first.describe(
         config, data=str(tmp_path / "photos"), stages=STAGES, photos=PhotoSet(pictures.training, 4, 16).hashes
     )
-    with pytest.raises(ConfigError, match="b.png is another picture"):
+    with pytest.raises(ConfigError, match="b.png is not the same picture"):
         sweep.sweep(vary, first.folder, 2, tmp_path / "other", None, None, "numpy")
     with pytest.raises(ConfigError, match="there already"):
         sweep.sweep(vary, first.folder, 2, tmp_path / "out", None, None, "numpy")
