@@ -1,25 +1,23 @@
-// Everything that has one number for each channel: biases, PReLU, batch norm, and the sums down the columns
-// that are their gradients. An NHWC array is a matrix here, with a row for each pixel and a column for each
-// channel, in memory row after row.
+// Everything that has one number for each channel: biases, PReLU, batch norm, and the sums down the columns that are
+// their gradients. Here an NHWC array is a matrix, with a row for each pixel and a column for each channel. It lies in
+// memory row after row.
 //
 //     bias          y = x + b                          batch norm    y = gamma (x - mean) / sigma + beta
 //     PReLU         y = x where x > 0, else a x        gradients     sums over the rows, for each column
 //
-// Threads.  A block takes a tile: `rows_per_part` rows (blockIdx.x says which) of up to WIDTH columns
-// (blockIdx.y). Where a row is shorter than WIDTH, as many rows as fit are handled abreast: they lie one after
-// another in memory, so a block always reads one run of it. A thread keeps its columns all the way down the
-// tile. So it loads a channel's numbers once, into registers, and needs no division to know its channel.
-// A thread has COLUMNS columns: one on a GPU, on a CPU a few vector registers of them.
+// Threads.  A block takes a tile: `rows_per_part` rows (blockIdx.x says which) of up to WIDTH columns (blockIdx.y). If
+// a row is shorter than WIDTH, the block handles as many rows at once as fit ("abreast"). These lie one after another
+// in memory, so a block always reads one run of it. A thread keeps its columns all the way down the tile. So it loads
+// the numbers of a channel once, into registers, and needs no division to find its channel. On a GPU a thread has one
+// column. On a CPU it has COLUMNS of them, a few vector registers.
 //
-// Sums.  Each thread adds up its columns; the block folds what is abreast, half onto half, in shared memory; and
-// the same sum over the parts' sums gives the total. The order depends on nothing but the shape of x: the same
-// bits on every run, however many threads the machine has. No atomics.
+// Sums.  Each thread adds up its columns. Then the block adds up the rows that are abreast, in shared memory, where it
+// folds one half onto the other again and again. The sums of all parts are summed in the same way. The order depends on
+// the shape of x and on nothing else. So every run gives the same bits, however many threads the machine has, without
+// atomics.
 //
-// Memory traffic is all that these kernels cost: each says how often it passes over its arrays.
+// Memory traffic.  It is all that these kernels cost: each says how often it passes over its arrays.
 
-#ifndef CPU
-#define INDEPENDENT
-#endif
 constexpr int WIDTH = THREADS * COLUMNS;
 
 struct Tile {
@@ -38,7 +36,7 @@ __device__ __forceinline__ Tile my_tile(int rows, int channels, int rows_per_par
             max(1, WIDTH / channels)};
 }
 
-// body(i, j) for each of the thread's elements in the tile: element i of the matrix, column j of the thread's.
+// Call body(i, j) for each of the thread's elements in the tile: element i of the matrix, in the thread's column j.
 template <class Body>
 __device__ __forceinline__ void for_each_element(const Tile &tile, Body body) {
     int mine = threadIdx.x * COLUMNS;
@@ -53,7 +51,7 @@ __device__ __forceinline__ void for_each_element(const Tile &tile, Body body) {
     }
 }
 
-// Numbers of the thread's columns, f(channel) each.
+// Fill `numbers` with f(channel) for each of the thread's columns.
 template <class Function>
 __device__ __forceinline__ void for_my_channels(const Tile &tile, real (&numbers)[COLUMNS], Function f) {
     int c = threadIdx.x * COLUMNS % tile.columns;
@@ -63,7 +61,7 @@ __device__ __forceinline__ void for_my_channels(const Tile &tile, real (&numbers
     }
 }
 
-// total[c] = the sum over all threads and all that is abreast, for each column c of the tile.
+// total[c] = the sum of column c of the tile, over all threads and all rows abreast.
 __device__ __forceinline__ void fold(const Tile &tile, const real (&sum)[COLUMNS], real (&total)[WIDTH]) {
     int mine = threadIdx.x * COLUMNS;
     for (int j = 0; j < COLUMNS; ++j) total[mine + j] = sum[j];
@@ -132,9 +130,9 @@ extern "C" __global__ void scale_channels(const real *x /*[rows*channels]*/, con
 extern "C" __global__ void prelu_forward(const real *x /*[rows*channels]*/, const real *a /*[channels]*/,
                                          real *y /*[rows*channels]*/, int rows, int channels, int rows_per_part) {
     Tile tile = my_tile(rows, channels, rows_per_part);
-    real slope[COLUMNS];
-    for_my_channels(tile, slope, [=](int c) { return a[c]; });
-    for_each_element(tile, [&](long long i, int j) { y[i] = x[i] > 0 ? x[i] : slope[j] * x[i]; });
+    real negative_slope[COLUMNS];
+    for_my_channels(tile, negative_slope, [=](int c) { return a[c]; });
+    for_each_element(tile, [&](long long i, int j) { y[i] = x[i] > 0 ? x[i] : negative_slope[j] * x[i]; });
 }
 
 // dx = g where x > 0, else a g: one pass over two arrays, to a third.
@@ -142,9 +140,9 @@ extern "C" __global__ void prelu_backward(const real *g /*[rows*channels]*/, con
                                           const real *a /*[channels]*/, real *dx /*[rows*channels]*/, int rows,
                                           int channels, int rows_per_part) {
     Tile tile = my_tile(rows, channels, rows_per_part);
-    real slope[COLUMNS];
-    for_my_channels(tile, slope, [=](int c) { return a[c]; });
-    for_each_element(tile, [&](long long i, int j) { dx[i] = x[i] > 0 ? g[i] : slope[j] * g[i]; });
+    real negative_slope[COLUMNS];
+    for_my_channels(tile, negative_slope, [=](int c) { return a[c]; });
+    for_each_element(tile, [&](long long i, int j) { dx[i] = x[i] > 0 ? g[i] : negative_slope[j] * g[i]; });
 }
 
 // da = the sum of g x where x is not positive: reads both once.
@@ -160,10 +158,10 @@ extern "C" __global__ void slope_gradient(const real *g /*[rows*channels]*/, con
 
 // ---- Batch norm ---------------------------------------------------------------------------------------
 
-// Mean and variance of each channel. The mean of x^2 less the mean's square would cancel: at a mean of 10^4 and a
-// variance of 1, float32 has no digit left. So all is counted from a number that is near, the channel's first. A part
-// sums up how far its numbers are from there, and then the squares about its own mean: two passes over the part, of
-// which the second finds it in the cache, and one over memory.
+// Mean and variance of each channel. The mean of x^2 minus the square of the mean would cancel: at a mean of 10^4 and a
+// variance of 1, float32 has no digit left. So every number is taken relative to one that is near, the first of its
+// channel. A part first sums up these differences, and then the squares about its own mean. These are two passes over
+// the part, but one over memory: the second pass finds the part in the cache.
 extern "C" __global__ void column_moments(const real *x /*[rows*channels]*/, real *means, real *squares, int rows,
                                           int channels, int rows_per_part) {
     SHARED(real, total, [WIDTH]);
@@ -184,9 +182,10 @@ extern "C" __global__ void column_moments(const real *x /*[rows*channels]*/, rea
     store_part(tile, total_square, squares);
 }
 
-// Chan, Golub and LeVeque 1979: about the mean of all, the squares of a part of n numbers are its own and
-// n (its mean - mean)^2. Here the rows of the matrix are the parts, each of rows_per_part rows but the last.
-// One block for each WIDTH columns.
+// Merge the means and squares of all parts. Chan, Golub and LeVeque 1979: a part of n numbers has squares about its own
+// mean; its squares about the mean of all numbers are greater by n (its mean - mean of all)^2. Here the rows of the
+// matrix are the parts. Each part has rows_per_part rows, the last one may have fewer. One block for each WIDTH
+// columns.
 extern "C" __global__ void merge_moments(const real *x /*[rows*channels]*/, const real *means /*[parts*channels]*/,
                                          const real *squares /*[parts*channels]*/, real *mean /*[channels]*/,
                                          real *var /*[channels]*/, int parts, int channels, int rows,

@@ -1,23 +1,26 @@
-// Matrix product C = A B, of (M, K) and (K, N), tiled as the convolution is (conv.cu).
+// Matrix product C = A B of A (M, K) and B (K, N). The tiles are those of conv.cu.
 //
-// Tiles.  A block makes TILE_M x TILE_N numbers of C, each of its threads ROWS_M x COLS of them, in registers. It goes
-// along K in slabs of SLAB: both factors' slabs to shared memory, wait, multiply, wait. So a number
-// from memory is used TILE_M or TILE_N times, one from shared memory ROWS_M or COLS times. Blocks take tiles in
-// turn, so that any grid is right.
+// Tiles.  A block makes TILE_M x TILE_N numbers of C. Each of its threads has ROWS_M x COLS of them, in registers. The
+// block goes along K in slabs of SLAB numbers: it loads a slab of both factors into shared memory, waits, multiplies,
+// and waits again. So a number that was loaded from memory once is used TILE_M or TILE_N times, and a number from
+// shared memory ROWS_M or COLS times. Blocks take tiles in turn, so that any grid is right.
 //
-// Transposing.  Each matrix comes with two strides, of which one is 1: the transpose of a matrix is the same
-// memory with its strides exchanged, and costs nothing. Slabs are read along the stride of 1, neighbouring threads
-// at neighbouring addresses, and lie in shared memory the same way whichever it was.
+// Transposed matrices.  Each matrix comes with two strides: how far apart its rows are in memory, and how far apart its
+// columns are. One of the two is 1. A transposed matrix is the same memory with its strides exchanged, so to transpose
+// costs nothing. A slab is read along the stride of 1, so that neighbouring threads read neighbouring numbers. It lies
+// in shared memory the same way in both cases.
 //
-// Split K.  The dense layer of D is 16 x 18432 times 18432 x 1024: one row of tiles, so too few blocks, and 75 MB
-// of weights that are used 16 times each: it is bound by memory. So K is cut into parts, each with a C of its own,
-// and elementwise.cu's sum_parts adds them up in their order. No atomics: the same bits on every run. A batch of products is
-// the same thing, but for the sum.
+// Split K.  The dense layer of D multiplies 16 x 18432 by 18432 x 1024. That is a single row of tiles, so there would
+// be too few blocks. And its 75 MB of weights are used only 16 times each, so memory bounds its speed. So K is cut into
+// parts. Each part makes a C of its own, and sum_parts of elementwise.cu adds these up in order, without atomics: the
+// same bits on every run. A batch of products is made in the same way, without the sum.
 //
-// Few rows.  With SKINNY=1 the first factor has up to 16 rows, with NARROW=1 the second has up to 16 columns. On a CPU one
-// row, or one column, of threads has them all, so each number of the large factor is used by one thread alone: it goes
-// straight to a register, since a detour by shared memory would only cost. SKINNY is for few numbers along K too: the
-// product is large then, and a wide tile writes it in long runs.
+// Few rows or columns.  With SKINNY=1, A has at most 16 rows; with NARROW=1, B has at most 16 columns. On a CPU one row
+// or one column of threads has all of them. Then each number of the large factor is used by one thread only, and goes
+// straight to a register: to go through shared memory would only cost time. SKINNY is for a short K too. The product is
+// large then, and a wide tile writes it in long runs.
+//
+// Memory traffic.  A is read once for each column of tiles, B once for each row of tiles, and C is written once.
 //
 // Variants: ; SKINNY=1; NARROW=1
 
@@ -35,24 +38,24 @@ static_assert(THREADS_M * THREADS_N == THREADS, "threads beyond the last whole r
 constexpr int TILE_M = ROWS_M * THREADS_M, TILE_N = COLS * THREADS_N;
 typedef Vec<LANES> V;
 
-// rows x columns numbers; one of the two steps is 1
+// A matrix in memory: how many rows and columns it has, and how far apart they are. One of the two steps is 1.
 struct Matrix {
     const real *start;
     int rows, columns, row_step, column_step;
 };
 
-// Whether every row begins at an address that vectors can be loaded from.
+// Whether vectors can be loaded from the beginning of every row.
 __device__ __forceinline__ bool aligned_rows(const real *start, int step) {
     return (unsigned long long)start % V::ALIGN == 0 && step % int(V::ALIGN / sizeof(real)) == 0;
 }
 
-// LANES numbers, or `left` if those are fewer.
+// LANES numbers; if fewer than that are left, zeros after them.
 __device__ __forceinline__ V load(const real *from, int left, bool aligned) {
     if (aligned && left >= LANES) return V::load(from);
     return left <= 0 ? V::broadcast(0) : V::load_partial(from, left);
 }
 
-// tile[r][c] = matrix[row + r][column + c] for r < rows and c < columns, with zeros for what is beyond the matrix.
+// tile[r][c] = matrix[row + r][column + c] for r < rows and c < columns, with zeros for what lies beyond the matrix.
 template <int R, int C>
 __device__ __forceinline__ void load_tile(real (&tile)[R][C], const Matrix &matrix, int row, int column, int rows,
                                           int columns) {
@@ -79,26 +82,35 @@ __device__ __forceinline__ void load_tile(real (&tile)[R][C], const Matrix &matr
     }
 }
 
-// c[z] = a[z] b[z], of (m, depth) and (depth, n), for each z < count. A step of z is of a_next numbers in a, of
-// b_next in b and of m n in c; where it goes along K, it is k_next long there, and 0 where it counts a batch.
+// `count` products C[z] = A[z] B[z]. A[z] begins a_next numbers after A[z - 1], B[z] b_next numbers after B[z - 1], and
+// C[z] m n numbers after C[z - 1]. If K is cut into parts, k_next is the depth of a part. It is 0 for a batch of
+// products.
+struct Products {
+    int a_row, a_column, b_row, b_column, c_row, c_column;  // how far apart rows and columns are
+    int m, n, k;
+    int a_next, b_next, k_next, count;
+};
+
+// __grid_constant__: the struct is read where the launch put it. A copy of it would cost registers, which are all in use.
 extern "C" __global__ void __launch_bounds__(THREADS)
-matmul(const real *a, const real *b, real *c /*[count*m*n]*/, int m, int n, int k, int a_row, int a_column, int b_row,
-       int b_column, int c_row, int c_column, int a_next, int b_next, int k_next, int count) {
+matmul(const real *a, const real *b, real *c /*[count*m*n]*/, const __grid_constant__ Products of) {
+    int m = of.m, n = of.n, k = of.k, k_next = of.k_next;
     REQUIRE(blockDim.x == THREADS);
-    REQUIRE(k_next == 0 || (long long)k_next * count >= k);
+    REQUIRE(k_next == 0 || (long long)k_next * of.count >= k);
     SHARED(real, tile_a, [TILE_M][SLAB]);
     SHARED(real, tile_b, [SLAB][TILE_N]);
     int row = threadIdx.x / THREADS_N * ROWS_M, column = threadIdx.x % THREADS_N * COLS;
     int tiles_m = (m - 1) / TILE_M + 1, tiles_n = (n - 1) / TILE_N + 1;
 
-    for (int tile = blockIdx.x; tile < tiles_m * tiles_n * count; tile += gridDim.x) {
+    for (int tile = blockIdx.x; tile < tiles_m * tiles_n * of.count; tile += gridDim.x) {
         int z = tile / tiles_n / tiles_m, depth = k_next ? min(k_next, k - z * k_next) : k;
         int row0 = tile / tiles_n % tiles_m * TILE_M, column0 = tile % tiles_n * TILE_N;
-        Matrix matrix_a = {a + (long long)z * a_next, m, depth, a_row, a_column};
-        Matrix matrix_b = {b + (long long)z * b_next, depth, n, b_row, b_column};
-        bool busy = row0 + row < m && column0 + column < n;  // at an edge, the others only load
-        bool direct_a = THREADS_N == 1 && a_column == 1 && row0 + TILE_M <= m;
-        bool direct_b = THREADS_M == 1 && b_column == 1 && column0 + TILE_N <= n && aligned_rows(matrix_b.start + column0, b_row);
+        Matrix matrix_a = {a + (long long)z * of.a_next, m, depth, of.a_row, of.a_column};
+        Matrix matrix_b = {b + (long long)z * of.b_next, depth, n, of.b_row, of.b_column};
+        bool busy = row0 + row < m && column0 + column < n;  // at an edge, the other threads only load
+        bool direct_a = THREADS_N == 1 && of.a_column == 1 && row0 + TILE_M <= m;
+        bool direct_b = THREADS_M == 1 && of.b_column == 1 && column0 + TILE_N <= n &&
+                        aligned_rows(matrix_b.start + column0, of.b_row);
 
         V sum[ROWS_M][VECS];
         UNROLL for (int r = 0; r < ROWS_M; ++r)
@@ -108,9 +120,10 @@ matmul(const real *a, const real *b, real *c /*[count*m*n]*/, int m, int n, int 
             if (!direct_a) load_tile(tile_a, matrix_a, row0, k0, TILE_M, slab);
             if (!direct_b) load_tile(tile_b, matrix_b, k0, column0, slab, TILE_N);
             __syncthreads();
-            const real *left = direct_a ? matrix_a.start + (long long)(row0 + row) * a_row + k0 : tile_a[row];
-            const real *right = direct_b ? matrix_b.start + (long long)k0 * b_row + column0 + column : &tile_b[0][column];
-            long long left_step = direct_a ? a_row : SLAB, right_step = direct_b ? b_row : TILE_N;
+            const real *left = direct_a ? matrix_a.start + (long long)(row0 + row) * of.a_row + k0 : tile_a[row];
+            const real *right =
+                direct_b ? matrix_b.start + (long long)k0 * of.b_row + column0 + column : &tile_b[0][column];
+            long long left_step = direct_a ? of.a_row : SLAB, right_step = direct_b ? of.b_row : TILE_N;
             for (int l = 0; l < (busy ? slab : 0); ++l, ++left, right += right_step) {
                 V other[VECS];
                 UNROLL for (int v = 0; v < VECS; ++v) other[v] = V::load(right + v * LANES);
@@ -123,16 +136,16 @@ matmul(const real *a, const real *b, real *c /*[count*m*n]*/, int m, int n, int 
         }
 
         real *out = c + (long long)z * m * n;
-        bool aligned = c_column == 1 && aligned_rows(out, c_row);
+        bool aligned = of.c_column == 1 && aligned_rows(out, of.c_row);
         for (int r = 0; r < ROWS_M && row0 + row + r < m; ++r)
             for (int v = 0; v < VECS; ++v) {
                 int first = column0 + column + v * LANES, left = n - first;
-                real *to = out + (long long)(row0 + row + r) * c_row + (long long)first * c_column;
+                real *to = out + (long long)(row0 + row + r) * of.c_row + (long long)first * of.c_column;
                 if (aligned && left >= LANES) {
                     sum[r][v].store(to);
                 } else {
                     for (int lane = 0; lane < LANES; ++lane)
-                        if (lane < left) to[(long long)lane * c_column] = sum[r][v].lane[lane];
+                        if (lane < left) to[(long long)lane * of.c_column] = sum[r][v].lane[lane];
                 }
             }
     }

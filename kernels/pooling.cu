@@ -1,32 +1,30 @@
-// Max pooling over SIZE x SIZE squares that do not overlap, on NHWC arrays: (N, H, W, C) -> (N, H', W', C) with
-// H' = H / SIZE rounded down; rows and columns that fill no square are left out.
+// Max pooling over squares of SIZE x SIZE pixels that do not overlap, on NHWC arrays: (N, H, W, C) -> (N, H', W', C)
+// with H' = H / SIZE rounded down. Rows and columns that fill no square are left out.
 //
 //     y[n, p, q, c] = the largest x[n, p SIZE + i, q SIZE + j, c];  chosen[n, p, q, c] = its i SIZE + j
 //
-// The derivative sends g to the number that was chosen: `place`. Its adjoint is `pick`.
+// The derivative sends each g to the number that was chosen: `place`. Its adjoint is `pick`.
 //
-// Threads.  Neighbours (threadIdx.x) take neighbouring channels of an output pixel; the rows of a block
-// (threadIdx.y), and the blocks, share the pixels. Every number is read once and written once.
+// Threads.  Neighbours (threadIdx.x) take neighbouring channels of an output pixel. The rows of a block (threadIdx.y),
+// and the blocks, share the pixels.
+//
+// Memory traffic.  Every number is read once and written once.
 
 // Variants: SIZE=2
 
-#ifndef CPU
-#define INDEPENDENT
-#endif
-
-// Where in x the first pixel of an output pixel's square is.
+// Where the square of an output pixel begins in x.
 __device__ __forceinline__ long long corner_of(int pixel, int height, int width, int channels) {
     int out_h = height / SIZE, out_w = width / SIZE;
     int q = pixel % out_w, p = pixel / out_w % out_h, n = pixel / out_w / out_h;
     return (((long long)n * height + p * SIZE) * width + q * SIZE) * channels;
 }
 
-// And how far from there its pixel number `which` is.
+// How far pixel number `which` of a square is from its first one.
 __device__ __forceinline__ long long step_to(int which, int width, int channels) {
     return ((long long)(which / SIZE) * width + which % SIZE) * channels;
 }
 
-// y and chosen are optional. The first of equals is chosen, and a NaN before any number.
+// y and chosen may be null. Of equal numbers the first one is chosen, and a NaN before any number.
 extern "C" __global__ void max_pool(const real *x, real *y /*[pixels*channels]*/, int *chosen /*[pixels*channels]*/,
                                     int pixels, int height, int width, int channels, int pixels_per_block) {
     REQUIRE((long long)gridDim.x * pixels_per_block >= pixels);
@@ -49,7 +47,7 @@ extern "C" __global__ void max_pool(const real *x, real *y /*[pixels*channels]*/
     }
 }
 
-// y = x at the chosen place of each square.
+// y = the number of x that was chosen in each square.
 extern "C" __global__ void pick(const real *x, const int *chosen /*[pixels*channels]*/, real *y /*[pixels*channels]*/,
                                 int pixels, int height, int width, int channels, int pixels_per_block) {
     REQUIRE((long long)gridDim.x * pixels_per_block >= pixels);
@@ -62,7 +60,7 @@ extern "C" __global__ void pick(const real *x, const int *chosen /*[pixels*chann
     }
 }
 
-// dx, all zeros before, = g at the chosen place of each square.
+// dx = g where a number was chosen in each square. The rest of dx stays as it is: fill it with zeros first.
 extern "C" __global__ void place(const real *g /*[pixels*channels]*/, const int *chosen /*[pixels*channels]*/, real *dx,
                                  int pixels, int height, int width, int channels, int pixels_per_block) {
     REQUIRE((long long)gridDim.x * pixels_per_block >= pixels);

@@ -9,18 +9,22 @@
 //
 // Summed over the input channels, each of the 36 products is a matrix product: (tiles x Cin) (Cin x Cout).
 //
-//     winograd_conv2d         d -> V = B^T d B,  M = V U,  M -> Y = A^T M A, with U = G w G^T from winograd_weights
-//     winograd_weight_grad    dU = V^T W with W = A g A^T, the adjoint of that in U, in parts; dW = G^T dU G by winograd_finish
+//     winograd_conv2d         d -> V = B^T d B,  M = V U,  M -> Y = A^T M A. winograd_weights makes U = G w G^T.
+//     winograd_weight_grad    dU = V^T W with W = A g A^T, the adjoint of M = V U in U, in parts. winograd_finish makes
+//                             dW = G^T dU G.
 //
 // The points are 0, +-P, +-Q and infinity. P = 5/8 and Q = 3/2 round less than the usual 1 and 2: in float32 the
-// result is off by 8e-7 of its norm at 64 channels, against 2e-7 of the direct sum and 2e-6 of the usual points.
+// result is off by 8e-7 of its norm at 64 channels. The direct sum is off by 2e-7, and the usual points by 2e-6.
 //
-// Threads.  A block takes CHUNK tiles at a time through three phases with barriers between them: transform the
-// image, multiply, transform back. In the transforms a thread has one tile and a vector of channels, in the product
+// Threads.  A block takes CHUNK tiles at a time through three phases, with barriers between them: transform the image,
+// multiply, transform back. In the transforms a thread has one tile and a vector of channels. In the product it has
 // ROWS x PANEL sums in registers. Blocks take chunks in turn, so that any grid is right.
 //
-// Memory traffic: x is read 36/16 times (from the cache, but for the first), y written once. V and M are a block's
-// own `scratch`, which is small enough for the second-level cache. U is read once for each chunk.
+// Memory traffic.  x is read 36/16 times, the first time from memory and then from the cache. y is written once. V and
+// M are the block's own piece of `scratch`, which is small enough for the second-level cache. U is read once for each
+// chunk.
+
+#include "convolution.cuh"
 
 constexpr real P = 0.625, Q = 1.5, P2 = P * P, Q2 = Q * Q;
 constexpr int POINTS = 36;
@@ -33,21 +37,29 @@ constexpr int WIDTH = 1, VECS = 2, ROWS = 6, ROWS_C = 8;
 #endif
 static_assert(CHUNK % ROWS == 0, "the tiles beyond the last ROWS of a chunk would never be multiplied");
 constexpr int PANEL = LANES * VECS;
-static_assert(UNIT_C % ROWS_C == 0 && UNIT_C % WIDTH == 0 && UNIT_O % PANEL == 0, "the last channels would be left out");
+static_assert(UNIT_C % ROWS_C == 0 && UNIT_C % WIDTH == 0, "the last channels would be left out");
+static_assert(UNIT_O % PANEL == 0, "the last channels would be left out");
 typedef Vec<LANES> V;
 typedef Vec<WIDTH> Channels;
 
 __device__ __forceinline__ int round_up(int n, int unit) { return (n + unit - 1) / unit * unit; }
 
-// Channels in whole units, whose output channels go through the last two phases in whole spans.
-__device__ __forceinline__ void require_units(int cin, int cout, int depth, int padded, int span) {
-    REQUIRE(depth == round_up(cin, UNIT_C) && padded == round_up(cout, UNIT_O));
-    REQUIRE(span % UNIT_O == 0 && padded % span == 0);
+// Channels are rounded up to whole units: cin to `depth`, cout to `padded`. The output channels go through the last two
+// phases `span` at a time. There is scratch memory for so many `blocks`.
+struct Units {
+    int padded, depth, span, blocks;
+};
+
+__device__ __forceinline__ void require_units(const Geometry &g, const Units &units) {
+    REQUIRE(g.kh == 3 && g.kw == 3 && g.stride_y == 1 && g.stride_x == 1);
+    REQUIRE(units.depth == round_up(g.cin, UNIT_C) && units.padded == round_up(g.cout, UNIT_O));
+    REQUIRE(units.span % UNIT_O == 0 && units.padded % units.span == 0);
 }
 
 // ---- The transforms along a line ---------------------------------------------------------------------
 
-// B^T d: row k is (x - a_0) ... without (x - a_k), by the powers of x. Each pair +-a shares its even and its odd half.
+// B^T d. Row k has the coefficients of the polynomial (x - a_0) (x - a_1) ... without its factor (x - a_k). The rows of
+// a pair of points +-a share their even and their odd half.
 template <class T>
 __device__ __forceinline__ void transform_image(T (&d)[6]) {
     T even_p = d[4] - Q2 * d[2], odd_p = P * (d[3] - Q2 * d[1]);
@@ -60,7 +72,7 @@ __device__ __forceinline__ void transform_image(T (&d)[6]) {
     d[4] = even_q - odd_q;
 }
 
-// A^T m, the adjoint of transform_cotangent: 6 values to 4 outputs.
+// A^T m, the adjoint of transform_cotangent: from 6 values to 4 outputs.
 template <class T>
 __device__ __forceinline__ void transform_output(T (&m)[6]) {
     T sum_p = m[1] + m[2], difference_p = m[1] - m[2], sum_q = m[3] + m[4], difference_q = m[3] - m[4];
@@ -70,7 +82,7 @@ __device__ __forceinline__ void transform_output(T (&m)[6]) {
     m[3] = (P * P2) * difference_p + (Q * Q2) * difference_q + m[5];
 }
 
-// A g: the polynomial with the 4 coefficients g, at the 6 points.
+// A g: the values at the 6 points of the polynomial with the 4 coefficients g.
 template <class T>
 __device__ __forceinline__ void transform_cotangent(T (&g)[6]) {
     T even_p = g[0] + P2 * g[2], odd_p = P * g[1] + (P * P2) * g[3];
@@ -82,7 +94,8 @@ __device__ __forceinline__ void transform_cotangent(T (&g)[6]) {
     g[4] = even_q - odd_q;
 }
 
-// G w: the polynomial with the 3 coefficients w, at the 6 points, each divided by the product of its differences.
+// G w: the values at the 6 points of the polynomial with the 3 coefficients w. Each is divided by the product of the
+// point's differences from the others.
 constexpr real AT_0 = 1 / (P2 * Q2), AT_P = 1 / (2 * P2 * (P2 - Q2)), AT_Q = 1 / (2 * Q2 * (Q2 - P2));
 template <class T>
 __device__ __forceinline__ void transform_weights(T (&w)[6]) {
@@ -96,7 +109,7 @@ __device__ __forceinline__ void transform_weights(T (&w)[6]) {
     w[4] = even_q - odd_q;
 }
 
-// G^T u, the adjoint of that.
+// G^T u, the adjoint of transform_weights.
 template <class T>
 __device__ __forceinline__ void transform_weights_back(T (&u)[6]) {
     T sum_p = AT_P * (u[1] + u[2]), difference_p = AT_P * (u[1] - u[2]);
@@ -106,7 +119,7 @@ __device__ __forceinline__ void transform_weights_back(T (&u)[6]) {
     u[2] = P2 * sum_p + Q2 * sum_q + u[5];
 }
 
-// Both sides of a square: `transform` down the first `columns` columns, then along the first `rows` rows.
+// Transform both sides of a square: down the first `columns` columns, then along the first `rows` rows.
 #define TRANSFORM_SQUARE(transform, square, columns, rows)                               \
     do {                                                                                 \
         UNROLL for (int j_ = 0; j_ < columns; ++j_) {                                    \
@@ -120,32 +133,33 @@ __device__ __forceinline__ void transform_weights_back(T (&u)[6]) {
 
 // ---- Tiles -------------------------------------------------------------------------------------------
 
-// An image of height x width pixels, and the tiles of outputs that its convolution is cut into.
+// The tiles of 4 x 4 outputs that a convolution is cut into: how many down an image, across it, and in all.
 struct Tiles {
-    int height, width, out_h, out_w, pad_y, pad_x, down, across, count;
+    int down, across, count;
 };
 
-__device__ __forceinline__ Tiles tiles_of(int n, int height, int width, int out_h, int out_w, int pad_y, int pad_x) {
-    int down = (out_h + 3) / 4, across = (out_w + 3) / 4;
-    return {height, width, out_h, out_w, pad_y, pad_x, down, across, n * down * across};
+__device__ __forceinline__ Tiles tiles_of(const Geometry &g) {
+    int down = (g.out_h + 3) / 4, across = (g.out_w + 3) / 4;
+    return {down, across, g.n * down * across};
 }
 
-// V[point][t][c] = B^T d B for tiles first .. first + CHUNK and channels c < depth; zeros beyond the last of either.
-__device__ __forceinline__ void transform_images(const Tiles &tiles, const real *x, real *v, int first, int channels,
-                                                 int depth) {
+// V[point][t][c] = B^T d B for CHUNK tiles from number `first` on and channels c < depth, with zeros beyond the last
+// tile and the last channel.
+__device__ __forceinline__ void transform_images(const Geometry &g, const Tiles &tiles, const real *x, real *v,
+                                                 int first, int depth) {
     int vectors = depth / WIDTH;
-    bool whole = channels % LANES == 0;
+    bool whole = g.cin % LANES == 0;
     for (int unit = threadIdx.x; unit < CHUNK * vectors; unit += blockDim.x) {
         int t = unit / vectors, c = unit % vectors * WIDTH, tile = first + t;
-        bool real_one = tile < tiles.count && c < channels;
-        int row = tile / tiles.across % tiles.down * 4 - tiles.pad_y, column = tile % tiles.across * 4 - tiles.pad_x;
+        bool exists = tile < tiles.count && c < g.cin;
+        int row = tile / tiles.across % tiles.down * 4 - g.pad_y, column = tile % tiles.across * 4 - g.pad_x;
         int image = tile / tiles.across / tiles.down;
         Channels d[6][6];
         for (int i = 0; i < 6; ++i)
             UNROLL for (int j = 0; j < 6; ++j) {
-                bool in = real_one && unsigned(row + i) < unsigned(tiles.height) && unsigned(column + j) < unsigned(tiles.width);
-                int at = ((image * tiles.height + row + i) * tiles.width + column + j) * channels + c;
-                d[i][j] = in ? Channels::load_edge(x + at, channels - c, whole) : Channels::broadcast(0);
+                bool in = exists && unsigned(row + i) < unsigned(g.height) && unsigned(column + j) < unsigned(g.width);
+                int at = ((image * g.height + row + i) * g.width + column + j) * g.cin + c;
+                d[i][j] = in ? Channels::load_edge(x + at, g.cin - c, whole) : Channels::broadcast(0);
             }
         TRANSFORM_SQUARE(transform_image, d, 6, 6);
         real *to = v + (long long)t * depth + c;
@@ -154,22 +168,22 @@ __device__ __forceinline__ void transform_images(const Tiles &tiles, const real 
     }
 }
 
-// W[point][t][o] = A g A^T for the same tiles of the cotangent, `span` channels from `from` on.
-__device__ __forceinline__ void transform_cotangents(const Tiles &tiles, const real *g, real *w, int first, int channels,
-                                                     int from, int span) {
+// W[point][t][o] = A g A^T for the same tiles of the cotangent, and `span` channels from channel `from` on.
+__device__ __forceinline__ void transform_cotangents(const Geometry &g, const Tiles &tiles, const real *cotangent,
+                                                     real *w, int first, int from, int span) {
     int vectors = span / WIDTH;
-    bool whole = channels % LANES == 0;
+    bool whole = g.cout % LANES == 0;
     for (int unit = threadIdx.x; unit < CHUNK * vectors; unit += blockDim.x) {
         int t = unit / vectors, c = unit % vectors * WIDTH, o = from + c, tile = first + t;
-        bool real_one = tile < tiles.count && o < channels;
+        bool exists = tile < tiles.count && o < g.cout;
         int row = tile / tiles.across % tiles.down * 4, column = tile % tiles.across * 4;
         int image = tile / tiles.across / tiles.down;
         Channels d[6][6];
         for (int i = 0; i < 4; ++i)
             UNROLL for (int j = 0; j < 4; ++j) {
-                bool in = real_one && row + i < tiles.out_h && column + j < tiles.out_w;
-                int at = ((image * tiles.out_h + row + i) * tiles.out_w + column + j) * channels + o;
-                d[i][j] = in ? Channels::load_edge(g + at, channels - o, whole) : Channels::broadcast(0);
+                bool in = exists && row + i < g.out_h && column + j < g.out_w;
+                int at = ((image * g.out_h + row + i) * g.out_w + column + j) * g.cout + o;
+                d[i][j] = in ? Channels::load_edge(cotangent + at, g.cout - o, whole) : Channels::broadcast(0);
             }
         TRANSFORM_SQUARE(transform_cotangent, d, 4, 6);
         real *to = w + (long long)t * span + c;
@@ -178,13 +192,13 @@ __device__ __forceinline__ void transform_cotangents(const Tiles &tiles, const r
     }
 }
 
-// The outputs A^T M A of those tiles, `span` channels from `from` on.
-__device__ __forceinline__ void transform_outputs(const Tiles &tiles, const real *m, const Output &out, int first,
-                                                  int from, int span) {
+// The outputs A^T M A of those tiles and channels, through the epilogue.
+__device__ __forceinline__ void transform_outputs(const Geometry &g, const Tiles &tiles, const real *m,
+                                                  const Epilogue &epilogue, int first, int from, int span) {
     int vectors = span / WIDTH;
     for (int unit = threadIdx.x; unit < CHUNK * vectors; unit += blockDim.x) {
         int t = unit / vectors, c = unit % vectors * WIDTH, tile = first + t;
-        if (tile >= tiles.count || from + c >= out.channels) continue;
+        if (tile >= tiles.count || from + c >= g.cout) continue;
         int row = tile / tiles.across % tiles.down * 4, column = tile % tiles.across * 4;
         int image = tile / tiles.across / tiles.down;
         Channels d[6][6];
@@ -192,17 +206,17 @@ __device__ __forceinline__ void transform_outputs(const Tiles &tiles, const real
         for (int i = 0; i < 6; ++i)
             UNROLL for (int j = 0; j < 6; ++j) d[i][j] = Channels::load(source + (long long)(i * 6 + j) * CHUNK * span);
         TRANSFORM_SQUARE(transform_output, d, 6, 4);
-        OutputChannels<WIDTH> channels(out, from + c);
-        for (int i = 0; i < 4 && row + i < tiles.out_h; ++i)
-            for (int j = 0; j < 4 && column + j < tiles.out_w; ++j)
-                channels.write(out, d[i][j], image, row + i, column + j);
+        EpilogueChannels<WIDTH> channels(epilogue, from + c);
+        for (int i = 0; i < 4 && row + i < g.out_h; ++i)
+            for (int j = 0; j < 4 && column + j < g.out_w; ++j)
+                channels.store(epilogue, d[i][j], image, row + i, column + j);
     }
 }
 
 // ---- The products ------------------------------------------------------------------------------------
 
-// sums (R x PANEL) += the product of R rows of `left` and a panel of `right`, `depth` deep. Number k of row r of left is
-// left[r row_step + k k_step]; row k of right begins at right + k right_step.
+// R x PANEL sums of a thread. add_product adds the product of R rows of `left` and a panel of `right`, `depth` deep:
+// number k of row r is left[r row_step + k k_step], and row k of the panel begins at right + k right_step.
 template <int R>
 struct Sums {
     V of[R][VECS];
@@ -233,9 +247,10 @@ struct Sums {
 
 // ---- Kernels -----------------------------------------------------------------------------------------
 
-// U = G w G^T, in panels: U[point][panel][c][PANEL], with zeros for outputs beyond the last. `turned`: of the weights
-// turned by 180 degrees and transposed, which make the input gradient a convolution, w'[i, j, o, c] = w[2-i, 2-j, c, o].
-// cin and cout are those of the convolution that U is for. A thread has one panel's row of one input channel.
+// U = G w G^T, in panels: U[point][panel][c][PANEL], with zeros for channels beyond the last. With `turned`, w is first
+// turned by 180 degrees and transposed, w'[i, j, o, c] = w[2-i, 2-j, c, o], which makes the input gradient a
+// convolution. cin and cout are those of the convolution that U is for. A thread has a vector of output channels of an
+// input channel.
 extern "C" __global__ void winograd_weights(const real *w /*[9*cin*cout]*/, real *u /*[36*cin*padded]*/, int cin,
                                             int cout, int padded, int turned) {
     REQUIRE(padded == round_up(cout, UNIT_O));
@@ -259,23 +274,24 @@ extern "C" __global__ void winograd_weights(const real *w /*[9*cin*cout]*/, real
     }
 }
 
-// `span` output channels go through the last two phases at once.
-// bias, slope and residual may be null (Output in common.cuh).
+// bias, negative_slope and residual may be null (Epilogue in convolution.cuh).
 extern "C" __global__ void winograd_conv2d(const real *x /*[n*height*width*cin]*/, const real *u /*[36*cin*padded]*/,
-                                           const real *bias /*[cout]*/, const real *slope /*[cout/shuffle/shuffle]*/,
+                                           const real *bias /*[cout]*/,
+                                           const real *negative_slope /*[cout/shuffle/shuffle]*/,
                                            const real *residual /*[n*out_h*out_w*cout]*/,
-                                           real *y /*[n*out_h*out_w*cout]*/, int shuffle,
-                                           real *scratch /*[blocks*36*CHUNK*(depth+span)]*/, int n, int height,
-                                           int width, int cin, int cout, int out_h, int out_w, int pad_y, int pad_x,
-                                           int padded, int depth, int span, int blocks) {
-    require_units(cin, cout, depth, padded, span);
-    REQUIRE(gridDim.x <= blocks);
-    Tiles tiles = tiles_of(n, height, width, out_h, out_w, pad_y, pad_x);
-    Output out = {y, bias, slope, residual, out_h, out_w, cout, shuffle};
-    REQUIRE(shuffle == 1 || out.whole_squares(WIDTH));
-    real *v = scratch + (long long)blockIdx.x * POINTS * CHUNK * (depth + span), *m = v + (long long)POINTS * CHUNK * depth;
+                                           real *y /*[n*out_h*out_w*cout]*/,
+                                           real *scratch /*[blocks*36*CHUNK*(depth+span)]*/, Geometry g, Units units,
+                                           int shuffle) {
+    require_units(g, units);
+    REQUIRE(gridDim.x <= units.blocks);
+    int padded = units.padded, depth = units.depth, span = units.span;
+    Tiles tiles = tiles_of(g);
+    Epilogue epilogue = {y, bias, negative_slope, residual, g.out_h, g.out_w, g.cout, shuffle};
+    REQUIRE(shuffle == 1 || epilogue.whole_pixels(WIDTH));
+    real *v = scratch + (long long)blockIdx.x * POINTS * CHUNK * (depth + span);
+    real *m = v + (long long)POINTS * CHUNK * depth;
     for (int first = blockIdx.x * CHUNK; first < tiles.count; first += gridDim.x * CHUNK) {
-        transform_images(tiles, x, v, first, cin, depth);
+        transform_images(g, tiles, x, v, first, depth);
         __syncthreads();
         for (int from = 0; from < padded; from += span) {
             int panels = min(span, padded - from) / PANEL, groups = CHUNK / ROWS;
@@ -284,28 +300,28 @@ extern "C" __global__ void winograd_conv2d(const real *x /*[n*height*width*cin]*
                 Sums<ROWS> sums;
                 sums.clear();
                 sums.add_product(v + ((long long)point * CHUNK + row) * depth, depth, 1,
-                                 u + ((long long)point * padded + from + panel * PANEL) * cin, PANEL, cin);
+                                 u + ((long long)point * padded + from + panel * PANEL) * g.cin, PANEL, g.cin);
                 sums.store(m + ((long long)point * CHUNK + row) * span + panel * PANEL, span);
             }
             __syncthreads();
-            transform_outputs(tiles, m, out, first, from, min(span, padded - from));
+            transform_outputs(g, tiles, m, epilogue, first, from, min(span, padded - from));
             __syncthreads();
         }
     }
 }
 
-// dU[part][span][point][c][span] of `part_tiles` tiles and `span` output channels for each block in turn.
+// dU[part][span][point][c][span number]. A block takes one part of `part_tiles` tiles and one span after another.
 extern "C" __global__ void winograd_weight_grad(const real *x /*[n*height*width*cin]*/,
-                                                const real *g /*[n*out_h*out_w*cout]*/,
+                                                const real *cotangent /*[n*out_h*out_w*cout]*/,
                                                 real *parts /*[n_parts*36*depth*padded]*/,
-                                                real *scratch /*[blocks*36*CHUNK*(depth+span)]*/, int n, int height,
-                                                int width, int cin, int cout, int out_h, int out_w, int pad_y, int pad_x,
-                                                int padded, int depth, int span, int blocks, int part_tiles,
-                                                int n_parts) {
-    Tiles tiles = tiles_of(n, height, width, out_h, out_w, pad_y, pad_x);
-    require_units(cin, cout, depth, padded, span);
-    REQUIRE(gridDim.x <= blocks && (long long)n_parts * part_tiles >= tiles.count);
-    real *v = scratch + (long long)blockIdx.x * POINTS * CHUNK * (depth + span), *w = v + (long long)POINTS * CHUNK * depth;
+                                                real *scratch /*[blocks*36*CHUNK*(depth+span)]*/, Geometry g,
+                                                Units units, int part_tiles, int n_parts) {
+    Tiles tiles = tiles_of(g);
+    require_units(g, units);
+    REQUIRE(gridDim.x <= units.blocks && (long long)n_parts * part_tiles >= tiles.count);
+    int padded = units.padded, depth = units.depth, span = units.span;
+    real *v = scratch + (long long)blockIdx.x * POINTS * CHUNK * (depth + span);
+    real *w = v + (long long)POINTS * CHUNK * depth;
     int spans = padded / span;
     for (int place = blockIdx.x; place < n_parts * spans; place += gridDim.x) {
         int part = place / spans, from = place % spans * span;
@@ -313,8 +329,8 @@ extern "C" __global__ void winograd_weight_grad(const real *x /*[n*height*width*
         real *du = parts + (long long)place * POINTS * depth * span;
         for (int first = start; first == start || first < stop; first += CHUNK) {  // once, if there is nothing to sum
             int count = min(CHUNK, stop - first);
-            transform_images(tiles, x, v, first, cin, depth);
-            transform_cotangents(tiles, g, w, first, cout, from, span);
+            transform_images(g, tiles, x, v, first, depth);
+            transform_cotangents(g, tiles, cotangent, w, first, from, span);
             __syncthreads();
             int panels = span / PANEL, groups = depth / ROWS_C;
             for (int unit = threadIdx.x; unit < POINTS * panels * groups; unit += blockDim.x) {
@@ -332,22 +348,24 @@ extern "C" __global__ void winograd_weight_grad(const real *x /*[n*height*width*
     }
 }
 
-// dW = G^T dU G, of dU as winograd_weight_grad left it, its parts summed.
-extern "C" __global__ void winograd_finish(const real *du /*[36*depth*padded]*/, real *dw /*[9*cin*cout]*/, int cin,
-                                           int cout, int padded, int depth, int span) {
-    require_units(cin, cout, depth, padded, span);
-    int vectors = padded / WIDTH;
-    bool whole = cout % LANES == 0;
-    for (int unit = THREAD_NUMBER; unit < cin * vectors; unit += THREAD_COUNT) {
+// dW = G^T dU G. dU is as winograd_weight_grad left it, with its parts added up.
+extern "C" __global__ void winograd_finish(const real *du /*[36*depth*padded]*/, real *dw /*[kh*kw*cin*cout]*/,
+                                           Geometry g, Units units) {
+    require_units(g, units);
+    int depth = units.depth, span = units.span, vectors = units.padded / WIDTH;
+    bool whole = g.cout % LANES == 0;
+    for (int unit = THREAD_NUMBER; unit < g.cin * vectors; unit += THREAD_COUNT) {
         int c = unit / vectors, o = unit % vectors * WIDTH;
-        if (o >= cout) continue;
+        if (o >= g.cout) continue;
+        const real *from = du + ((long long)(o / span * POINTS) * depth + c) * span + o % span;
         Channels d[6][6];
         for (int i = 0; i < 6; ++i)
-            UNROLL for (int j = 0; j < 6; ++j)
-                d[i][j] = Channels::load(du + ((long long)(o / span * POINTS + i * 6 + j) * depth + c) * span + o % span);
+            UNROLL for (int j = 0; j < 6; ++j) d[i][j] = Channels::load(from + (long long)(i * 6 + j) * depth * span);
         TRANSFORM_SQUARE(transform_weights_back, d, 6, 3);
         for (int i = 0; i < 3; ++i)
-            for (int j = 0; j < 3; ++j)
-                d[i][j].store_edge(dw + ((long long)(i * 3 + j) * cin + c) * cout + o, cout - o, whole);
+            for (int j = 0; j < 3; ++j) {
+                real *to = dw + ((long long)(i * 3 + j) * g.cin + c) * g.cout + o;
+                d[i][j].store_edge(to, g.cout - o, whole);
+            }
     }
 }

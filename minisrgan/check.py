@@ -10,7 +10,7 @@ when it differentiates its own gradient.
 Adjoint.  For an f that is linear in x, ⟨v, f(x)⟩ = ⟨∇φ, x⟩ up to rounding. This check needs no ε and is the sharpest.
 
 A random direction mixes all elements, so a fault in any one of them shows. Errors are relative to the larger of the two
-numbers that are compared.
+numbers that are compared; the adjoint's, to the product of the norms.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ import numpy as np
 from .arrays import Array, array_module, to_numpy
 from .tensor import Tensor, grad
 
-EPSILON = 3e-7  # so small that hardly any rectifier's input changes its sign; float64 still leaves nine digits
+EPSILON = 3e-7  # so small that few inputs of rectifiers change sign; in float64 the difference keeps nine digits
 FIRST_ORDER_TOLERANCE = SECOND_ORDER_TOLERANCE = 1e-6
 ADJOINT_TOLERANCE = 1e-13
 

@@ -1,12 +1,14 @@
 """Was an array changed in place after an op had read it? Then the op's derivative would be taken at the wrong point.
 
-It is a classic mistake in GAN code: compute both losses, take D's step, then G's gradient. That gradient goes through
-weights of D that are no longer the ones that made the loss, and nothing about it looks wrong. So whoever changes an
-array in place says `changed(array, by)`. A recorded op takes a `Snapshot` of what it reads, and the walk back compares.
+It is a classic mistake in GAN code: compute both losses, take D's step, then G's gradient. G's gradient then uses D's
+new weights, though the loss was computed with the old ones, and nothing about it looks wrong. So whoever changes an
+array in place says `mark_changed(array, by)`. A recorded op takes a `Snapshot` of what it reads, and the walk back
+compares.
 
-A change counts for everything in the same memory: for views, and for Tensors that share their data. A clock ticks at
-each change and dates it. So a snapshot costs next to nothing: it keeps the date, and arrays that are alive anyway.
-A change by hand, `x.data[0] = 1`, does not say `changed`. In arrays that no op made, a sample of the numbers finds it.
+A change counts for everything in the same memory: for views, and for Tensors that share their data. A counter numbers
+the changes. So a snapshot costs next to nothing: it keeps the number, and references to arrays that are alive anyway.
+A change by hand, `x.data[0] = 1`, does not say `mark_changed`. In arrays that no op made, a sample of up to SAMPLE
+numbers may find it.
 """
 
 import weakref
@@ -15,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-SAMPLE = 64  # so many numbers of an array are compared, evenly spread; all, if it has no more
+SAMPLE = 64  # the most numbers of an array that are compared, evenly spread
 
 _changes = {}  # id of the memory's owner → (date of the last change, by what)
 _date = 0
 
 
-def changed(array: Any, by: str) -> None:
+def mark_changed(array: Any, by: str) -> None:
     """Say that `array` was changed in place, and by what: "Adam.step, which moved the parameter conv.weight"."""
     global _date
     _date += 1
@@ -62,4 +64,4 @@ class Snapshot:
 
 def sample(array: Any) -> bytes | None:
     """Some numbers of a NumPy array as bytes. None for CuPy's, for which the program would have to wait."""
-    return array.flat[:: 1 + array.size // SAMPLE].tobytes() if isinstance(array, np.ndarray) else None
+    return array.flat[:: max(-(-array.size // SAMPLE), 1)].tobytes() if isinstance(array, np.ndarray) else None

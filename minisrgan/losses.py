@@ -1,10 +1,10 @@
 """Every loss: its formula, and its derivative written out.
 
-Pixels and features compare two images; N is the number of samples in them. An adversarial loss sees D's logits:
-`real` are D's of HR, `fake` are D's of SR. E is the mean over the batch, of n images.
+A pixel loss or a feature loss compares two images; N is the number of values in one of them. An adversarial loss sees
+D's logits: `real` for HR, `fake` for SR. E is the mean over the batch of n images.
 
-Where a logit z stands for a probability, D(x) = σ(z) that x is real, no logarithm is taken of it: rounded to 0 or
-1 it has none. With softplus(z) = ln(1 + eᶻ),
+A logit z may stand for the probability D(x) = σ(z) that x is real. Where it rounds to 0 or
+1, a logarithm of it or of 1 - σ(z) is -∞. So the losses use softplus. With softplus(z) = ln(1 + eᶻ),
 
     -ln σ(z) = softplus(-z)        -ln(1 - σ(z)) = softplus(z)        softplus'(z) = σ(z)
 
@@ -31,7 +31,7 @@ def same_shape(a: Any, b: Any) -> None:
 
 
 class Loss(Op):
-    """A mean over all the numbers that it is given: of none there is none."""
+    """An Op that refuses empty inputs, which have no mean."""
 
     def __new__(cls, *inputs: Any, **params: Any) -> Any:
         if not all(isinstance(each, Number) or each.size for each in inputs):
@@ -110,8 +110,8 @@ def feature_mse(features: Callable[[Tensor], Tensor], sr: Tensor, hr: Tensor) ->
 
         ∂L/∂SR = Jᵀ ∂L/∂φ(SR) = Jᵀ · 2(φ(SR) - φ(HR))/N
 
-    The walk back through φ is that product with Jᵀ, layer by layer. φ is frozen: what its own weights would get is
-    not computed, as long as no gradient in them is asked for. φ(HR) is a constant, and keeps no graph.
+    The walk back through φ is this product with Jᵀ, layer by layer. φ is frozen: the
+    gradients of its weights are not computed. φ(HR) is a constant, and keeps no graph.
     """
     with no_grad():
         target = features(hr)
@@ -121,24 +121,24 @@ def feature_mse(features: Callable[[Tensor], Tensor], sr: Tensor, hr: Tensor) ->
 def total_variation(sr: Tensor, eps: float = 1e-3) -> Tensor:
     """L = mean √((∂ᵧSR)² + ε²) + mean √((∂ₓSR)² + ε²), with ∂ᵧ, ∂ₓ the differences of neighbours in a column, a row.
 
-    That is the anisotropic total variation: |∂ᵧ| + |∂ₓ|, each of them rounded off at 0. Along either direction, with
-    N differences d, and ψ(d) = d/√(d² + ε²), a pixel draws its neighbours to itself, and they it:
+    This is the anisotropic total variation |∂ᵧ| + |∂ₓ|, rounded off at 0. Each direction has N differences d. With
+    ψ(d) = d/√(d² + ε²), each pixel is drawn to its two neighbours in that direction:
 
         ∂L/∂SR[i] = (ψ(SR[i] - SR[i - 1]) - ψ(SR[i + 1] - SR[i]))/N        (no term beyond the border)
     """
     _, height, width, _ = nhwc(sr)
     if min(height, width) < 2:
-        raise ShapeError(f"total variation is of neighbours: images of at least 2 x 2 pixels, not {height} x {width}")
+        raise ShapeError(f"total variation needs images of at least 2 x 2 pixels, not {height} x {width}")
     return PixelCharbonnier(sr[:, 1:], sr[:, :-1], eps=eps) + PixelCharbonnier(sr[:, :, 1:], sr[:, :, :-1], eps=eps)
 
 
 def grid_loss(sr: Tensor, hr: Tensor, period: int, window: int = 4) -> Tensor:
-    """L = mean (P(SR) - P(HR))², of the patterns P of a period that an image holds: against the grid of a generator.
+    """L = mean (P(SR) - P(HR))², where P is an image's periodic pattern. It works against the grid of a generator.
 
-    G treats all LR pixels alike, so where LR is flat, whatever it adds to SR comes again at each LR pixel: a pattern
-    with the `period` of the scale. P finds it: in each square of window×window LR pixels the mean over these, at each
-    of the period² phases, less the mean over all phases. P is linear and half an orthogonal projection (P·Pᵀ is the
-    identity, but for the mean and a factor), and
+    G treats all LR pixels alike. So where LR is flat, G adds the same to SR at each LR pixel: a pattern whose `period`
+    is the scale. P finds this pattern. For each square of window×window LR pixels and each of the period² phases it
+    takes the mean over the LR pixels, less the mean over all phases. P is linear. (But for that mean and a factor, P·Pᵀ
+    is the identity.) And
 
         ∂L/∂SR = Pᵀ ∂L/∂P(SR) = Pᵀ · 2(P(SR) - P(HR))/N
 
@@ -149,12 +149,12 @@ def grid_loss(sr: Tensor, hr: Tensor, period: int, window: int = 4) -> Tensor:
 
 
 def periodic(x: Tensor, period: int, window: int) -> Tensor:
-    """P above: (N, H, W, C) → (N, ⌊H/(period·window)⌋, period, ⌊W/(period·window)⌋, period, C). The window is no
-    larger than the image."""
+    """P of grid_loss: (N, H, W, C) → (N, ⌊H/(period·window)⌋, period, ⌊W/(period·window)⌋, period, C). In a small image
+    the window is smaller."""
     n, height, width, channels = nhwc(x)
     window = min(window, height // period, width // period)
     if not window:
-        raise ShapeError(f"a grid of period {period} is looked for in {height} x {width} pixels")
+        raise ShapeError(f"an image of {height} x {width} pixels is too small for a grid of period {period}")
     side = period * window
     rows, columns = height // side, width // side
     if (height, width) != (rows * side, columns * side):
@@ -178,9 +178,9 @@ class DiscriminatorLoss(Loss):
 
 
 class NonSaturatingLoss(Loss):
-    """L_adv = -E[ln D(SR)] = E[softplus(-fake)]: what it costs G that its images are not taken for real.
+    """L_adv = -E[ln D(SR)] = E[softplus(-fake)]: G's loss where D does not take its images for real.
 
-    ∂L/∂fake = -σ(-fake)/n = (D(SR) - 1)/n, which is largest where D is sure that the image is made.
+    ∂L/∂fake = -σ(-fake)/n = (D(SR) - 1)/n, which is largest where D is sure that the image was made.
     """
 
     def forward(fake):
@@ -191,9 +191,9 @@ class NonSaturatingLoss(Loss):
 
 
 class MinimaxLoss(Loss):
-    """L_adv = E[ln(1 - D(SR))] = -E[softplus(fake)]: G's side of min_G max_D, as first written.
+    """L_adv = E[ln(1 - D(SR))] = -E[softplus(fake)]: G's side of min_G max_D, as it was first written.
 
-    ∂L/∂fake = -σ(fake)/n = -D(SR)/n, which vanishes where D is sure that the image is made: it saturates.
+    ∂L/∂fake = -σ(fake)/n = -D(SR)/n, which vanishes where D is sure that the image was made: the loss saturates.
     """
 
     def forward(fake):
@@ -204,7 +204,7 @@ class MinimaxLoss(Loss):
 
 
 class LeastSquaresDiscriminatorLoss(Loss):
-    """L_D = ½E[(real - 1)²] + ½E[fake²]: logits as they are, drawn to 1 and to 0. Mao et al. 2017.
+    """L_D = ½E[(real - 1)²] + ½E[fake²]. It draws the logits themselves to 1 and to 0. Mao et al. 2017.
 
     ∂L/∂real = (real - 1)/n        ∂L/∂fake = fake/n
     """
@@ -219,7 +219,7 @@ class LeastSquaresDiscriminatorLoss(Loss):
 class LeastSquaresLoss(Loss):
     """L_adv = ½E[(fake - 1)²].
 
-    ∂L/∂fake = (fake - 1)/n, which grows with the distance: it cannot saturate.
+    ∂L/∂fake = (fake - 1)/n, which grows with the distance, so that the loss cannot saturate.
     """
 
     def forward(fake):
@@ -250,8 +250,9 @@ class WassersteinDiscriminatorLoss(Loss):
 
     ∂L/∂real = -1/n        ∂L/∂fake = 1/n
 
-    -L_D's largest value over all D of slope at most 1 is the Wasserstein distance of real and made images. Nothing
-    here bounds the slope, and without a bound D grows for ever: a gradient penalty or spectral norm is to see to it.
+    Over all D whose gradient norm is at most 1, the largest -L_D is the Wasserstein distance between real and made
+    images. This loss does not bound the gradient norm, and without a bound D grows for ever. So it needs a gradient
+    penalty or spectral norm.
     """
 
     def forward(real, fake):
@@ -265,7 +266,7 @@ class WassersteinDiscriminatorLoss(Loss):
 
 
 class WassersteinLoss(Loss):
-    """L_adv = -E[fake]: G's side of the Wasserstein game, and of the hinge too.
+    """L_adv = -E[fake]: G's side of the Wasserstein game, and of the hinge game.
 
     ∂L/∂fake = -1/n, whatever D thinks.
     """
@@ -280,13 +281,12 @@ class WassersteinLoss(Loss):
 class RelativisticLoss(Loss):
     """L_D = E[softplus(-a)] + E[softplus(b)], with a = real - E[fake] and b = fake - E[real].
 
-    D no longer says how real an image is, but how much more so than the mean of the other kind: σ(a) for HR, σ(b)
-    for SR (relativistic average, Jolicoeur-Martineau 2018, as in ESRGAN). Each logit counts twice, for itself and
-    in its kind's mean:
+    D says how much more real an image is than the mean of the other kind: σ(a) for HR, σ(b) for SR (relativistic
+    average, Jolicoeur-Martineau 2018, as in ESRGAN). Each logit counts twice, by itself and in its kind's mean:
 
     ∂L/∂real = -(σ(-a) + E[σ(b)])/n        ∂L/∂fake = (σ(b) + E[σ(-a)])/n
 
-    G's loss is the same with the two exchanged: L_adv = RelativisticLoss(fake, real). So G learns from HR too.
+    G's loss is the same with the two exchanged: L_adv = RelativisticLoss(fake, real). So G's loss depends on HR too.
     """
 
     def forward(real, fake):
@@ -312,7 +312,7 @@ class Adversarial(NamedTuple):
     relative: bool = False
 
     def generator_loss(self, discriminator: Callable[[Tensor], Tensor], hr: Tensor, sr: Tensor) -> Tensor:
-        """L_adv, from what D says of SR, and of HR if it matters to G: then as a constant."""
+        """L_adv of D's logits of SR, and in a `relative` game of HR too, which are constants to G."""
         if not self.relative:
             return self.generator(discriminator(sr))
         with no_grad():

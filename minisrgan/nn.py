@@ -12,7 +12,7 @@ import numpy as np
 from . import ops
 from .arrays import Array, array_module, to_device, to_numpy
 from .errors import WeightsError
-from .in_place import changed
+from .in_place import mark_changed
 from .ops.batch_norm import batch_statistics
 from .ops.spectral_norm import power_iteration
 from .tensor import Tensor, definition
@@ -95,7 +95,7 @@ class Module:
         check_fit(self.arrays(), state)
         for name, slot in slots.items():
             own = getattr(*slot)
-            changed(own, f"load_state, which replaced {name}")
+            mark_changed(own, f"load_state, which replaced {name}")
             setattr(*slot, array_module(own).array(state[name], own.dtype))
 
     def arrays(self) -> dict[str, Array]:
@@ -135,7 +135,8 @@ def icnr(rng: np.random.Generator, kernel: int, cin: int, cout: int, r: int) -> 
 
 
 class Conv(Module):
-    """A k×k convolution with a bias. It keeps the size at stride 1, and halves it (rounded up) at stride 2."""
+    """A k×k convolution with a bias. An odd k keeps the size at stride 1, and halves it (rounded up)
+    at stride 2."""
 
     shuffle = 1
 
@@ -241,31 +242,31 @@ class BatchNorm(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
-            scale, shift = self.frozen()
+            scale, shift = self.running_affine()
             return x * scale + shift
         statistics = batch_statistics(x.data)
         if not self.held:
-            self.remember(*statistics, count=x.size // x.shape[-1])
+            self.update_running(*statistics, count=x.size // x.shape[-1])
         return ops.BatchNorm(x, self.gamma, self.beta, statistics=statistics, eps=self.eps)
 
-    def frozen(self) -> tuple[Tensor, Tensor]:
+    def running_affine(self) -> tuple[Tensor, Tensor]:
         """(scale, shift) from the running averages: in evaluation, batch norm is x·scale + shift."""
         scale = self.gamma * Tensor((self.running_var + self.eps) ** -0.5)
         return scale, self.beta - Tensor(self.running_mean) * scale
 
-    def remember(self, mean: Array, var: Array, count: int) -> None:
+    def update_running(self, mean: Array, var: Array, count: int) -> None:
         self.running_mean = self.running_mean + self.momentum * (mean - self.running_mean)
         unbiased = var * (count / max(count - 1, 1))
         self.running_var = self.running_var + self.momentum * (unbiased - self.running_var)
 
 
 class SpectralNormed(Module):
-    """A Conv or Dense whose weights are divided by their largest singular value: it stretches none of its inputs.
+    """A Conv or Dense whose weights are divided by their largest singular value.
 
-    (The inputs of a Conv are receptive fields, and a pixel is in up to k² of them. So a Conv may still stretch an
-    image, up to k times.) The singular vectors u and v are state, like batch norm's averages. In training, each
-    forward pass refines them by a round of power iteration. One round keeps up with them, since the weights change
-    little in a step. FIRST_ROUNDS find them when the layer is made.
+    As a map of vectors, or of receptive fields, it has a norm of at most 1; as a map of images at most k, since a pixel
+    is in up to k² receptive fields. The singular vectors u and v are state, like batch norm's averages. In training,
+    each forward pass refines them by a round of power iteration. One round a step is enough, since the weights change
+    little. FIRST_ROUNDS find u and v when the layer is made.
     """
 
     FIRST_ROUNDS = 20
@@ -313,7 +314,7 @@ class Sequential(Module):
 def chain(x: Tensor, *modules: Module, residual: Tensor | None = None) -> Tensor:
     """The modules one after another, and then the `residual` (or None) added.
 
-    A device may do it in fewer passes over memory (device/fusion.py).
+    It is Sequential, but a device may do it in fewer passes over memory (device/fusion.py).
     """
     for module in modules:
         x = module(x)

@@ -8,12 +8,12 @@ import numpy as np
 
 from .arrays import Array, array_module, to_numpy
 from .errors import ShapeError
-from .in_place import changed
+from .in_place import mark_changed
 from .nn import Module, Parameter, check_fit
 from .tensor import Tensor, definition
 
 Arrays: TypeAlias = Sequence[Array]
-Pair: TypeAlias = tuple[float, float]
+Two: TypeAlias = tuple[float, float]
 
 
 class Adam:
@@ -49,7 +49,7 @@ class Adam:
         betas = self.beta1, self.beta2
         unbias = 1 - self.beta1**self.t, 1 - self.beta2**self.t
         for name, parameter in self.parameters.items():
-            changed(parameter.data, f"Adam.step, which moved the parameter {name}")
+            mark_changed(parameter.data, f"Adam.step, which moved the parameter {name}")
         thetas = [parameter.data for parameter in self.parameters.values()]
         m, v = list(self.m.values()), list(self.v.values())
         adam_step(thetas, arrays, m, v, rate, betas, unbias, self.eps)
@@ -72,7 +72,7 @@ class Adam:
 
 @definition
 def adam_step(
-    thetas: Arrays, gradients: Arrays, ms: Arrays, vs: Arrays, rate: float, betas: Pair, unbias: Pair, eps: float
+    thetas: Arrays, gradients: Arrays, ms: Arrays, vs: Arrays, rate: float, betas: Two, unbias: Two, eps: float
 ) -> None:
     """A step of Adam for lists of arrays, in place. betas: β₁ and β₂; unbias: 1 - β₁ᵗ and 1 - β₂ᵗ."""
     for theta, g, m, v in zip(thetas, gradients, ms, vs, strict=True):
@@ -91,17 +91,17 @@ SCHEDULES = {  # progress from 0 to 1 → the factor of the learning rate
 def move_average(averaged: Module, module: Module, decay: float) -> None:
     """w̄ ← w̄ + (1 - decay)(w - w̄) for the whole state w of `module`, in place. `averaged` is a module of the same kind.
 
-    So w̄ is a mean of about the last 1/(1 - decay) weights. Each step back counts `decay` times less. G circles around
-    its goal, since D moves too, and the mean of a circle is its middle.
+    So w̄ is a mean of about the last 1/(1 - decay) weights. An older weight counts `decay` times as much as the next. G
+    circles around its goal, since D moves too, and the mean of a circle is its middle.
     """
     weights = module.arrays()
     for name, average in averaged.arrays().items():
         w = weights[name]
-        changed(average, f"move_average, which moved {name}")
+        mark_changed(average, f"move_average, which moved {name}")
         move_towards(average, w, 1 - decay)
 
 
 @definition
-def move_towards(average: Array, w: Array, share: float) -> None:
-    """average ← average + share·(w - average), in place."""
-    average += share * (w - average)
+def move_towards(average: Array, w: Array, part: float) -> None:
+    """average ← average + part·(w - average), in place."""
+    average += part * (w - average)

@@ -38,7 +38,7 @@ def squared_norms(gradients: Tensor) -> Tensor:
 
 
 class Regulariser:
-    """No regulariser, and what the others share.
+    """The base class, which regularises nothing.
 
     rng        draws what is random; its state belongs in a checkpoint
     needs      settings of DiscriminatorConfig that it needs
@@ -121,13 +121,13 @@ class LabelSmoothing(Regulariser):
     """The label of real images is 1 - α instead of 1. It is one-sided: the label of made images stays 0.
     Salimans et al. 2016.
 
-    -(1 - α)·ln σ(z) - α·ln(1 - σ(z)) = softplus(-z) + α·z, so L_D grows by α·E[real]. Least squares grow by as
-    much and a constant: ½(z - (1 - α))² = ½(z - 1)² + α·z + constant.
+    -(1 - α)·ln σ(z) - α·ln(1 - σ(z)) = softplus(-z) + α·z, so L_D grows by α·E[real]. The least-squares loss
+    gains the same term and a constant: ½(z - (1 - α))² = ½(z - 1)² + α·z + constant.
 
     ∂/∂real = α/n. L_D's derivative becomes (D(HR) - (1 - α))/n: a D that is surer than 1 - α is drawn back.
     """
 
-    games = ("minimax", "non-saturating", "least-squares")  # the others have no labels, or none for a logit alone
+    games = ("minimax", "non-saturating", "least-squares")  # the others have no labels, or labels of pairs
     strength = 0.1
 
     def penalty(self, discriminator: Module, hr: Tensor, sr: Tensor, real: Tensor, fake: Tensor) -> Tensor:
@@ -137,7 +137,8 @@ class LabelSmoothing(Regulariser):
 class InstanceNoise(Regulariser):
     """Noise on all images that D sees: x + s·ξ with a normal ξ. s falls to 0 as the training goes on.
 
-    At first real and made images overlap then, however far apart they are, and D has a gradient that G can follow.
+    Early on, the noise makes real and made images overlap, however far apart they are, and D has a gradient that G can
+    follow.
     Sønderby et al. 2017. ∂/∂x = 1, since the noise is a constant.
     """
 

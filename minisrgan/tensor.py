@@ -1,9 +1,9 @@
 """The engine: a Tensor remembers the Op that made it, and `grad` walks back along these memories.
 
 The cotangent of a tensor y is g = ∂L/∂y. Each op knows its vector-Jacobian product: it turns the cotangent of its
-output into the cotangents of its inputs. The walk visits the graph in reverse topological order. So a tensor's
-cotangent is the complete sum over everything that used the tensor, before it is passed on. For b = a + a, c = b + b:
-b must have both its parts before a gets any.
+output into the cotangents of its inputs. The walk visits the graph in reverse topological order: a tensor comes after
+everything that used it, so that its cotangent is complete. For b = a + a, c = b + b: b must have both its parts before
+a gets any.
 
 A vjp is itself written in Tensor operations. With `create_graph=True` they are recorded like any others, so that the
 gradient can be differentiated again.
@@ -22,7 +22,7 @@ import numpy as np
 
 from .arrays import Array, array_module
 from .errors import GraphError, ShapeError
-from .in_place import Snapshot, changed
+from .in_place import Snapshot, mark_changed
 
 FLOATS = np.dtype("float32"), np.dtype("float64")  # to train with, and to check gradients
 
@@ -33,13 +33,13 @@ _recording = ContextVar("recording", default=True)
 
 
 def recording() -> bool:
-    """Whether operations are remembered for a backward walk."""
+    """Whether operations are recorded for a backward walk."""
     return _recording.get()
 
 
 @contextmanager
 def record(on: bool) -> Generator[None, None, None]:
-    """Within the block, operations are remembered if `on`, and forgotten if not."""
+    """Within the block, operations are recorded for a backward walk only if `on` is true."""
     token = _recording.set(on)
     try:
         yield
@@ -48,7 +48,7 @@ def record(on: bool) -> Generator[None, None, None]:
 
 
 def no_grad() -> AbstractContextManager[None]:
-    """Within the block, nothing is remembered: no graph, no memory held."""
+    """Within the block nothing is recorded, and so no memory is held."""
     return record(False)
 
 
@@ -56,11 +56,12 @@ class Tensor:
     """An array, and how it came to be.
 
     data           a float32 or float64 array, NumPy's or CuPy's. If it is changed after an op has read it, the gradient
-                   through that op is refused. Whoever changes it by hand says `changed(tensor.data, by)` (in_place.py)
-    grad           a Tensor of the same shape, which `backward` sums up; None before
+                   through that op is refused. After a change by hand, say `mark_changed(tensor.data, by)` (in_place.py)
+    grad           a Tensor of the same shape, to which `backward` adds; None at first
     requires_grad  whether gradients flow to it or through it
     op, inputs, params   the Op that made it, the op's input Tensors and its keyword parameters
-    snapshot       what these inputs were when the op read them; None where the op's derivative is a constant
+    snapshot       what these inputs were when the op read them; None for a linear op of one input, whose derivative
+                   is the same everywhere
     """
 
     __slots__ = ("_data", "grad", "requires_grad", "op", "inputs", "params", "snapshot", "__weakref__")
@@ -83,7 +84,7 @@ class Tensor:
     @data.setter
     def data(self, array: Array) -> None:
         if array is self._data:  # as by x.data -= y, which changes it and then assigns it
-            changed(array, "an assignment like `x.data -= y`")
+            mark_changed(array, "an assignment like `x.data -= y`")
         self._data = array
 
     shape = property(lambda self: self.data.shape)
@@ -96,8 +97,7 @@ class Tensor:
     def __add__(self, other: Operand) -> Tensor:
         return ops.Add(self, other)
 
-    def __radd__(self, other: Operand) -> Tensor:
-        return ops.Add(self, other)
+    __radd__ = __add__
 
     def __sub__(self, other: Operand) -> Tensor:
         return ops.Sub(self, other)
@@ -108,8 +108,7 @@ class Tensor:
     def __mul__(self, other: Operand) -> Tensor:
         return ops.Mul(self, other)
 
-    def __rmul__(self, other: Operand) -> Tensor:
-        return ops.Mul(self, other)
+    __rmul__ = __mul__
 
     def __truediv__(self, other: Operand) -> Tensor:
         return ops.Div(self, other)
@@ -215,7 +214,7 @@ class Op:
         if _recording.get() and any(tensor.requires_grad for tensor in inputs):
             out.requires_grad = True
             out.op, out.inputs, out.params = cls, inputs, params
-            if len(inputs) > 1 or not cls.linear:  # the derivative of a linear map is the same everywhere
+            if len(inputs) > 1 or not cls.linear:
                 out.snapshot = Snapshot(inputs, arrays)
         return out
 
@@ -303,8 +302,8 @@ def grad(
     retain_graph      keep the graph for another walk; by default only with create_graph
 
     The results may share memory with each other: read them, but do not change them in place.
-    Raises GraphError if the outputs have no graph, if it was released, if an array that it has read was changed in
-    place since, and for an input without requires_grad.
+    Raises GraphError if the outputs have no graph, if it was released, if an array that the graph has read was changed
+    in place since, and for an input without requires_grad.
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
@@ -323,7 +322,7 @@ def grad(
 
 
 def walk(order: list[Tensor], cotangent_of: dict[Tensor, Tensor], targets: set[Tensor], retain_graph: bool) -> None:
-    """Pass cotangents back along `order`, which is emptied, until every target's cotangent is complete."""
+    """Pass cotangents back along `order` until every target's is complete. Empties `order`, which frees memory."""
     wanted = set(targets)  # the tensors on a path from an output to a target: no other tensor gets a cotangent
     for tensor in order:
         if not wanted.isdisjoint(tensor.inputs):
@@ -367,7 +366,7 @@ def accumulate(cotangent_of: dict[Tensor, Tensor], tensor: Tensor, g: Tensor) ->
 
 
 def match(g: Tensor, tensor: Tensor, op: type[Op]) -> Tensor:
-    """g in the shape of the op's input `tensor`: summed over what broadcasting has repeated."""
+    """g in the shape of the op's input `tensor`: summed over the axes that broadcasting repeated."""
     if op.broadcasts and g.shape != tensor.shape:
         g = g.sum_to(tensor.shape)
     if g.shape != tensor.shape or g.dtype != tensor.dtype:
@@ -394,4 +393,4 @@ def zeros_like(tensor: Tensor) -> Tensor:
     return Tensor(array_module(tensor.data).zeros(tensor.shape, tensor.dtype))
 
 
-from . import ops  # noqa: E402  at the end: the ops, which a Tensor's operators are, import this file
+from . import ops  # noqa: E402  at the end, since the ops import this file

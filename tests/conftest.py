@@ -108,3 +108,14 @@ def numpy_again():
     """What a command in this process chose to compute on is not what the next test computes on."""
     yield
     use_device("numpy")
+
+
+@pytest.fixture(scope="session")
+def shades():
+    """A function that gives the uint8 RGB pixels of a picture's file."""
+
+    def pixels(path):
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+
+    return pixels

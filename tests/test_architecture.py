@@ -37,8 +37,8 @@ OUTSIDE = {  # what a room may import from elsewhere, besides Python's own libra
     "arrays": {"cupy"},
     "device": {"cupy"},
 }
-EVENING = """tensor in_place ops check nn optim losses regularisers models/generator models/discriminator models/vgg
-    training/trainer training/adversary training/config training/shares names""".split()  # what fits one evening
+EVENING = """arrays tensor in_place ops check nn optim losses regularisers models/generator models/discriminator
+    models/vgg training/trainer training/adversary training/config training/shares names""".split()  # fits one evening
 MACHINES = "device upscaling studies cli".split()  # what the evening does without
 LINES = 2500  # of the evening, without blank ones
 

@@ -8,7 +8,7 @@ from minisrgan.device import use_device
 from minisrgan.device.cpu import cpu_problem
 from minisrgan.errors import GraphError
 from minisrgan.imaging.patches import PhotoSet
-from minisrgan.in_place import changed
+from minisrgan.in_place import mark_changed
 from minisrgan.nn import Dense, Parameter, held
 from minisrgan.ops import Softplus
 from minisrgan.optim import Adam, move_average
@@ -67,7 +67,7 @@ def by_hand(w):
 def through_a_view(w):
     view = w.data.T[1:]
     view[...] = 1
-    changed(view, "a test")
+    mark_changed(view, "a test")
 
 
 def averaged(w):
@@ -178,8 +178,8 @@ def test_the_trainers_losses_first_and_steps_last_are_refused(tiny_config, smoot
 def test_what_was_changed_is_forgotten_with_it():
     before = len(versions._changes)
     x = np.ones(3)
-    changed(x[1:], "a test")
-    changed(x, "a test")
+    mark_changed(x[1:], "a test")
+    mark_changed(x, "a test")
     assert len(versions._changes) == before + 1
     del x
     assert len(versions._changes) == before
@@ -200,3 +200,13 @@ def test_a_linear_op_of_one_input_needs_no_snapshot():
     assert y.snapshot is None
     half(x)
     np.testing.assert_array_equal(grad(y.sum(), x)[0].data, [2, 2, 2])
+
+
+@pytest.mark.parametrize("size", [1, 5, 64])
+def test_a_change_by_hand_of_any_number_of_a_small_array_is_noticed(size):
+    for i in range(size):
+        x = Tensor(np.ones(size), requires_grad=True)
+        y = (x * x).sum()
+        x.data[i] = 5
+        with pytest.raises(GraphError, match="was changed in place since"):
+            grad(y, x)

@@ -356,5 +356,5 @@ def test_lines_that_fill_no_square_are_left_out_and_a_small_image_is_one_square(
     x = np.random.default_rng(0).standard_normal((1, 24, 39, 3))
     np.testing.assert_array_equal(periodic(Tensor(x), 4, 4).data, periodic(Tensor(x[:, :16, :32]), 4, 4).data)
     np.testing.assert_array_equal(periodic(Tensor(x[:, :9]), 4, 4).data, periodic(Tensor(x[:, :8, :32]), 4, 2).data)
-    with pytest.raises(ShapeError, match="period 4 is looked for in 3 x 39"):
+    with pytest.raises(ShapeError, match="an image of 3 x 39 pixels is too small for a grid of period 4"):
         periodic(Tensor(x[:, :3]), 4, 4)

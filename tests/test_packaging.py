@@ -82,3 +82,8 @@ def test_what_make_names_is_there():
     paths = re.findall(r"(?<![\w./-])((?:tests|minisrgan|lessons)/[\w/.-]+|install\.py)", MAKEFILE)
     assert len(paths) > 4 and [path for path in paths if not (ROOT / path).exists()] == []
     assert (ROOT / "lessons" / re.search(r"^QUICK_LESSON = (\w+)$", MAKEFILE, re.MULTILINE)[1]).is_dir()
+
+
+def test_a_type_checker_of_another_project_sees_our_types():
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    assert "py.typed" in data["minisrgan"] and (ROOT / "minisrgan" / "py.typed").is_file()

@@ -42,6 +42,7 @@ extern __thread CudaThread cuda_thread;
 #define __device__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
 
 // Shared memory belongs to a block, and a block runs on one operating-system thread, so a thread-local

@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def console() -> Iterator[None]:
+def console() -> Generator[None, None, None]:
     """Within the block, printing does not fail with a traceback.
 
     A character that the encoding lacks is printed as an escape. If the reader of a pipe has gone, as `head` does, the

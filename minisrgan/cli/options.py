@@ -45,7 +45,7 @@ def whole_number(text: str) -> int:
     return value
 
 
-def share(text: str) -> float:
+def fraction(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise ValueError
@@ -66,7 +66,7 @@ def png(text: str) -> str:
 
 
 whole_number.__name__ = "whole number"
-share.__name__ = "number from 0 to 1"
+fraction.__name__ = "number from 0 to 1"
 setting.__name__ = "NAME=NUMBER"
 png.__name__ = "name ending in .png"
 
@@ -106,7 +106,7 @@ def add_generator(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--blend",
-        type=share,
+        type=fraction,
         metavar="A",
         help="a blend of two generators in the package: 0 is the one after stage 1 (the most faithful), 1 is the one "
         "after the GAN stage (the most texture)",

@@ -111,9 +111,9 @@ def add_distil(commands: Commands) -> None:
 
 
 def run_distil(args: argparse.Namespace) -> None:
-    from ..studies.distil import LEAST, distil
+    from ..studies.distil import LEAST_SIDE, distil
     from ..training.photos import training_photos
     from ..weights.generators import packaged
 
-    photos, generator = training_photos(args.data, LEAST), args.weights or packaged("tiny", "stage1")
+    photos, generator = training_photos(args.data, LEAST_SIDE), args.weights or packaged("tiny", "stage1")
     distil(photos, args.teacher, generator, start_device(args), args.steps, args.seed, args.out, args.family)

@@ -85,6 +85,54 @@ def weight_gradient(x, g, kernel, stride=1, padding=0):
     return launch_weight_gradient(contiguous(x), contiguous(g), kernel, stride, padding)
 
 
+# ---- What the kernels take -----------------------------------------------------------------------------
+
+
+class Geometry(NamedTuple):
+    """The sizes of a convolution: the struct of kernels/convolution.cuh."""
+
+    n: int
+    height: int
+    width: int
+    cin: int
+    kh: int
+    kw: int
+    cout: int
+    out_h: int
+    out_w: int
+    stride_y: int
+    stride_x: int
+    pad_y: int
+    pad_x: int
+
+
+def geometry(x, w_shape, size, stride, padding):
+    """The Geometry of x ⋆ w with outputs of `size` (Ho, Wo) pixels; stride and padding are pairs."""
+    kh, kw, _, cout = w_shape
+    return Geometry(*x.shape, kh, kw, cout, *size, *stride, *padding)
+
+
+class Placement(NamedTuple):
+    """Where the outputs go: the struct of kernels/conv.cu."""
+
+    shuffle: int
+    y_h: int
+    y_w: int
+    step_y: int
+    step_x: int
+    first_y: int
+    first_x: int
+
+
+class Units(NamedTuple):
+    """How channels are rounded up and divided: the struct of kernels/winograd.cu."""
+
+    padded: int
+    depth: int
+    span: int
+    blocks: int
+
+
 # ---- Which kernel --------------------------------------------------------------------------------------
 
 
@@ -135,30 +183,33 @@ class Winograd:
     """How a 3×3 convolution of x, (N, H, W, Cin) to Cout channels of `size` pixels, is cut up for winograd.cu."""
 
     def __init__(self, x, cout, size, padding):
-        n, height, width, cin = x.shape
-        self.x, self.cin, self.cout = x, cin, cout
-        self.tiles = n * -(-size[0] // TILE) * -(-size[1] // TILE)
+        self.x, self.cin, self.cout = x, x.shape[3], cout
+        self.tiles = len(x) * -(-size[0] // TILE) * -(-size[1] // TILE)
         own = macros("winograd.cu", on_gpu(x))
         self.chunk, unit = own["CHUNK"], own["UNIT_O"]
-        self.padded, self.depth = -(-cout // unit) * unit, -(-cin // own["UNIT_C"]) * own["UNIT_C"]
+        self.padded, self.depth = -(-cout // unit) * unit, -(-self.cin // own["UNIT_C"]) * own["UNIT_C"]
         self.span = 2 * unit if self.padded % (2 * unit) == 0 else unit
-        self.geometry = n, height, width, cin, cout, *size, *padding, self.padded, self.depth, self.span
+        self.geometry = geometry(x, (3, 3, self.cin, cout), size, (1, 1), padding)
 
     def empty(self, *shape):
         return array_module(self.x).empty(shape, self.x.dtype)
 
-    def launch(self, name, works, *first, more=()):
+    def launch(self, name, works, *arrays, more=()):
         """Launch on as many blocks as can run at once, each with a scratch memory of its own."""
         blocks = min(works, resident_blocks(self.x))
         scratch = self.empty(blocks, POINTS, self.chunk, self.depth + self.span)
-        launch("winograd.cu", name, blocks, threads(self.x, 1, 128), *first, scratch, *self.geometry, blocks, *more)
+        launch("winograd.cu", name, blocks, threads(self.x, 1, 128), *arrays, scratch, *self.sizes(blocks), *more)
+
+    def sizes(self, blocks=0):
+        return self.geometry, Units(self.padded, self.depth, self.span, blocks)
 
     def convolve(self, w, out, epilogue=PLAIN, turned=False):
         """Fill `out` with x ⋆ w and `epilogue`. `turned`: with w turned by 180° and its channels exchanged."""
         u = self.empty(POINTS, self.padded, self.cin)
         grid = elementwise_grid(u.size // POINTS, u)
         launch("winograd.cu", "winograd_weights", *grid, w, u, self.cin, self.cout, self.padded, turned)
-        self.launch("winograd_conv2d", -(-self.tiles // self.chunk), self.x, u, *epilogue[:3], out, epilogue.shuffle)
+        chunks = -(-self.tiles // self.chunk)
+        self.launch("winograd_conv2d", chunks, self.x, u, *epilogue[:3], out, more=(epilogue.shuffle,))
 
     def weight_gradient(self, g):
         spans = self.padded // self.span
@@ -167,8 +218,7 @@ class Winograd:
         parts = self.empty(n_parts, POINTS, self.depth, self.padded)
         self.launch("winograd_weight_grad", n_parts * spans, self.x, g, parts, more=(part_tiles, n_parts))
         du, out = sum_parts(parts), self.empty(3, 3, self.cin, self.cout)
-        launch("winograd.cu", "winograd_finish", *elementwise_grid(out.size, out), du, out, self.cin, self.cout,
-               self.padded, self.depth, self.span)  # fmt: skip
+        launch("winograd.cu", "winograd_finish", *elementwise_grid(out.size, out), du, out, *self.sizes())
         return out
 
 
@@ -177,16 +227,15 @@ class Winograd:
 
 def launch_direct(x, w, out, stride, padding, size, epilogue=PLAIN, step=(1, 1), first=(0, 0)):
     """x ⋆ w and `epilogue`, of `size` (Ho, Wo), into every step-th pixel of `out` from pixel `first` on."""
-    (n, height, width, cin), (kh, kw, _, cout) = x.shape, w.shape
+    (kh, kw, _, cout), sizes = w.shape, geometry(x, w.shape, size, stride, padding)
     if step == (1, 1) and epilogue.only_bias and few_outputs(w.shape, stride):
-        blocks = n * -(-size[0] // 32) * -(-size[1] // 32)
-        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), None, x, w, epilogue.bias, out, n, height,
-               width, cin, kh, kw, cout, *size, *padding, FEW=cout, KH=kh, KW=kw)  # fmt: skip
+        blocks = len(x) * -(-size[0] // 32) * -(-size[1] // 32)
+        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), None, x, w, epilogue.bias, out, sizes,
+               FEW=cout, KH=kh, KW=kw)  # fmt: skip
         return
-    blocks = -(-n * size[0] * size[1] // 64) * -(-cout // 64)
-    whole = [length // epilogue.shuffle for length in out.shape[1:3]]
-    launch("conv.cu", "conv2d", min(blocks, GRID), None, x, w, *epilogue[:3], out, epilogue.shuffle, n, height,
-           width, cin, kh, kw, cout, *size, *stride, *padding, *step, *first, *whole, **wide(cout))  # fmt: skip
+    blocks = -(-len(x) * size[0] * size[1] // 64) * -(-cout // 64)
+    place = Placement(epilogue.shuffle, *[length // epilogue.shuffle for length in out.shape[1:3]], *step, *first)
+    launch("conv.cu", "conv2d", min(blocks, GRID), None, x, w, *epilogue[:3], out, sizes, place, **wide(cout))
 
 
 def few_outputs(w_shape, stride):
@@ -227,18 +276,19 @@ def remainder(a, kernel, stride, padding, size):
 
 def launch_direct_weight_gradient(x, g, kernel, stride, padding):
     """The weight gradient, summed in parts that are then added in order: the same bits on every run."""
-    (n, height, width, cin), (_, ho, wo, cout), (kh, kw), xp = x.shape, g.shape, kernel, array_module(x)
+    (n, _, _, cin), (_, ho, wo, cout), (kh, kw), xp = x.shape, g.shape, kernel, array_module(x)
+    sizes = geometry(x, (kh, kw, cin, cout), (ho, wo), stride, padding)
     if few_outputs((kh, kw, cin, cout), stride):
         n_parts = max(min(PARTS // 4, n * ho), 1)
         part_rows = -(-n * ho // n_parts)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
-        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), None, x, g, parts, n, height,
-               width, cin, kh, kw, cout, ho, wo, *padding, part_rows, n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
+        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), None, x, g, parts, sizes, part_rows, n_parts,
+               FEW=cout, KH=kh, KW=kw)  # fmt: skip
     else:
         tiles = -(-kh * kw * cin // 64) * -(-cout // 64)
         part_pixels = max(-(-n * ho * wo * tiles // PARTS), 512) // 128 * 128
         n_parts = max(-(-n * ho * wo // part_pixels), 1)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
-        launch("conv.cu", "weight_grad", min(tiles * n_parts, GRID), None, x, g, parts, n, height, width,
-               cin, kh, kw, cout, ho, wo, *stride, *padding, part_pixels, n_parts, **wide(cout))  # fmt: skip
+        launch("conv.cu", "weight_grad", min(tiles * n_parts, GRID), None, x, g, parts, sizes, part_pixels, n_parts,
+               **wide(cout))  # fmt: skip
     return sum_parts(parts)

@@ -4,6 +4,7 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
+import itertools
 import logging
 import os
 import shlex
@@ -46,10 +47,11 @@ def bind_cpu(kernel, real, defines):
     function.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p
     kernel_error = runtime().kernel_error
     # What the function reads, in one piece of memory: grid, block, the arguments, and a pointer to each of them.
-    slots = ["Q" if each.pointer else SCALARS[real if each.type == "real" else each.type] for each in kernel.parameters]
+    slots = [slot(each, real) for each in kernel.parameters]
     layout = struct.Struct(f"=3I3I{''.join(slots)}{len(slots)}Q")
     memory = ctypes.c_char * layout.size
-    arguments = range(24, 24 + 8 * len(slots), 8)
+    arguments = list(itertools.accumulate((struct.calcsize("=" + each) for each in slots), initial=24))
+    table = arguments.pop()
 
     def run(grid, block, shared, values):
         piece = memory()
@@ -58,10 +60,17 @@ def bind_cpu(kernel, real, defines):
             layout.pack_into(piece, 0, *grid, *block, *values, *[start + offset for offset in arguments])
         except (struct.error, OverflowError) as error:
             raise KernelError(f"{kernel.name}: grid {grid}, block {block}, arguments {values}: {error}") from error
-        if function(start, start + 12, shared, start + arguments.stop):
+        if function(start, start + 12, shared, start + table):
             raise KernelError(kernel_error().decode())
 
     return run
+
+
+def slot(parameter, real):
+    """How an argument lies in memory, in the letters of `struct`: in whole units of 8 bytes."""
+    if parameter.members:
+        return f"{4 * len(parameter.members)}s{'4x' if len(parameter.members) % 2 else ''}"
+    return "Q" if parameter.pointer else SCALARS[real if parameter.type == "real" else parameter.type]
 
 
 @functools.cache

@@ -15,10 +15,7 @@ def bind_cuda(kernel, real, defines):
         function = cuda_module(kernel.file, real, defines).get_function(kernel.name)
     except cupy.cuda.compiler.CompileException as error:
         raise KernelError(f"NVRTC cannot compile {kernel.file}: {first_errors(str(error))}") from error
-    types = [
-        np.uint64 if each.pointer else DTYPES[real if each.type == "real" else each.type].type
-        for each in kernel.parameters
-    ]
+    types = [argument_type(each, real) for each in kernel.parameters]
 
     def run(grid, block, shared, values):
         if shared > function.max_dynamic_shared_size_bytes:
@@ -31,6 +28,15 @@ def bind_cuda(kernel, real, defines):
             raise KernelError(f"{kernel.name}: grid {grid}, block {block}: {error}") from error
 
     return run
+
+
+def argument_type(parameter, real):
+    """A function from an argument's value to what CuPy passes by value: a NumPy scalar, or for a struct a NumPy array
+    with one element. (https://docs.cupy.dev/en/stable/user_guide/kernel.html#custom-user-types)"""
+    if parameter.members:
+        members = np.dtype([(name, np.int32) for name in parameter.members])
+        return lambda content: np.frombuffer(content, members)
+    return np.uint64 if parameter.pointer else DTYPES[real if parameter.type == "real" else parameter.type].type
 
 
 @functools.cache

@@ -41,7 +41,7 @@ def convolution_chain(x, conv, rest, residual, padding):
         return chain(conv.forward(x, padding=padding), *rest, residual=residual)
     weight, bias, kinds = conv.weight, conv.bias, [type(layer) for layer in rest]
     if BatchNorm in kinds:
-        scale, shift = rest[0].frozen()
+        scale, shift = rest[0].running_affine()
         weight, bias = weight * scale, bias * scale + shift
     slope = rest[-1].slope if PReLU in kinds else None
     if uses_kernels(x.data) and can_shuffle(weight, conv.shuffle):

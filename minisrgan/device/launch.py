@@ -13,11 +13,15 @@ of an array. So every argument is first held against the kernel's signature, as 
 
 /*[...]*/ after a pointer says how many elements its array has, in terms of the kernel's integers and of MACROS that
 the file is compiled with.
+
+A kernel may also take a struct of ints by value, such as a Geometry that the .cu text declares. The argument is then a
+NamedTuple with fields of the same names in the same order. The sizes of arrays may name its members.
 """
 
 import ctypes
 import functools
 import re
+import struct
 from numbers import Real
 from operator import index
 from typing import NamedTuple
@@ -66,11 +70,18 @@ ALIGNMENT = 16  # bytes: vectors of this size are loaded from where an array sta
 REALS = {np.dtype("f4"): "float", np.dtype("f8"): "double"}
 
 
+TYPES = (*DTYPES, "real")  # of parameters, beside structs
+
+
 BITS = {"int": (-(2**31), 2**31), "unsigned": (0, 2**32), "long long": (-(2**63), 2**63)}
 
 
+STRUCT = re.compile(r"\bstruct\s+(\w+)\s*\{((?:\s*int\s+\w+(?:\s*,\s*\w+)*\s*;)+)\s*\}\s*;")
+
+
 PARAMETER = re.compile(
-    r"\s*(?P<const>const\s+)?(?P<type>real|float|double|int|unsigned char|unsigned|long long)\b\s*"
+    r"\s*(?P<const>const\s+)?(?:__grid_constant__\s+)?"
+    r"(?P<type>real|float|double|int|unsigned char|unsigned|long long|[A-Z]\w*)\b\s*"
     r"(?P<pointer>\*)?\s*(?:const\b)?\s*(?:__restrict__\b)?\s*(?P<name>\w+)\s*(?:/\*\[(?P<size>.*?)\]\*/)?\s*"
 )
 
@@ -80,6 +91,7 @@ class Parameter(NamedTuple):
     type: str
     pointer: bool
     const: bool
+    members: tuple = ()  # the ints of a struct
 
 
 class Kernel:
@@ -98,7 +110,9 @@ class Kernel:
         values = []
         first = real = None
         for parameter, value in zip(self.parameters, args):
-            if not parameter.pointer:
+            if parameter.members:
+                values.append(self.packed(parameter, value))
+            elif not parameter.pointer:
                 values.append(self.scalar(parameter, value))
             elif value is None:
                 values.append(0)
@@ -128,6 +142,18 @@ class Kernel:
         if not isinstance(value, Real):
             self.refuse(parameter, f"is {value!r} where the kernel takes a number")
         return float(value)
+
+    def packed(self, parameter, value):
+        """The bytes of a struct, which is given as a NamedTuple."""
+        if getattr(value, "_fields", None) != parameter.members:
+            members = ", ".join(parameter.members)
+            self.refuse(parameter, f"is {value!r} where the kernel takes a {parameter.type} ({members})")
+        try:
+            return struct.pack(f"={len(value)}i", *value)
+        except struct.error:
+            for name, number in zip(parameter.members, value):
+                self.scalar(Parameter(f"{parameter.name}.{name}", "int", False, False), number)
+            raise
 
     def address(self, parameter, array, first, real):
         """Where the array starts. `first` and `real`: the first array, and the first for a `real *`."""
@@ -183,13 +209,17 @@ def find_kernel(file, name):
 def signatures(file):
     """The kernels of a file, by name."""
     text = kernel_text(file)
+    structs = {name: tuple(re.findall(r"(\w+)\s*[,;]", members)) for name, members in STRUCT.findall(text)}
     kernels = {}
     for name, listed in KERNEL.findall(text):
         matches = [(each, PARAMETER.fullmatch(each)) for each in listed.split(",")] if listed.strip() else []
         for each, match in matches:
-            if not match:
+            if not match or not (match["type"] in TYPES or match["type"] in structs and not match["pointer"]):
                 raise KernelError(f"{name}: cannot read the parameter `{each.strip()}`")
-        parameters = [Parameter(m["name"], m["type"], bool(m["pointer"]), bool(m["const"])) for _, m in matches]
+        parameters = [
+            Parameter(m["name"], m["type"], bool(m["pointer"]), bool(m["const"]), structs.get(m["type"], ()))
+            for _, m in matches
+        ]
         sizes = size_function(name, parameters, [m["size"] for _, m in matches])
         kernels[name] = Kernel(file, name, parameters, sizes)
     return kernels
@@ -197,14 +227,17 @@ def signatures(file):
 
 def size_function(name, parameters, sizes):
     """A function (arguments, macros) -> the sizes of a kernel's arrays, from what the signature has in /*[...]*/."""
-    places = {each.name: i for i, each in enumerate(parameters) if each.type in BITS and not each.pointer}
+    places = [(each.name, f"args[{i}]") for i, each in enumerate(parameters) if each.type in BITS and not each.pointer]
+    places += [(member, f"args[{i}].{member}") for i, each in enumerate(parameters) for member in each.members]
 
     def argument(word):
         if word[0].isupper():
             return f"defines[{word[0]!r}]"
-        if word[0] not in places:
-            raise KernelError(f"{name}: a size names {word[0]}, which is no integer of the kernel")
-        return f"args[{places[word[0]]}]"
+        found = [place for each, place in places if each == word[0]]
+        if len(found) != 1:
+            which = "two integers" if found else "no integer"
+            raise KernelError(f"{name}: a size names {word[0]}, which is {which} of the kernel")
+        return found[0]
 
     terms = [re.sub(r"[A-Za-z_]\w*", argument, size).replace("/", "//") if size else "None" for size in sizes]
     return eval(f"lambda args, defines: ({', '.join(terms)},)")

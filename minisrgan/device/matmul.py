@@ -1,5 +1,7 @@
 """The kernel of matmul.cu: matrix products, and batches of them."""
 
+from typing import NamedTuple
+
 from ..arrays import array_module
 from ..ops.linear import MatMul
 from .cuts import contiguous
@@ -11,6 +13,24 @@ BLOCKS = 256  # of a launch: enough to keep a machine busy
 DEPTH = 256  # what a block goes along K at the least: less is not worth a sum of its own
 
 
+class Products(NamedTuple):
+    """Sizes and strides of the kernel's products: the struct of kernels/matmul.cu."""
+
+    a_row: int
+    a_column: int
+    b_row: int
+    b_column: int
+    c_row: int
+    c_column: int
+    m: int
+    n: int
+    k: int
+    a_next: int
+    b_next: int
+    k_next: int
+    count: int
+
+
 @kernel(MatMul)
 def matrix_product(x, y):
     """x @ y for a matrix x and a matrix y, or a batch of them."""
@@ -20,7 +40,7 @@ def matrix_product(x, y):
     x, x_row, x_column = with_strides(x)
     if y.ndim == 3:
         out = array_module(x).empty((len(y), m, n), x.dtype)
-        multiply(x, contiguous(y), out, m, n, k, x_row, x_column, n, 1, n, 1, 0, k * n, 0, len(y))
+        multiply(x, contiguous(y), out, Products(x_row, x_column, n, 1, n, 1, m, n, k, 0, k * n, 0, len(y)))
         return out
     y, y_row, y_column = with_strides(y)
     depth = -(-k * tiles(m, n) // BLOCKS)
@@ -29,9 +49,11 @@ def matrix_product(x, y):
     out = array_module(x).empty((parts, m, n), x.dtype)
     x_next, y_next = depth * x_column, depth * y_row
     if y_column == 1:
-        multiply(x, y, out, m, n, k, x_row, x_column, y_row, 1, n, 1, x_next, y_next, depth, parts)
+        of = Products(x_row, x_column, y_row, 1, n, 1, m, n, k, x_next, y_next, depth, parts)
+        multiply(x, y, out, of)
     else:  # Cᵀ = Bᵀ Aᵀ, so that it is the rows of the weights that lie in memory as rows
-        multiply(y, x, out, n, m, k, y_column, y_row, x_column, x_row, 1, n, y_next, x_next, depth, parts)
+        of = Products(y_column, y_row, x_column, x_row, 1, n, n, m, k, y_next, x_next, depth, parts)
+        multiply(y, x, out, of)
     return sum_parts(out)
 
 
@@ -46,7 +68,7 @@ def tiles(m, n):
     return -(-m // 64) * -(-n // 64)
 
 
-def multiply(a, b, out, m, n, k, *steps):
-    """Launch the kernel, whose other arguments `steps` are; the last is how many products there are."""
-    shape = {"NARROW": 1} if n <= 16 < m else {"SKINNY": 1} if min(m, k) <= 16 else {}
-    launch("matmul.cu", "matmul", tiles(m, n) * steps[-1], None, a, b, out, m, n, k, *steps, **shape)
+def multiply(a, b, out, of):
+    """Fill `out` with the Products `of` a and b."""
+    shape = {"NARROW": 1} if of.n <= 16 < of.m else {"SKINNY": 1} if min(of.m, of.k) <= 16 else {}
+    launch("matmul.cu", "matmul", tiles(of.m, of.n) * of.count, None, a, b, out, of, **shape)

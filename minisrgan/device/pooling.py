@@ -1,7 +1,7 @@
 """The kernels of pooling.cu: the largest of each square, which one it was, and back."""
 
 from ..arrays import array_module
-from ..ops.pooling import MaxPool, Pick, Place, largest, pooled_shape
+from ..ops.pooling import MaxPool, Pick, Place, argmax_in_squares, pooled_shape
 from .cuts import contiguous, cut_runs
 from .launch import launch
 from .register import kernel
@@ -20,8 +20,8 @@ def pool(name, pooled, shape, size, *arrays):
     launch("pooling.cu", name, grid, block, *arrays, pixels, height, width, channels, per_block, SIZE=size)
 
 
-@kernel(largest)
-def number_of_largest(x, size):
+@kernel(argmax_in_squares)
+def argmax(x, size):
     if not covered(x, size):
         return NotImplemented
     chosen = array_module(x).empty(pooled_shape(x.shape, size), "int32")

@@ -2,7 +2,7 @@
 
     image ─ 8 × [conv 3×3, BN but on the first, LeakyReLU 0.2] ─ dense, LeakyReLU ─ dense 1 ─ logit
 
-Channels double and the size halves in turn: c, c/2, 2c, 2c/2, 4c, 4c/2, 8c, 8c/2 (/2: stride 2). The
+The channels are c, c, 2c, 2c, 4c, 4c, 8c, 8c, and the strides 1, 2, 1, 2, 1, 2, 1, 2. The
 images are (N, crop, crop, 3) in [-1, 1]; the logits z are (N,), and σ(z) is the probability.
 
 Two options depart from the paper. Without batch norm an image's logit depends on that image alone, which penalties on

@@ -9,11 +9,11 @@ the paper:
     no batch norm   which causes artifacts (Lim et al. 2017)
     bicubic skip    adds the bicubic enlargement to the output, so that the network learns only what bicubic lacks
     direct end      one convolution, shuffled ×scale into RGB, in place of the doublings and the last convolution
-                    (Shi et al. 2016). It leaves most of a small network's work to the trunk
+                    (Shi et al. 2016). Most of the computation then stays at LR's size
 
 Every residual branch starts as a whisper: the weights of its last layer are WHISPER times their usual size. So the
 untrained trunk passes on its input, however deep it is (Zhang et al. 2019, Fixup; with batch norm Goyal et al. 2017).
-With the bicubic skip, the untrained network is bicubic.
+With the bicubic skip, the untrained network is nearly bicubic.
 """
 
 import math

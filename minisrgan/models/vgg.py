@@ -3,13 +3,15 @@
     image ─ input contract ─ block 1 ─ pool ─ block 2 ─ pool ─ … ─ φ        block: [conv 3×3, ReLU] × j
 
 Images are (N, H, W, 3) in [-1, 1], like HR and SR. The network was trained on another range, which depends on who
-trained it. The two families of weights differ in nothing else:
+trained it. Two families of weights differ in nothing else:
 
     torchvision   RGB in [0, 1], less a mean, divided by a standard deviation, each channel by itself
     caffe         BGR in 0 … 255, less a mean (the Oxford group's own weights; Keras has these)
 
 A feature map has two names. The paper's φ_{i,j}, "vgg54", is the j-th convolution of block i, after its activation or
 before. torchvision's "features.35" counts convolutions, activations and poolings alike, from 0.
+
+ST-LPIPS' VGG16 is a third family: it has its own range, and its pooling is BlurPool.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,7 +35,8 @@ BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet's photos, BGR in 0 … 255
 
 @dataclass(frozen=True)
 class VGGConfig:
-    """blocks: for each block the channels of its convolutions; family: the range of the input."""
+    """blocks: for each block the channels of its convolutions; family: of the weights, which decides the
+    range of the input."""
 
     blocks: tuple
     family: str = "torchvision"
@@ -105,7 +108,10 @@ class VGG(Module):
             yield index, x
 
     def check(self, images: Tensor) -> None:
-        least = 2 ** sum(isinstance(layer, (MaxPool, BlurPool)) for layer in self.features)  # each pooling halves
+        least = 1
+        for layer in reversed(self.features):  # MaxPool halves; BlurPool takes 4 pixels or more, n to ⌊n/2⌋ + 1
+            if isinstance(layer, (MaxPool, BlurPool)):
+                least = 2 * least if isinstance(layer, MaxPool) else max(2 * least - 2, 4)
         if images.ndim != 4 or images.shape[3] != 3 or min(images.shape[1:3]) < least:
             raise ShapeError(f"this VGG takes images (N, H, W, 3), H and W at least {least}, not {images.shape}")
 
@@ -137,8 +143,8 @@ class VGGFeatures(VGG):
 def normalise(images: Tensor, family: str) -> Tensor:
     """Images in [-1, 1] in the range that the family of weights expects.
 
-    A convolution pads with zeros, and a zero is the mean colour here. So the subtraction cannot be left to the bias of
-    the first convolution: then the padding would be grey.
+    The zeros that a convolution pads with must mean the mean colour. If the bias of the first convolution did the
+    subtraction, the padding would be grey.
     """
     if family == "caffe":
         return (images[..., ::-1] + 1) * 127.5 - constant(BGR_MEAN, images)

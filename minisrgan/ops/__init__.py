@@ -1,28 +1,12 @@
 """The operations of a Tensor: for each its formula, `forward`, beside its derivative, `vjp`, and nothing else."""
+# ruff: noqa: I001  (one name a line would be a page)
 
 from .batch_norm import BatchNorm
 from .conv import Conv2d, Conv2dBias, InputGrad, WeightGrad
 from .elementwise import (
-    Abs,
-    Add,
-    Clip,
-    Div,
-    Exp,
-    LeakyReLU,
-    LeakyReLUGrad,
-    Log,
-    Mul,
-    Neg,
-    Pow,
-    PReLU,
-    PReLUGrad,
-    ReLU,
-    Sigmoid,
-    SlopeGrad,
-    Softplus,
-    Sub,
-    WherePositive,
-)
+    Abs, Add, Clip, Div, Exp, LeakyReLU, LeakyReLUGrad, Log, Mul, Neg, Pow, PReLU, PReLUGrad, ReLU, Sigmoid,
+    SlopeGrad, Softplus, Sub, WherePositive,
+)  # fmt: skip
 from .linear import Concatenate, MatMul, Pad, Reshape, Slice, Transpose, Unslice
 from .pixel_shuffle import PixelShuffle, PixelUnshuffle
 from .pooling import MaxPool, Pick, Place, blur_pool, max_neighbours

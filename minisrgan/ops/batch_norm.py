@@ -1,6 +1,6 @@
 """Batch normalisation and its three-term derivative. Ioffe and Szegedy 2015.
 
-    x̂ = (x - μ)/σ,   y = γ·x̂ + β,   μ and σ² = var + ε over every axis but the last (M values a channel)
+    x̂ = (x - μ)/σ,   y = γ·x̂ + β,   μ and var over every axis but the last: M values a channel; σ² = var + ε
 
 x moves y in three ways: itself, through μ, and through σ. With h = γ·g, the three terms are
 
@@ -79,8 +79,9 @@ def batch_norm_gradients(
     x_hat = x - mean
     x_hat *= inverse_std
     dgamma, dbeta = sum_rows(g * x_hat), sum_rows(g)
-    x_hat *= -dgamma / count
-    x_hat += g
-    x_hat -= dbeta / count
-    x_hat *= gamma * inverse_std
-    return x_hat, dgamma, dbeta
+    dx = x_hat  # in the same memory: (γ/σ)·(g - ∂β/M - x̂·∂γ/M)
+    dx *= -dgamma / count
+    dx += g
+    dx -= dbeta / count
+    dx *= gamma * inverse_std
+    return dx, dgamma, dbeta

@@ -4,15 +4,16 @@ Convolution is one trilinear form in the image x, the weights w and the cotangen
 
     ⟨g, x ⋆ w⟩ = Σ g[n, p, q, o] · x[n, s·p + i - P, s·q + j - P, c] · w[i, j, c, o]
 
-with stride s and zero padding P, summed over every index. Each of the three ops below is its derivative
-with respect to one of the three, so each is linear in its two inputs and its vjp is the other two:
+with stride s and padding P, summed over every index; x is zero outside the image. (In code the stride is (sy, sx) and
+the padding (py, px).) Conv2d, InputGrad and WeightGrad are the derivatives of this form with respect to g, x and w.
+Each is linear in its two inputs, and its vjps are the other two ops:
 
     Conv2d(x, w)          (N, H, W, Cin), (kh, kw, Cin, Cout) → (N, Ho, Wo, Cout)
     InputGrad(g, w)       (N, Ho, Wo, Cout), (kh, kw, Cin, Cout) → (N, H, W, Cin)
     WeightGrad(x, g)      (N, H, W, Cin), (N, Ho, Wo, Cout) → (kh, kw, Cin, Cout)
 
-`windows` is the heart of the definitions: a view of x in which each output pixel's receptive field is a row, so that
-x ⋆ w = windows(x) @ w is a matrix product, and so are the two gradients.
+`windows` is a view of x with the receptive field of each output pixel. With these fields as rows, x ⋆ w and the weight
+gradient are matrix products. The input gradient is one product for each tap of the kernel.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
 
 
 def pad(x: Array, rows: int, columns: int) -> Array:
-    """x with so many zeros before and after its rows and its columns. A negative number cuts pixels off instead."""
+    """x with `rows` rows of zeros above and below, and `columns` columns on each side. Negative numbers crop."""
     n, height, width, channels = x.shape
     cut = x[:, max(-rows, 0) : height - max(-rows, 0), max(-columns, 0) : width - max(-columns, 0)]
     rows, columns = max(rows, 0), max(columns, 0)
@@ -61,9 +62,10 @@ def windows(x: Array, kh: int, kw: int, stride: Pair) -> Array:
 def check_geometry(
     x_shape: Shape, w_shape: Shape, stride: Pair | int, padding: Pair | int, g_shape: Shape | None = None
 ) -> tuple[Pair, Pair, int, int]:
-    """((sy, sx), (py, px), Ho, Wo). Raises ShapeError if these are no convolution, or if the cotangent's shape is not
-    the output's."""
-    (sy, sx), (py, px) = stride, padding = pair(stride), pair(padding)
+    """((sy, sx), (py, px), Ho, Wo). Raises ShapeError if the shapes make no convolution, or if the cotangent's shape is
+    not the output's."""
+    stride, padding = pair(stride), pair(padding)
+    (sy, sx), (py, px) = stride, padding
     if len(x_shape) != 4 or len(w_shape) != 4:
         raise ShapeError("an image batch is (N, H, W, Cin) and weights are (kh, kw, Cin, Cout)")
     if x_shape[3] != w_shape[2]:

@@ -1,4 +1,5 @@
-"""Operations on each number by itself. A docstring has the formula; after the semicolon, the derivative in each input.
+"""Operations on each number by itself. A docstring has the formula; after the semicolon, the derivatives with
+respect to the inputs, in their order.
 
 Inputs broadcast by NumPy's rules. The engine sums a cotangent back to the shape of its input.
 """
@@ -130,7 +131,7 @@ class Softplus(Elementwise):
 class WherePositive(Elementwise):
     """u where x > 0, v elsewhere;  0 in x, and g goes to whichever of u and v was taken.
 
-    It is the one choice from which ReLU and its relatives take their derivatives.
+    The second derivatives of PReLU are made of it, and so are the hinge loss and max_neighbours.
     """
 
     def forward(x, u, v):
@@ -194,7 +195,7 @@ class LeakyReLUGrad(Elementwise):
 
 
 class PReLU(Elementwise):
-    """x where x > 0, else a·x with a negative slope a, learned for each channel;  1 or a in x, 0 or x in a.
+    """x where x > 0, else a·x with a slope a for x ≤ 0, learned for each channel;  1 or a in x, 0 or x in a.
 
     He et al. 2015, "Delving deep into rectifiers", equation 1.
     """
@@ -217,7 +218,7 @@ class PReLUGrad(Elementwise):
 
 
 class SlopeGrad(Elementwise):
-    """Σ g·x where x ≤ 0, in the shape of a: the derivative of PReLU in a, applied to g;  there, x in g, g in x."""
+    """Σ g·x where x ≤ 0, in the shape of a: the derivative of PReLU in a, applied to g;  x and g there, else 0."""
 
     def forward(g, x, shape):
         return SumTo.forward(array_module(x).where(x > 0, 0, g * x), shape)

@@ -22,8 +22,8 @@ def squares(x: Array, size: int) -> Array:
 
 
 @definition
-def largest(x: Array, size: int) -> Array:
-    """The number of the largest pixel in each square, the first of equals."""
+def argmax_in_squares(x: Array, size: int) -> Array:
+    """The index of the largest pixel in each square, the first of equals."""
     return squares(x, size).argmax(axis=-1)
 
 
@@ -46,12 +46,12 @@ class MaxPool(Op):
         return squares(x, size).max(axis=-1)
 
     def vjp(g, out, x, size=2):
-        chosen = largest(x.data, size)
+        chosen = argmax_in_squares(x.data, size)
         return lambda: Place(g, chosen=chosen, size=size, shape=x.shape)
 
 
 class Pick(Op):
-    """The pixel number `chosen` of each square."""
+    """The pixel with the index `chosen` in each square."""
 
     linear = True
 
@@ -64,7 +64,7 @@ class Pick(Op):
 
 
 class Place(Op):
-    """Zeros of `shape` with x at the pixel number `chosen` of each square: the adjoint of Pick."""
+    """Zeros of `shape` with x at the index `chosen` in each square: the adjoint of Pick."""
 
     linear = True
 
@@ -83,8 +83,8 @@ class Place(Op):
 
 
 def blur_pool(x: Tensor) -> Tensor:
-    """(N, H, W, C) → (N, ⌊(H + 3)/2⌋, ⌊(W + 3)/2⌋, C): x, blurred by [1 2 1]/4 along both axes, and of it every second
-    pixel. Zhang 2019.
+    """(N, H, W, C) → (N, ⌊(H + 3)/2⌋, ⌊(W + 3)/2⌋, C): blur x by [1 2 1]/4 along both axes,
+    then keep every second pixel. Zhang 2019.
 
     At the border two pixels are mirrored. The blur is linear along the rows and along the columns: two matrix products,
     whose derivatives are MatMul's. Unlike a plain stride of 2, it hardly notices a shift by a pixel.
@@ -116,16 +116,17 @@ def blur_matrix(size: int) -> np.ndarray:
 def max_neighbours(x: Tensor, size: int) -> Tensor:
     """(N, H, W, C) → (N, H - size + 1, W - size + 1, C): the largest of each size×size square, at stride 1.
 
-    It goes along one axis and then along the other, two neighbours at a time. Of equals the latter counts.
+    It goes along one axis and then along the other, two neighbours at a time. Of equals, the later one gets the
+    gradient.
     """
     if min(nhwc(x)[1:3]) < size:
         raise ShapeError(f"no {size}×{size} square fits into {x.shape[1]}×{x.shape[2]} pixels")
     for _ in range(size - 1):
-        x = largest_of(x[:, :-1], x[:, 1:])
+        x = larger(x[:, :-1], x[:, 1:])
     for _ in range(size - 1):
-        x = largest_of(x[:, :, :-1], x[:, :, 1:])
+        x = larger(x[:, :, :-1], x[:, :, 1:])
     return x
 
 
-def largest_of(a: Tensor, b: Tensor) -> Tensor:
+def larger(a: Tensor, b: Tensor) -> Tensor:
     return WherePositive(a - b, a, b)

@@ -8,7 +8,7 @@ from ..tensor import Axes, Op, Tensor
 
 
 def axes_of(axis: Axes, ndim: int) -> tuple[int, ...]:
-    """The axes of a reduction as a tuple of non-negative numbers; None means all. Raises ShapeError for any other."""
+    """The axes of a reduction as a tuple of non-negative numbers; None means all. Raises ShapeError for a wrong one."""
     if axis is None:
         return tuple(range(ndim))
     axes = axis if isinstance(axis, tuple) else (axis,)
@@ -40,7 +40,7 @@ class Sum(Op):
 
 
 class SumTo(Op):
-    """Sum away whatever broadcasting `shape` to x's shape would repeat: the adjoint of BroadcastTo."""
+    """Sum x over the axes along which an array of `shape` would be repeated: the adjoint of BroadcastTo."""
 
     linear = True
 

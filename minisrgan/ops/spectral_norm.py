@@ -5,13 +5,12 @@ vectors on the left and on the right that it stretches most,
 
     W̄ = W/σ,   σ = uᵀWv
 
-With u and v held fixed, dσ = uᵀ dW v = ⟨uvᵀ, dW⟩, so dW̄ = dW/σ - W·dσ/σ² = (dW - W̄·⟨uvᵀ, dW⟩)/σ. What is linear in
-dW gives, for a cotangent G of W̄,
+For constant u and v, dσ = uᵀ dW v = ⟨uvᵀ, dW⟩ and dW̄ = dW/σ - W·dσ/σ² = (dW - W̄·⟨uvᵀ, dW⟩)/σ. So for a cotangent G
+of W̄,
 
-    ⟨G, dW̄⟩ = ⟨(G - ⟨G, W̄⟩·uvᵀ)/σ, dW⟩        ∂W = (G - ⟨G, W̄⟩·uvᵀ)/σ
+    ⟨G, dW̄⟩ = (⟨G, dW⟩ - ⟨G, W̄⟩·⟨uvᵀ, dW⟩)/σ        ∂W = (G - ⟨G, W̄⟩·uvᵀ)/σ
 
-To hold them fixed is no approximation where they are the exact singular vectors: uᵀWv is largest there, so their own
-movement changes it by nothing to first order.
+This is exact if u and v are the singular vectors, since uᵀWv is stationary there in u and v.
 """
 
 from ..arrays import Array, array_module

@@ -189,7 +189,7 @@ def inference(sizes: Sizes, device: str) -> Work:
     model = Generator(sizes.generator, np.random.default_rng(0)).to(device).eval()
     photo = Tensor(to_device(sizes.photo(), device))
 
-    def run():
+    def run() -> None:
         with no_grad():
             model(photo)
 
@@ -266,7 +266,7 @@ def check_agreement(peer: Peer, sizes: Sizes, device: str, say: Say) -> dict[str
     shown = (f"{name} {error:.0e} in {dtype}" for dtype, both in errors.items() for name, error in both.items())
     say(f"relative difference of outputs and gradients: {', '.join(shown)}")
     if not all(error < SAME for error in errors["float64"].values()):  # which NaN is not either
-        raise MinisrganError("ours and PyTorch's models do not compute the same: their speeds cannot be compared")
+        raise MinisrganError("our models and PyTorch's do not compute the same: their speeds cannot be compared")
     return errors
 
 
@@ -417,6 +417,7 @@ def peak_elsewhere(**arguments: Any) -> int:
 def peak(work: str, device: str, layout: str | None, threads: int, quick: bool) -> int:
     """The most bytes that a work takes: ours, or with a `layout` PyTorch's. Ask once in a process."""
     use_device(device)
+    peer: Peer = None
     if layout is None:
         make, place = WORKS[work], device
     else:

@@ -143,7 +143,7 @@ def discriminator_step(sizes: Sizes, place: Place) -> Work:
 def step(model: nn.Module, loss: Callable[[], torch.Tensor]) -> Work:
     adam = torch.optim.Adam(model.parameters(), RATE, fused=True)  # the fastest of PyTorch's Adams
 
-    def run():
+    def run() -> None:
         adam.zero_grad()
         loss().backward()
         adam.step()
@@ -155,7 +155,7 @@ def inference(sizes: Sizes, place: Place) -> Work:
     model = place.model(Generator(sizes.generator)).eval()
     photo = place.images(sizes.photo())
 
-    def run():
+    def run() -> None:
         with torch.no_grad():
             model(photo)
 
@@ -171,7 +171,7 @@ def convolution(shape: Shape, direction: str, place: Place) -> Work:
         return lambda: F.conv2d(x, w, None, stride, padding)
     wanted = [direction == "InputGrad", direction == "WeightGrad", False]
 
-    def run():
+    def run() -> None:
         torch.ops.aten.convolution_backward(g, x, w, None, stride, padding, (1, 1), False, (0, 0), 1, wanted)
 
     return run

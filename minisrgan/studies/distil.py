@@ -42,10 +42,10 @@ from ..weights.array_files import read_arrays, write_arrays
 from ..weights.generators import load_generator
 from ..weights.vgg import load_vgg, save_vgg, sha256
 from . import Say
-from .distortions import KINDS, MARGIN, enlarge, inner
+from .distortions import KINDS, MARGIN, enlarge, without_margin
 
 LAYER = "vgg34"  # of the teacher, and the student's last
-LEAST = 64 + 2 * MARGIN  # pixels on a side of a crop with its margin, so the smallest photo that will do
+LEAST_SIDE = 64 + 2 * MARGIN  # pixels on a side of a crop with its margin, so the smallest photo that will do
 PAIRS = 4  # of each kind in a batch
 RATE = 8e-4
 RATE_G, ROUND = 2e-4, 200  # G's learning rate, and after how many steps G starts again
@@ -77,7 +77,7 @@ class Distiller:
         self.device, self.steps, self.step = device, steps, 0
         self.teacher, self.generator = teacher.to(device), generator.to(device)
         self.first = generator.state()
-        self.photos = PhotoSet(photos, scale=generator.config.scale, crop=LEAST)
+        self.photos = PhotoSet(photos, scale=generator.config.scale, crop=LEAST_SIDE)
         self.rng = np.random.default_rng([seed, 1])
         config = VGGConfig(SMALL)
         self.student = VGG(config, np.random.default_rng([seed, 0]), config.index()).to(device)
@@ -89,12 +89,13 @@ class Distiller:
         """The FITTED_ON crops for least squares. Half of them are distorted."""
         patches = self.photos.hr(self.photos.choose(self.rng, FITTED_ON))
         half = FITTED_ON // 2
-        return self.images(np.concatenate([inner(patches[:half]), self.distort(patches[half:])]))
+        return self.images(np.concatenate([without_margin(patches[:half]), self.distort(patches[half:])]))
 
     def distort(self, patches: np.ndarray) -> np.ndarray:
         """The patches without their margin, each distorted in a random way and at a random strength."""
         kinds = [KINDS[name] for name in self.rng.choice(list(KINDS), len(patches))]
-        return inner(np.array([kind(each, self.rng.uniform(), self.rng) for kind, each in zip(kinds, patches)]))
+        distorted = [kind(each, self.rng.uniform(), self.rng) for kind, each in zip(kinds, patches)]
+        return without_margin(np.array(distorted))
 
     def images(self, pixels: np.ndarray) -> Tensor:
         """uint8 pixels as images for a VGG."""
@@ -107,7 +108,7 @@ class Distiller:
         lr = self.photos.lr(crops[:PAIRS])[:, edge:-edge, edge:-edge]
         sr = self.generator(Tensor(to_device(lr_from_uint8(lr), self.device)))
         made = np.concatenate([to_numpy(sr.data), to_numpy(self.images(self.distort(patches[PAIRS:])).data)])
-        return sr, (self.images(inner(patches)), Tensor(to_device(made, self.device)))
+        return sr, (self.images(without_margin(patches)), Tensor(to_device(made, self.device)))
 
     def train_step(self) -> list[float]:
         """A step of the student and a step of G. Returns L's three terms."""
@@ -153,7 +154,7 @@ class Distiller:
         """
         patches = self.photos.hr(self.photos.choose(self.rng, crops))
         enlarged = np.array([enlarge(patch, FOURFOLD, self.rng) for patch in patches])
-        a, b = self.images(inner(patches)), self.images(inner(enlarged))
+        a, b = self.images(without_margin(patches)), self.images(without_margin(enlarged))
         with no_grad():
             pixels = ((a - b) ** 2).mean().item()
             maps = zip(self.student.maps(a), self.student.maps(b))
@@ -178,10 +179,10 @@ def compare(student: VGG, teacher: VGG, x: Tensor, made: Tensor) -> tuple[tuple[
     sx, sy = student(x), student(here)
     ds = sy - sx
     gs = grad(sy, here, ds, create_graph=True)[0]
-    return (apart(sx, tx, tx - tx.mean((0, 1, 2))), apart(ds, dt, dt), apart(gs, gt, gt)), gs
+    return (relative_error(sx, tx, tx - tx.mean((0, 1, 2))), relative_error(ds, dt, dt), relative_error(gs, gt, gt)), gs
 
 
-def apart(student: Tensor, teacher: Tensor, of: Tensor) -> Tensor:
+def relative_error(student: Tensor, teacher: Tensor, of: Tensor) -> Tensor:
     """|student - teacher|²/|of|² of each pair."""
     size = (of**2).sum((1, 2, 3)).detach()
     return ((student - teacher) ** 2).sum((1, 2, 3)) / (size + SLIGHT * size.mean())
@@ -192,6 +193,7 @@ def fit(student: VGG, teacher: VGG, images: Tensor, rng: np.random.Generator) ->
 
     Returns the size of the teacher's last map. The student's maps have size 1, in each layer.
     """
+    sizes = []
     with no_grad():
         maps = {index: to_numpy(x.data) for index, x in teacher.maps(images)}
         x = normalise(images, student.config.family)
@@ -199,16 +201,16 @@ def fit(student: VGG, teacher: VGG, images: Tensor, rng: np.random.Generator) ->
             if isinstance(layer, Conv):
                 wanted, channels = maps[index], layer.weight.shape[-1]
                 if channels < wanted.shape[-1]:
-                    wanted = wanted[..., telling(maps[index + 1], channels)]
-                size = float(np.sqrt((wanted.clip(0) ** 2).mean()))
-                found = least_squares(to_numpy(x.data), wanted / size, rng)
+                    wanted = wanted[..., most_telling(maps[index + 1], channels)]
+                sizes.append(float(np.sqrt((wanted.clip(0) ** 2).mean())))
+                found = least_squares(to_numpy(x.data), wanted / sizes[-1], rng)
                 for parameter, values in ((layer.weight, found[:-1]), (layer.bias, found[-1])):
                     parameter.data[...] = array_module(parameter.data).asarray(values.reshape(parameter.shape))
             x = layer(x)
-    return size
+    return sizes[-1]
 
 
-def telling(x: np.ndarray, count: int) -> list[int]:
+def most_telling(x: np.ndarray, count: int) -> list[int]:
     """The `count` channels of a map that tell the most about all of them, linearly: pivoted Cholesky of x^T x.
 
     The channel that explains most is taken, what it explains is subtracted from all others, and so on.

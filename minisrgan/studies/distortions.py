@@ -79,12 +79,12 @@ def levels(image: np.ndarray) -> np.ndarray:
 KINDS = {kind.__name__: kind for kind in (blur, noise, jpeg, shift, enlarge, brightness, contrast)}
 
 
-def inner(image: np.ndarray) -> np.ndarray:
+def without_margin(image: np.ndarray) -> np.ndarray:
     """An image, or a batch of them, without its margin."""
     return image[..., MARGIN:-MARGIN, MARGIN:-MARGIN, :]
 
 
-class Trial:
+class DistortedCrops:
     """Crops, and each of them distorted in every way at every strength.
 
     photos   (name, uint8 (H, W, 3)) pairs; `crops` crops of a `side` are taken at random, from one photo after another
@@ -94,9 +94,9 @@ class Trial:
         rng = np.random.default_rng(seed)
         of = PhotoSet(photos, scale=1, crop=side + 2 * MARGIN)
         patches = of.hr(of.choose(rng, crops))
-        self.originals = inner(patches)
+        self.originals = without_margin(patches)
         self.distorted = {  # {kind: (strengths, crops, side, side, 3)}
-            name: inner(np.array([[kind(patch, s, rng) for patch in patches] for s in STRENGTHS]))
+            name: without_margin(np.array([[kind(patch, s, rng) for patch in patches] for s in STRENGTHS]))
             for name, kind in KINDS.items()
         }
 
@@ -124,16 +124,18 @@ def features_of(vgg: VGG, device: str) -> Features:
     return features
 
 
-def say_ranking(trial: Trial, features: dict[str, Features], say: Say = print) -> dict[str, dict[str, float]]:
+def say_ranking(crops: DistortedCrops, features: dict[str, Features], say: Say = print) -> dict[str, dict[str, float]]:
     """Say a row for each of the `features`, and return the scores, by name."""
-    results = {name: trial.scores(each) for name, each in features.items()}
+    results = {name: crops.scores(each) for name, each in features.items()}
     width = max(map(len, results)) + 2
-    say(" " * width + "".join(f"{kind:>12}" for kind in trial.distorted) + f"{'mean':>9}")
+    say(" " * width + "".join(f"{kind:>12}" for kind in crops.distorted) + f"{'mean':>9}")
     for name, scores in results.items():
         shares = "".join(f"{share:12.3f}" for share in scores.values())
         say(f"{name:{width}}{shares}{np.mean([*scores.values()]):9.3f}")
-    say(f"share of pairs of {len(trial.originals)} crops, each at {len(STRENGTHS)} strengths, of which the stronger is "
-        "farther from its original; a guess: 0.5")  # fmt: skip
+    say(
+        f"{len(crops.originals)} crops, each at {len(STRENGTHS)} strengths: the share of pairs of which the stronger "
+        "is farther from its original; a guess has 0.5"
+    )
     return results
 
 

@@ -59,7 +59,7 @@ def rulers(device: str, vgg: str | Path | None = None, family: str | None = None
     vggs = {EMBEDDED_NAME: load_content(EMBEDDED_NAME)}
     if vgg:
         vggs[GENUINE] = load_vgg(vgg, GENUINE, family=family)
-    found = {"grid": lambda image, hr: grid(image)}
+    found: Rulers = {"grid": lambda image, hr: grid(image)}
     for name, each in vggs.items():
         found[name] = partial(perceptual_distance, each.to(device), device=device)
     if fetched().exists():
@@ -195,7 +195,7 @@ def evaluate(
     if others:
         say(others_in(folder, others))
     say(f"dB, on Y (BT.601 studio swing) and RGB; SSIM on Y; a border of {border} pixels is left out")
-    say("Y of a greyscale file is its values; of any other, even of one that looks grey, it is computed")
+    say("Y is the values of a greyscale file; for any other file, even one that looks grey, it is computed from RGB")
     say_rulers(rulers, say)
     return means
 
@@ -208,4 +208,4 @@ def say_rulers(rulers: Rulers, say: Say) -> None:
     if ST_LPIPS in rulers:
         say("ST-LPIPS: perceptual distance learned from people's judgements; less is better, and 0 is the same image")
     else:
-        say("`minisrgan vgg fetch --st-lpips` gets a network learned from people's judgements, to measure by too")
+        say("`minisrgan vgg fetch --st-lpips` gets a network learned from people's judgements, to measure with too")

@@ -1,5 +1,6 @@
 """`minisrgan gradcheck`: ask the three questions of check.py about every derivative in the package."""
 
+from collections import abc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -49,13 +50,13 @@ class Result(NamedTuple):
 def op_cases(rng: np.random.Generator) -> list[Case]:
     """One or more cases for each Op, at odd shapes."""
 
-    def normal(*shape):
+    def normal(*shape: int) -> np.ndarray:
         return rng.standard_normal(shape)
 
-    def positive(*shape):
+    def positive(*shape: int) -> np.ndarray:
         return rng.uniform(0.5, 2, shape)
 
-    def case(op, *arrays, **params):
+    def case(op: Any, *arrays: np.ndarray, **params: Any) -> Case:
         values = " ".join(f"{k}={v}".replace(" ", "") for k, v in params.items() if k != "key")
         return Case(f"{op.__name__} {values}".strip(), lambda *xs: op(*xs, **params), list(arrays), op.linear)
 
@@ -118,7 +119,7 @@ def op_cases(rng: np.random.Generator) -> list[Case]:
     ]
     for image_shape, kernel, stride, padding in convolutions:
         x, w = normal(*image_shape), normal(*kernel)
-        g = normal(*ops.Conv2d.forward(x, w, stride, padding).shape)
+        g = normal(*ops.Conv2d(Tensor(x), Tensor(w), stride=stride, padding=padding).shape)
         at = {"stride": stride, "padding": padding}
         cases += [
             case(ops.Conv2d, x, w, **at),
@@ -152,10 +153,10 @@ def op_cases(rng: np.random.Generator) -> list[Case]:
     return cases
 
 
-def chosen_case(op: type[Op], x: np.ndarray, chosen: np.ndarray, **params) -> Case:
+def chosen_case(op: type[Op], x: np.ndarray, chosen: np.ndarray, **params: Any) -> Case:
     """The case of an op that is told which pixel of each square counts."""
 
-    def function(x):
+    def function(x: Tensor) -> Tensor:
         return op(x, chosen=array_module(x.data).asarray(chosen), **params)
 
     values = " ".join(f"{k}={v}".replace(" ", "") for k, v in params.items())
@@ -165,7 +166,7 @@ def chosen_case(op: type[Op], x: np.ndarray, chosen: np.ndarray, **params) -> Ca
 def spectral_norm_case(w: np.ndarray, u: np.ndarray, v: np.ndarray) -> Case:
     """SpectralNorm with u and v that are not w's own. Its derivative holds them fixed, so it must be right for any."""
 
-    def function(w):
+    def function(w: Tensor) -> Tensor:
         return ops.SpectralNorm(w, u=to_like(u, w), v=to_like(v, w))
 
     return Case("SpectralNorm", function, [w])
@@ -195,7 +196,7 @@ def loss_cases(rng: np.random.Generator) -> list[Case]:
 def feature_case(name: str, features: nn.Module, sr: np.ndarray, hr: np.ndarray) -> Case:
     """The content loss through frozen features."""
 
-    def function(sr):
+    def function(sr: Tensor) -> Tensor:
         features.to(device_of(sr))
         return losses.feature_mse(features, sr, Tensor(to_like(hr, sr)))
 
@@ -213,7 +214,7 @@ def penalty_case(
     """The penalty as a function of D's parameters. Its first derivative takes D's second, and its second D's third."""
     discriminator.to(dtype=np.float64)
 
-    def function(*values):
+    def function(*values: Tensor) -> Tensor:
         images = [Tensor(to_like(image, values[0])) for image in (hr, sr)]
         with substituted(discriminator, values):
             logits = [discriminator(image) for image in images]
@@ -269,7 +270,7 @@ def vgg_case(family: str, rng: np.random.Generator) -> Case:
     config = VGGConfig(((3, 4), (5, 4)), family)
     vgg = VGGFeatures(config, VGG(config, rng).state()).to(dtype=np.float64)
 
-    def function(image):
+    def function(image: Tensor) -> Tensor:
         vgg.to(device_of(image))
         return vgg(image)
 
@@ -280,7 +281,7 @@ def module_case(name: str, module: nn.Module, x: np.ndarray, rng: np.random.Gene
     """The module as a function of its input and of its parameters."""
     module.to(dtype=np.float64)
 
-    def function(x, *values):
+    def function(x: Tensor, *values: Tensor) -> Tensor:
         with substituted(module, values):
             return module.to(device_of(x))(x)
 
@@ -297,7 +298,7 @@ def device_of(tensor: Tensor) -> str:
 
 
 @contextmanager
-def substituted(module: nn.Module, values: Sequence[Tensor]) -> Iterator[None]:
+def substituted(module: nn.Module, values: Sequence[Tensor]) -> abc.Generator[None, None, None]:
     """Within the block, the module computes with these Tensors in place of its Parameters."""
     slots = [
         (vars(each), name)
@@ -350,14 +351,14 @@ def all_ops(base: type[Op] = Op) -> Iterator[type[Op]]:
 
 
 @contextmanager
-def planted(op: Any, argument: int = 0, fault: float = 1.01) -> Iterator[None]:
+def planted(op: Any, argument: int = 0, fault: float = 1.01) -> abc.Generator[None, None, None]:
     """Within the block, the op's vjp is wrong by 1 % in one element: the largest of one input's cotangent.
 
     argument   which input; only those count in which the op has a derivative
     """
     sound = op.vjp
 
-    def faulty(g, *args, **params):
+    def faulty(g: Tensor, *args: Any, **params: Any) -> tuple:
         functions = sound(g, *args, **params)
         functions = list(functions) if isinstance(functions, tuple) else [functions]
         differentiable = [i for i, function in enumerate(functions) if function]

@@ -84,7 +84,7 @@ def compiler() -> str:
     except KernelError as error:
         return f"none: {error}"
     if not found:
-        return "none: not needed; g++ or clang++ would run the CUDA kernels on the CPU"
+        return "none: not needed; with g++ or clang++ the CUDA kernels would run on the CPU"
     version = re.search(r'#define __VERSION__ "(.*)"', found.identity)
     return f"{shlex.join(found.command)}: version {version[1] if version else 'unknown'}"
 
@@ -96,8 +96,8 @@ def gpu() -> str:
 
         name = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
         free, total = cupy.cuda.runtime.memGetInfo()
-        driver = cuda_version(cupy.cuda.runtime.driverGetVersion())
-        return f"{name}, {gib(free)} of {gib(total)} free, driver for CUDA {driver}, CuPy {cupy.__version__}"
+        cuda = cuda_version(cupy.cuda.runtime.driverGetVersion())
+        return f"{name}, {gib(free)} of {gib(total)} free, driver for CUDA {cuda}, CuPy {cupy.__version__}"
     found = nvidia_gpu()
     if not found:
         return "none: no NVIDIA driver (libcuda.so.1) finds one"
@@ -119,7 +119,7 @@ def commit() -> str | None:
     """The commit of the code that runs, with "-dirty" if it was changed since. None if it is not in its repository."""
     here = Path(__file__).resolve().parent
 
-    def git(*arguments):
+    def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
 
     try:

@@ -38,7 +38,7 @@ NEGATIVE_SLOPE = 0.2  # of the rectifiers
 SEEDS, BATCH = 3, 128
 RATE, BETA1 = 5e-3, 0.0  # β₁ = 0: an average of old gradients points to where the other player no longer is
 SAMPLES = 2000
-LEAST = 1 / MODES / 10  # the share of the samples from which a mode counts as found: a tenth of its own share
+LEAST_SHARE = 1 / MODES / 10  # the share of the samples from which a mode counts as found: a tenth of its own share
 # Of the regularisers. They differ from those for images: a point has two numbers, and a crop thousands, over which a
 # gradient is spread.
 STRENGTHS = {"r1": 0.1, "gradient-penalty": 0.1, "instance-noise": 0.5}
@@ -71,7 +71,7 @@ def judge(points: np.ndarray) -> tuple[int, float]:
     distances = np.linalg.norm(points[:, None] - CENTRES, axis=2)
     good = distances.min(axis=1) <= 3 * STD
     shares = np.bincount(distances.argmin(axis=1)[good], minlength=MODES) / len(points)
-    return int((shares >= LEAST).sum()), float(good.mean())
+    return int((shares >= LEAST_SHARE).sum()), float(good.mean())
 
 
 class Perceptron(Module):

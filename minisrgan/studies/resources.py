@@ -50,7 +50,7 @@ def print_resources(real: str = "float", say: Say = print) -> int:
                 say(f"  {name:22}{gpu:7}{use.registers:10}{use.stack:8}{use.spills:8}{use.shared:8}")
                 if use.spills and architecture == JUDGED:
                     spilled.append(use.kernel)
-    say(f"real is {real}; registers, stack and spills are those of a thread, shared memory is a block's, in bytes")
+    say(f"real is {real}; of a thread: registers, bytes of stack and of spills; of a block: bytes of shared memory")
     say(f"spills on sm_{JUDGED}: {', '.join(spilled) or 'none'}")
     return 1 if spilled else 0
 

@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ImageError
-from ..models.vgg import VGG, VGGConfig
+from ..models.vgg import ST_LPIPS, VGG, VGGConfig
 from ..training.photos import HELD_OUT, named, packaged, read_all
 from ..weights.vgg import EMBEDDED, NAMES, identify, load_vgg, read, sha256
 from . import Say
-from .distortions import Trial, features_of, say_ranking
+from .distortions import DistortedCrops, features_of, say_ranking
 
-INPUT = {
+INPUT = {  # of each family
     "torchvision": "RGB in 0..1, less a mean, over a standard deviation",
     "caffe": "BGR in 0..255, less a mean",
+    ST_LPIPS: "RGB in -1..1, less a mean, over a standard deviation",
 }
 
 
@@ -59,4 +60,4 @@ def rank(
     last = vgg.config.index(layer)
     random = VGG(vgg.config, np.random.default_rng([0, 0]), last).to(device)
     rows = {"pixels": lambda images: images / 127.5, "random": features_of(random, device)}
-    return say_ranking(Trial(photos), rows | {f"features.{last}": features_of(vgg, device)}, say)
+    return say_ranking(DistortedCrops(photos), rows | {f"features.{last}": features_of(vgg, device)}, say)

@@ -11,7 +11,7 @@ class Adversary:
 
     discriminator   images → logits
     game            of losses.ADVERSARIAL
-    regulariser     of regularisers.REGULARISERS, made
+    regulariser     an instance of one of regularisers.REGULARISERS
     """
 
     def __init__(self, discriminator: Module, game: Adversarial, regulariser: Regulariser) -> None:
@@ -31,6 +31,6 @@ class Adversary:
         return self.game.discriminator(real, fake), penalty, real, fake
 
     def generator_loss(self, hr: Tensor, sr: Tensor) -> Tensor:
-        """L_adv of disturbed images: what it costs G that D sees through SR. D only judges, and stays as it is."""
+        """L_adv for disturbed images. D only judges: its state does not change."""
         with held(self.discriminator):
             return self.game.generator_loss(self.discriminator, hr, sr)

@@ -21,7 +21,7 @@ TERMS = ("content", "pixel", "adversarial", "tv", "grid")  # of L_G in the GAN s
 class Stage:
     """`steps` at a learning `rate`, which follows a `schedule` of optim.SCHEDULES.
 
-    ema   the decay of the average of G's weights, which is what the stage keeps; 0: it keeps G as it is
+    ema   the decay of the average of G's weights. The stage keeps this average; or, if ema is 0, G as it is
     """
 
     steps: int
@@ -58,7 +58,7 @@ class TrainConfig:
     adversarial, regulariser   their names in ADVERSARIAL and REGULARISERS
     strength        of the regulariser; None: its default
     d_rate, d_beta1 D's learning rate, on the stage's schedule, and D's β₁ of Adam; None: the same as G's
-    copies          how many smaller copies of each photo to learn from too, each 0.8 times the one before
+    copies          how many smaller copies of each photo to add, each 0.8 times the one before
     on_nan          what to do if a number is no longer finite: "stop", or "rollback" to a saved state
     """
 
@@ -177,7 +177,7 @@ class TrainConfig:
             raise ConfigError(f"not a training configuration ({error})") from None
 
 
-SHOWS = dict(  # a GAN stage whose effect one sees. docs/training.md has the trials that led to it
+VISIBLE_GAN = dict(  # settings with a visible effect of the GAN stage. docs/training.md has the trials that led to it
     pretrain_loss="l1",
     content="vgg-small",
     adversarial="relativistic",
@@ -193,7 +193,7 @@ PRESETS = {
         batch=8,
         pretrain=Stage(4_000, 1e-3, "cosine", ema=0.99),
         gan=Stage(2_000, 2e-4, "cosine", ema=0.99),
-        **SHOWS,
+        **VISIBLE_GAN,
     ),
     # an hour or two on a core of a CPU
     "small": TrainConfig(
@@ -203,7 +203,7 @@ PRESETS = {
         pretrain=Stage(40_000, 5e-4, "cosine", ema=0.999),
         gan=Stage(2_000, 2e-4, "cosine", ema=0.99),
         copies=3,
-        **SHOWS,
+        **VISIBLE_GAN,
     ),
     # Ledig et al. 2017, section 3.2
     "paper": TrainConfig(

@@ -456,7 +456,7 @@ def row_of(line: str) -> Any:
 
 def parts(trainer: Trainer) -> dict[str, Any]:
     """{name: the part of the trainer, which has a state}."""
-    averaged = {"averaged": trainer.averaged} if trainer.averages else {}
+    averaged = {"averaged": trainer.averaged} if trainer.keeps_average else {}
     return averaged | {
         "generator": trainer.generator,
         "discriminator": trainer.discriminator,

@@ -5,16 +5,15 @@ With c = content_weight·∂L_content/∂SR and t = ∂L_term/∂SR, a term with
     w = s·r        r: the running mean of ‖c‖/‖t‖        so that        ‖w·t‖ ≈ s·‖c‖
 
 Esser et al. 2021 (VQGAN), equation 7, takes this ratio at G's last layer. Here it is taken at SR, where both gradients
-are needed anyway. Adam divides out a common factor of all terms, so no more
-than the shares is left to choose.
+are needed anyway. Adam divides out a common factor of all terms, so only the shares matter.
 
 The weight is a constant of its step: nothing is differentiated through it. It moves slowly, over about MEMORY steps,
 and it is bounded in two ways. A ratio counts at most as JUMP times the mean, and at least as a JUMP-th of it, so that
-a step in which D's gradient is small does not make D loud. And the mean stays within RANGE times its first value.
+a step with a small gradient does not get a huge weight. And the mean stays within RANGE times its first value.
 """
 
 MEMORY, JUMP, RANGE = 100, 4, 100
-MOST = 1e30  # the largest ratio, so that the mean stays finite
+LARGEST_RATIO = 1e30  # so that the mean stays finite
 
 
 class Shares:
@@ -28,7 +27,7 @@ class Shares:
         """The term's weight in a step with these gradient norms, the content's ‖c‖ and the term's ‖t‖."""
         if term not in self.means and not (content and length):
             return 0.0  # nothing to compare yet
-        ratio = min(content / length, MOST) if length else MOST
+        ratio = min(content / length, LARGEST_RATIO) if length else LARGEST_RATIO
         mean, first, steps = self.means.get(term, (ratio, ratio, 0))
         ratio = between(mean / JUMP, ratio, mean * JUMP)
         mean += (ratio - mean) / min(steps + 1, MEMORY)

@@ -85,8 +85,8 @@ class Trainer:
         return self.finish_step()
 
     def start_stage(self, stage: str) -> None:
-        """Begin `stage` with the best G so far; its optimisers and shares start afresh, and the average of G's
-        weights at G's."""
+        """Begin `stage` with the best G so far, with new optimisers and shares. The average of G's weights starts at
+        G's."""
         self.start_from(self.best)
         self.stage, self.step = stage, 0
         config = self.config
@@ -97,19 +97,19 @@ class Trainer:
         self.shares = Shares(config.shares)
 
     @property
-    def averages(self) -> bool:
+    def keeps_average(self) -> bool:
         """Whether the average of G's weights is kept, and stands for G."""
-        return self.settings.ema > 0
+        return self.stage_config.ema > 0
 
     @property
-    def settings(self) -> Stage:
+    def stage_config(self) -> Stage:
         """The Stage of the configuration that the training is in."""
         return getattr(self.config, self.stage)
 
     @property
     def best(self) -> Generator:
         """The generator to show, to measure and to keep."""
-        return self.averaged if self.averages else self.generator
+        return self.averaged if self.keeps_average else self.generator
 
     def start_from(self, generator: Generator) -> None:
         """Take on a trained generator's weights. Raises WeightsError for one of another configuration."""
@@ -178,18 +178,18 @@ class Trainer:
         return load_content(config.content, config.vgg, config.family).to(self.device)
 
     def adversarial_loss(self, hr: Tensor, sr: Tensor) -> Tensor:
-        """L_adv: what it costs G that D sees through SR."""
+        """L_adv: G's loss where D sees through SR."""
         return self.adversary.generator_loss(self.disturb(hr), self.disturb(sr))
 
     def disturb(self, images: Tensor) -> Tensor:
         """The images as D is to see them."""
-        return self.adversary.disturb(images, self.step / self.settings.steps)
+        return self.adversary.disturb(images, self.step / max(self.stage_config.steps, 1))
 
     def gradient_at_sr(self, sr: Tensor, terms: dict[str, tuple[float | None, Callable[[Tensor], Tensor]]]) -> Tensor:
         """∂/∂SR of Σ weight·L over `terms`, {name: (weight, SR → L)}. A weight of 0 costs nothing.
 
-        A weight None follows from the term's share of the gradient norm, beside the content's, which comes first.
-        It measures each L, the norm of its part weight·∂L/∂SR of the gradient, and a weight that follows from a share.
+        If a weight is None, it follows from the term's share (shares.py); the content's term comes first.
+        Measured are each L, the norm of weight·∂L/∂SR, and a weight that follows from a share.
         """
         here = Tensor(sr.data, requires_grad=True)  # without its graph: each walk back ends at SR
         total, gradients = 0.0, []
@@ -210,14 +210,14 @@ class Trainer:
 
     def update_discriminator(self, loss: Tensor) -> None:
         own = self.config.d_rate
-        self.update(self.adam_d, "grad_d", self.rate if own is None else self.rate * own / self.settings.rate, loss)
+        self.update(self.adam_d, "grad_d", self.rate if own is None else self.rate * own / self.stage_config.rate, loss)
 
     def update_generator(self, sr: Tensor, gradient: Tensor) -> None:
         """A step of G, by the gradient at SR, which the walk back through G carries on to its parameters."""
         self.update(self.adam_g, "grad_g", self.rate, sr, gradient)
-        if self.averages:
+        if self.keeps_average:
             t = self.adam_g.t  # at first the average is over about the last tenth of the steps, until there are enough
-            move_average(self.averaged, self.generator, min(self.settings.ema, t / (t + 9)))
+            move_average(self.averaged, self.generator, min(self.stage_config.ema, t / (t + 9)))
 
     def update(self, adam: Adam, name: str, rate: float, output: Tensor, cotangent: Tensor | None = None) -> None:
         """A step of Adam, by the gradient of `output` in that optimiser's parameters, and in no others."""
@@ -228,10 +228,10 @@ class Trainer:
     @property
     def rate(self) -> float:
         """The learning rate of this step. Each time that the training was rolled back has halved it."""
-        return self.settings.rate_at(self.step) / 2**self.rollbacks
+        return self.stage_config.rate_at(self.step) / 2**self.rollbacks
 
     def roll_back(self, rollbacks: int) -> None:
-        """Go on from a state just restored in another way than before: by smaller steps, on other crops."""
+        """After a restore: go on with half the learning rate for each roll-back, and with other crops."""
         self.rollbacks = rollbacks
         self.crop_rng = np.random.default_rng([self.config.seed, 2, rollbacks])
 

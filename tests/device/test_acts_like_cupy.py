@@ -204,6 +204,35 @@ except Exception as error:
     assert said in said_by_it
 
 
+@pytest.mark.parametrize(
+    "size, said",
+    [
+        ("np.array((3, 5), pair)", "ends well: 15"),
+        ("np.array([(3, 5)], pair)", "ends well: 15"),
+        ("np.array((3, 5), pair)[()]", "TypeError"),  # a scalar of NumPy's, which CuPy does not know
+        ("np.array([(3, 5), (3, 5)], pair)", "TypeError"),
+        ("np.array((3, 5), [('b', 'i4'), ('a', 'i4')])", "TypeError"),
+        ("np.array((3, 5), [('a', 'i8'), ('b', 'i8')])", "TypeError"),
+        ("(3, 5)", "TypeError"),
+        ("np.int32(3)", "TypeError"),
+    ],
+)
+def test_a_struct_is_passed_as_to_cupy(size, said):
+    said_by_it = snippet(f"""
+import cupy, numpy as np
+code = '''struct Pair {{ int a, b; }};
+extern "C" __global__ void multiply(real *x, Pair size) {{ x[0] = size.a * size.b; }}'''
+f = cupy.RawModule(code=code, options=("-std=c++17", "-Dreal=float")).get_function("multiply")
+x, pair = cupy.empty(1, np.float32), [("a", "i4"), ("b", "i4")]
+try:
+    f((1,), (1,), (np.uint64(x.data.ptr), {size}))
+    print("ends well:", int(x.item()))
+except Exception as error:
+    print(type(error).__name__, error)
+""")
+    assert said in said_by_it
+
+
 def test_its_signatures_are_cupys():
     """Every parameter that the stand-in has, CuPy has too, by the same name and in the same order."""
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed: nothing to compare the stand-in with")

@@ -7,15 +7,17 @@ import pytest
 from kernel_helpers import needs_cpu, needs_kernels
 
 from minisrgan.device import geometry
+from minisrgan.device.conv import Geometry, Placement, Units
 from minisrgan.device.cpu import cpu_library
 from minisrgan.device.launch import launch
+from minisrgan.device.matmul import Products
 from minisrgan.device.source import FOLDER, kernel_files
 from minisrgan.errors import KernelError
 from minisrgan.studies.resources import variants
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 X, W, Y = np.ones((1, 4, 4, 16)), np.ones((3, 3, 16, 16)), np.ones((1, 4, 4, 16))
-CONV = 1, 4, 4, 16, 3, 3, 16, 4, 4, 1, 1, 1, 1  # the sizes of these, stride and padding
+CONV = Geometry(1, 4, 4, 16, 3, 3, 16, 4, 4, 1, 1, 1, 1)  # the sizes of these, stride and padding
 
 
 @pytest.mark.parametrize("gpu", [False, True])
@@ -66,33 +68,34 @@ def column_sums(rows_per_part, columns=16):
     launch("channels.cu", "column_sums", (4, 1), None, x, np.ones((4, columns)), 64, columns, rows_per_part)
 
 
-def winograd(blocks=1, padded=32, depth=16, span=32, chunk=36):
-    u, scratch = np.ones((36, 16, padded)), np.ones((blocks, 36, chunk, depth + span))
-    sizes = 1, 4, 4, 16, 16, 4, 4, 1, 1, padded, depth, span, blocks
-    launch("winograd.cu", "winograd_conv2d", 2, 1, X, u, None, None, None, Y, 1, scratch, *sizes)
+def winograd(blocks=1, padded=32, depth=16, span=32, stride=1):
+    u, scratch = np.ones((36, 16, padded)), np.ones((blocks, 36, 36, depth + span))
+    sizes, units = CONV._replace(stride_x=stride), Units(padded, depth, span, blocks)
+    launch("winograd.cu", "winograd_conv2d", 2, 1, X, u, None, None, None, Y, scratch, sizes, units, 1)
 
 
 def weight_gradient(part_pixels):
     parts = np.ones((2, 3, 3, 16, 16))
-    launch("conv.cu", "weight_grad", 1, None, X, Y, parts, *CONV, part_pixels, 2, WIDE=1)
+    launch("conv.cu", "weight_grad", 1, None, X, Y, parts, CONV, part_pixels, 2, WIDE=1)
 
 
 def matmul(k_next):
     a, b, c = np.ones((8, 64)), np.ones((64, 8)), np.ones((2, 8, 8))
-    launch("matmul.cu", "matmul", 1, None, a, b, c, 8, 8, 64, 64, 1, 8, 1, 8, 1, k_next, 8 * k_next, k_next, 2)
+    of = Products(64, 1, 8, 1, 8, 1, 8, 8, 64, k_next, 8 * k_next, k_next, 2)
+    launch("matmul.cu", "matmul", 1, None, a, b, c, of)
 
 
-def few(block=None, rows=2, width=3):
+def few(block=None, rows=2, width=3, stride=1):
     x, parts = np.ones((1, 4, 4, 16)), np.ones((2, 3, 3, 16, width))
-    sizes = 1, 4, 4, 16, 3, 3, width, 4, 4, 1, 1, rows, 2
-    launch("conv_few.cu", "weight_grad_few", 1, block, x, np.ones((1, 4, 4, width)), parts, *sizes, FEW=3, KH=3, KW=3)
+    g, sizes = np.ones((1, 4, 4, width)), CONV._replace(cout=width, stride_x=stride)
+    launch("conv_few.cu", "weight_grad_few", 1, block, x, g, parts, sizes, rows, 2, FEW=3, KH=3, KW=3)
 
 
 def conv2d(block, shuffle=1):
     w = np.ones((3, 3, 16, 64)) if shuffle == 1 else np.ones((3, 3, 16, 12))
     cout, y = w.shape[3], np.ones((1, 4, 4, w.shape[3]))
-    rest = shuffle, 1, 4, 4, 16, 3, 3, cout, 4, 4, 1, 1, 1, 1, 1, 1, 0, 0, 4, 4
-    launch("conv.cu", "conv2d", 1, block, X, w, None, None, None, y, *rest, WIDE=1)
+    sizes, place = CONV._replace(cout=cout), Placement(shuffle, 4, 4, 1, 1, 0, 0)
+    launch("conv.cu", "conv2d", 1, block, X, w, None, None, None, y, sizes, place, WIDE=1)
 
 
 def pool(pixels_per_block):
@@ -113,17 +116,19 @@ def shuffle(runs_per_block):
         (column_sums, (16,), (15,), r"rows <= .*gridDim.x \* rows_per_part"),  # a row is left over
         (column_sums, (16,), (22,), r"\(gridDim.x - 1LL\) \* rows_per_part < rows"),  # a block has none
         (column_sums, (16, 64), (16, 65), r"channels <= .*gridDim.y \* WIDTH"),
-        (winograd, (2,), (1,), "gridDim.x <= blocks"),  # two blocks, and memory for one
-        (winograd, (2,), (2, 64), r"padded == round_up\(cout, UNIT_O\)"),
-        (winograd, (2,), (2, 32, 32), r"depth == round_up\(cin, UNIT_C\)"),
+        (winograd, (2,), (1,), "gridDim.x <= units.blocks"),  # two blocks, and memory for one
+        (winograd, (2,), (2, 64), r"units.padded == round_up\(g.cout, UNIT_O\)"),
+        (winograd, (2,), (2, 32, 32), r"units.depth == round_up\(g.cin, UNIT_C\)"),
         (winograd, (2,), (2, 32, 16, 16), "span % UNIT_O == 0"),
-        (weight_gradient, (8,), (7,), r"n_parts \* part_pixels >= n \* out_h \* out_w"),
+        (winograd, (2, 32, 16, 32, 1), (2, 32, 16, 32, 2), "g.stride_y == 1 && g.stride_x == 1"),
+        (weight_gradient, (8,), (7,), r"n_parts \* part_pixels >= pixels_of\(g\)"),
         (conv2d, (None,), (31,), "blockDim.x == THREADS"),
-        (conv2d, (None,), (None, 2), r"out.whole_squares\(LANES\)"),  # 3 channels of each pixel
+        (conv2d, (None,), (None, 2), r"epilogue.whole_pixels\(LANES\)"),  # 3 channels of each pixel
         (few, (None,), (16,), "blockDim.x == THREADS"),
-        (few, (None, 2), (None, 1), r"part_rows \* n_parts >= n \* out_h"),
+        (few, (None, 2), (None, 1), r"part_rows \* n_parts >= g.n \* g.out_h"),
         (few, (None, 2, 3), (None, 2, 4), "cout == FEW"),
-        (matmul, (32,), (31,), r"k_next \* count >= k"),
+        (few, (None, 2, 3, 1), (None, 2, 3, 2), "g.stride_y == 1 && g.stride_x == 1"),
+        (matmul, (32,), (31,), r"k_next \* of.count >= k"),
         (pool, (2,), (1,), r"gridDim.x \* pixels_per_block >= pixels"),
         (shuffle, (2,), (1,), r"gridDim.x \* runs_per_block >= runs"),
     ],

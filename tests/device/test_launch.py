@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -40,11 +41,38 @@ extern "C" __global__ void scale(const real *x /*[(n + 1) / 2 * 2]*/, real *y, i
     FOR_EACH(i, n) y[i] = TIMES * factor * x[i] * (twice ? 2 : 1);
 }
 
+struct Size {
+    int rows, columns;
+    int factor;
+};
+struct Other { int more; };
+extern "C" __global__ void enlarge(const real *x /*[rows*columns]*/, real *y /*[rows*columns+n]*/, Size size, int n,
+                                   const Other other) {
+    FOR_EACH(i, size.rows * size.columns) y[i] = size.factor * x[i] + other.more;
+}
+
 extern "C" __global__ void pick(const int *which, const float *x, unsigned char *y, int n, double limit)
 {
     FOR_EACH(i, n) y[i] = x[which[i]] > limit;
 }
 """
+
+
+class Size(NamedTuple):
+    rows: int
+    columns: int
+    factor: int
+
+
+class Turned(NamedTuple):
+    columns: int
+    rows: int
+    factor: int
+
+
+class Other(NamedTuple):
+    more: int
+
 
 needs_compiler = pytest.mark.skipif(cpu.find_compiler() is None, reason=cpu.NO_COMPILER)
 
@@ -106,6 +134,14 @@ def test_null_pointers_scalars_and_other_types(folder):
 
 
 @needs_compiler
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_struct_is_passed_by_value(folder, dtype):
+    x, y = np.arange(6, dtype=dtype), np.zeros(7, dtype)
+    launching.launch("toy.cu", "enlarge", 2, 1, x, y, Size(2, np.int64(3), 5), 1, Other(-4))
+    np.testing.assert_array_equal(y, [*(5 * x - 4), 0])
+
+
+@needs_compiler
 def test_defines_are_macros_of_a_library_of_their_own(folder):
     x, y = ones(4), ones(4)
     for times in (3, 5, 3):
@@ -154,6 +190,25 @@ BAD = {  # name: (kernel, arguments, what the message says)
     "unsigned below zero": ("scale", (ones(4), ones(4), 4, 1.0, -1), "argument twice is -1"),
     "float for int": ("add", (ones(4), None, ones(4), 4.0), "argument n is 4.0 where the kernel takes an int"),
     "None for int": ("add", (ones(4), None, ones(4), None), "argument n is None"),
+    "a tuple for a struct": (
+        "enlarge",
+        (ones(6), ones(7), (2, 3, 5), 1, (0,)),
+        r"size is .* a Size \(rows, columns, f",
+    ),
+    "another struct": ("enlarge", (ones(6), ones(7), Other(1), 1, Other(0)), "argument size is Other"),
+    "members in another order": (
+        "enlarge",
+        (ones(6), ones(7), Turned(2, 3, 5), 1, Other(0)),
+        "argument size is Turned",
+    ),
+    "a float in a struct": ("enlarge", (ones(6), ones(7), Size(2.0, 3, 5), 1, Other(0)), "argument size.rows is 2.0"),
+    "too large in a struct": (
+        "enlarge",
+        (ones(6), ones(7), Size(2, 3, 2**31), 1, Other(0)),
+        "size.factor is 2147483648",
+    ),
+    "None for a struct": ("enlarge", (ones(6), ones(7), Size(2, 3, 5), 1, None), "argument other is None"),
+    "a size by a struct": ("enlarge", (ones(6), ones(7), Size(2, 4, 5), 1, Other(0)), "x has 6 elements .* needs 8"),
     "array for float": ("scale", (ones(4), ones(4), 4, ones(1), 0), "argument factor is"),
     "text for float": ("scale", (ones(4), ones(4), 4, "1", 0), "argument factor is '1'"),
 }
@@ -199,16 +254,24 @@ def test_a_number_too_large_for_a_float_is_refused(folder):
 def test_an_unknown_file_or_kernel_is_named(folder):
     with pytest.raises(KernelError, match="no_such.cu"):
         launching.launch("no_such.cu", "add", 1, 1)
-    with pytest.raises(KernelError, match="toy.cu has no kernel multiply, only: add, scale, pick"):
+    with pytest.raises(KernelError, match="toy.cu has no kernel multiply, only: add, scale, enlarge, pick"):
         launch("multiply")
 
 
 @pytest.mark.parametrize(
     "parameters, message",
-    [("half *x", "cannot read the parameter `half"), ("real *x /*[m]*/, int n", "a size names m")],
+    [
+        ("half *x", "cannot read the parameter `half"),
+        ("real *x /*[m]*/, int n", "a size names m, which is no integer"),
+        ("real *x /*[n]*/, Size size, int n", "a size names n, which is two integers"),
+        ("real *x, Unknown size", "cannot read the parameter `Unknown size`"),
+        ("real *x, Mixed size", "cannot read the parameter `Mixed size`"),
+        ("real *x, Size *size", r"cannot read the parameter `Size \*size`"),
+    ],
 )
 def test_a_signature_that_cannot_be_read_says_so(folder, parameters, message):
-    (folder / "toy.cu").write_text(f'extern "C" __global__ void odd({parameters}) {{}}')
+    structs = "struct Size { int n; };\nstruct Mixed { int n; float x; };\n"
+    (folder / "toy.cu").write_text(f'{structs}extern "C" __global__ void odd({parameters}) {{}}')
     with pytest.raises(KernelError, match=message):
         launch("odd", ones(4))
 
@@ -220,6 +283,27 @@ def test_contiguous_copies_only_what_kernels_cannot_read():
         copy = cuts.contiguous(given)
         np.testing.assert_array_equal(copy, given)
         assert copy.flags.c_contiguous and launching.address(copy) % 16 == 0
+
+
+@needs_compiler
+def test_a_file_includes_headers_and_messages_name_their_lines(folder):
+    (folder / "inner.cuh").write_text("#define TWICE 2\n")
+    (folder / "outer.cuh").write_text('// all of it\n#include "inner.cuh"\n#define FACTOR (3 * TWICE)\n')
+    text = '// one\n#include "outer.cuh"\n// three\nextern "C" __global__ void fill(real *y) { y[0] = FACTOR; }\n'
+    (folder / "filled.cu").write_text(text)
+    launching.launch("filled.cu", "fill", 1, 1, y := np.zeros(1))
+    assert y[0] == 6
+    for wrong, line in ((text + "nonsense;\n", "filled.cu:5"), (text.replace("y[0]", "y[z]"), "filled.cu:4")):
+        (folder / "filled.cu").write_text(wrong)
+        with pytest.raises(KernelError, match=line):
+            cpu.cpu_library.__wrapped__("filled.cu", "float", ())
+    (folder / "filled.cu").write_text(text)
+    (folder / "outer.cuh").write_text('#include "inner.cuh"\n\n#define FACTOR TWICE TWICE\nnonsense;\n')
+    with pytest.raises(KernelError, match="outer.cuh:4"):
+        cpu.cpu_library.__wrapped__("filled.cu", "float", ())
+    (folder / "inner.cuh").unlink()
+    with pytest.raises(KernelError, match="no kernel file .*inner.cuh"):
+        cpu.cpu_library.__wrapped__("filled.cu", "float", ())
 
 
 # ---- On a GPU, as far as it can be seen without one -----------------------------------------------------
@@ -263,6 +347,10 @@ def test_a_launch_on_the_gpu_has_values_of_the_kernels_types(folder, gpu):
     assert (grid, block, shared) == ((3, 2, 1), (64, 1, 1), 100_000)
     assert [type(each) for each in args] == [np.uint64, np.uint64, np.int32, np.float64, np.uint32]
     launch("add", gpu.array(4), None, gpu.array(4), 4)
+    launch("enlarge", gpu.array(6), gpu.array(7), Size(2, 3, 5), 1, Other(-4))
+    struct = gpu.launches[2][2][2]  # CuPy passes arrays of one element by value
+    assert struct.size == 1 and struct.dtype == [("rows", "i4"), ("columns", "i4"), ("factor", "i4")]
+    assert struct.tobytes() == np.array([2, 3, 5], np.int32).tobytes()
     assert gpu.launches[1][2][1] == np.uint64(0)
     (code, options), (_, others) = gpu.modules
     assert "FOR_EACH" in code and f'#line 1 "{folder / "toy.cu"}"' in code
@@ -628,7 +716,7 @@ def nvrtc():
 def test_a_spill_on_the_judged_gpu_is_a_failure(folder, nvrtc, monkeypatch):
     lines = []
     assert resources.print_resources(say=lines.append) == 0
-    assert sum("sm_90 " in line for line in lines) == 3 and lines[-1] == "spills on sm_90: none"
+    assert sum("sm_90 " in line for line in lines) == 4 and lines[-1] == "spills on sm_90: none"
     (folder / "toy.cu").write_text(
         'extern "C" __global__ void __launch_bounds__(1024, 2) greedy(const real *x, real *y, int n) {\n'
         "    real r[64] = {};\n"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kernel_helpers import DEVICE, assert_close, both_reals, needs_cpu, needs_kernels, normal, run
 
 from lessons.course.document import LESSONS
+from minisrgan.device.conv import Geometry
 from minisrgan.device.cpu import cpu_library
 from minisrgan.device.launch import launch
 from minisrgan.errors import KernelError
@@ -69,8 +70,8 @@ def test_what_the_steps_are_measured_beside_computes_the_same(compared):
 
 def step_on(file, kernel, block, threads):
     x, w, y = np.ones((1, 4, 4, 16)), np.ones((3, 3, 16, 16)), np.ones((1, 4, 4, 16))
-    sizes = 1, 4, 4, 16, 3, 3, 16, 4, 4, 1, 1, 1, 1
-    launch(FOLDER / "steps" / file, kernel, 1, block, x, w, y, *sizes, THREADS=threads)
+    sizes = Geometry(1, 4, 4, 16, 3, 3, 16, 4, 4, 1, 1, 1, 1)
+    launch(FOLDER / "steps" / file, kernel, 1, block, x, w, y, sizes, THREADS=threads)
 
 
 @needs_cpu

@@ -215,3 +215,11 @@ def test_the_genuine_vgg19_against_sums_by_hand(genuine):
     (maps,) = vgg(Tensor(waves()[None].astype(np.float32))).data
     expected = by_hand(contract(waves(), "caffe"), vgg.state(), 10, VGG19)
     np.testing.assert_allclose(maps, expected, atol=1e-5 * abs(expected).max())
+
+
+@pytest.mark.parametrize("family, blocks, least", [("torchvision", 2, 4), ("st-lpips", 1, 4), ("st-lpips", 2, 6)])
+def test_the_least_image_is_as_large_as_the_poolings_need(family, blocks, least):
+    vgg = VGG(VGGConfig(((2,),) * blocks, family), np.random.default_rng(0))
+    assert min(vgg(images(1, least, least, 3)).shape[1:3]) >= 1
+    with pytest.raises(ShapeError, match=f"at least {least}, not"):
+        vgg(images(1, least - 1, least, 3))

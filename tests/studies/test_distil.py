@@ -1,5 +1,6 @@
-"""The small VGG: what befalls photos, how distances are held against it, and that it learned to see as VGG19 does."""
+"""The small VGG: what distorts photos, how distances are measured by it, and that it learned to see as VGG19 does."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +15,29 @@ from minisrgan.imaging.patches import PhotoSet
 from minisrgan.imaging.pixels import hr_from_uint8
 from minisrgan.losses import PixelMSE, feature_mse
 from minisrgan.models.generator import Generator, GeneratorConfig
-from minisrgan.models.vgg import PAPER_SCALE, SMALL, VGG, VGGConfig, VGGFeatures
+from minisrgan.models.vgg import PAPER_SCALE, SMALL, ST_LPIPS, VGG, VGGConfig, VGGFeatures
+from minisrgan.names import FAMILIES
 from minisrgan.nn import Conv, ReLU
 from minisrgan.studies import distil as vgg_distil
-from minisrgan.studies import distortions
-from minisrgan.studies.distil import FOURFOLD, Distiller, compare, distil, fit, least_squares, telling
-from minisrgan.studies.distortions import KINDS, MARGIN, Trial, enlarge, features_of, inner, rightly_ordered
-from minisrgan.studies.vgg_inspect import rank
+from minisrgan.studies import distortions, vgg_inspect
+from minisrgan.studies.distil import FOURFOLD, Distiller, compare, distil, fit, least_squares, most_telling
+from minisrgan.studies.distortions import (
+    KINDS,
+    MARGIN,
+    DistortedCrops,
+    enlarge,
+    features_of,
+    rightly_ordered,
+    without_margin,
+)
+from minisrgan.studies.vgg_inspect import inspect, rank
 from minisrgan.tensor import Tensor, grad, no_grad
 from minisrgan.training.photos import HELD_OUT, Photos, named, packaged, training_photos
 from minisrgan.weights.array_files import read_arrays
 from minisrgan.weights.generators import load_generator
 from minisrgan.weights.vgg import EMBEDDED, load_vgg, open_vgg, save_vgg
 
-LEAST = vgg_distil.LEAST
+LEAST = vgg_distil.LEAST_SIDE
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +61,22 @@ def test_a_distortion_grows_with_its_strength_and_never_reaches_the_inside_from_
     def at(strength, image=patch):
         return kind(image, strength, np.random.default_rng(0))
 
-    errors = [((inner(at(s)).astype(float) - inner(patch)) ** 2).mean() for s in (0.0, 0.25, 0.5, 0.75)]
+    images = (without_margin(at(s)).astype(float) for s in (0.0, 0.25, 0.5, 0.75))
+    errors = [((image - without_margin(patch)) ** 2).mean() for image in images]
     assert errors == sorted(errors) and errors[0] > 0
     assert at(1.0).shape == patch.shape and at(1.0).dtype == np.uint8
     assert np.array_equal(at(0.5), at(0.5))
     if name in ("blur", "shift"):
         framed = np.pad(patch, ((9, 9), (9, 9), (0, 0)), mode="reflect")
-        inside = inner(at(0.9, framed)[9:-9, 9:-9])
+        inside = without_margin(at(0.9, framed)[9:-9, 9:-9])
         if name == "blur":
-            assert abs(inside.astype(int) - inner(at(0.9))).max() <= 2
+            assert abs(inside.astype(int) - without_margin(at(0.9))).max() <= 2
 
 
 def test_a_shift_is_one():
     row = np.arange(LEAST, dtype=np.uint8)
     ramp = np.broadcast_to((row[:, None] + 2 * row)[..., None], (LEAST, LEAST, 3))
-    moved = {int(inner(distortions.shift(ramp, 1.0, np.random.default_rng(i)))[0, 0, 0]) for i in range(20)}
+    moved = {int(without_margin(distortions.shift(ramp, 1.0, np.random.default_rng(i)))[0, 0, 0]) for i in range(20)}
     start = 3 * MARGIN
     assert moved == {start - 10, start + 10, start - 20, start + 20}
 
@@ -99,13 +110,13 @@ def test_the_share_of_pairs_in_the_right_order():
 
 
 def test_a_trial_asks_every_kind_and_says_a_row_for_each_distance(held_out):
-    trial, lines = Trial(held_out, crops=2, side=16), []
+    trial, lines = DistortedCrops(held_out, crops=2, side=16), []
     assert {name: batches.shape for name, batches in trial.distorted.items()} == {
         name: (5, 2, 16, 16, 3) for name in ("blur", "noise", "jpeg", "shift", "enlarge", "brightness", "contrast")
     }
     blind = distortions.say_ranking(trial, {"pixels": np.asarray, "blind": np.zeros_like}, lines.append)["blind"]
     assert set(blind.values()) == {0.5}
-    assert [line.split()[0] for line in lines] == ["blur", "pixels", "blind", "share"] and "0.500" in lines[2]
+    assert [line.split()[0] for line in lines] == ["blur", "pixels", "blind", "2"] and "0.500" in lines[2]
 
 
 # distillation
@@ -114,7 +125,7 @@ def test_a_trial_asks_every_kind_and_says_a_row_for_each_distance(held_out):
 @pytest.fixture
 def little(monkeypatch):
     """Less of everything, so that a step takes a moment."""
-    less = {"LEAST": 16 + 2 * MARGIN, "PAIRS": 1, "FITTED_ON": 4, "WINDOWS": 2000, "EVERY": 2, "RATE": 1e-4}
+    less = {"LEAST_SIDE": 16 + 2 * MARGIN, "PAIRS": 1, "FITTED_ON": 4, "WINDOWS": 2000, "EVERY": 2, "RATE": 1e-4}
     for name, value in less.items():
         monkeypatch.setattr(vgg_distil, name, value)
 
@@ -132,15 +143,15 @@ def photos(smooth_photo):
 THIN = ((2,), (3, 4))
 
 
-def test_nothing_tells_a_teacher_from_itself_and_the_slope_is_the_content_losss():
+def test_nothing_tells_a_teacher_from_itself_and_the_gradient_is_the_content_losss():
     rng = np.random.default_rng(1)
     x, made = (Tensor(rng.uniform(-1, 1, (2, 8, 8, 3))) for _ in range(2))
     one, other = (random_vgg(seed, THIN).to(dtype="float64") for seed in (2, 3))
-    losses, slope = compare(one, one, x, made)
+    losses, gradient = compare(one, one, x, made)
     assert all(loss.shape == (2,) and abs(loss.data).max() < 1e-25 for loss in losses)
     here = Tensor(made.data, requires_grad=True)
     expected = grad(feature_mse(one, here, x), here)[0].data
-    np.testing.assert_allclose(slope.data * 2 / one(x).size, expected, rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(gradient.data * 2 / one(x).size, expected, rtol=1e-10, atol=1e-14)
     losses, _ = compare(other, one, x, made)
     of = [tensor.data for tensor in (one(x), one(made) - one(x))]
     apart = [(other(x).data - of[0]) ** 2, ((other(made) - other(x)).data - of[1]) ** 2]
@@ -150,7 +161,7 @@ def test_nothing_tells_a_teacher_from_itself_and_the_slope_is_the_content_losss(
 
 
 def test_the_gradient_of_every_term_in_the_students_weights():
-    """That of the slopes' term is the gradient of a gradient."""
+    """That of the term of gradients is the gradient of a gradient."""
     rng = np.random.default_rng(4)
     x, made = (Tensor(rng.uniform(-1, 1, (2, 8, 8, 3))) for _ in range(2))
     teacher = random_vgg(2, THIN).to(dtype="float64")
@@ -176,11 +187,11 @@ def test_the_channels_that_tell_most_leave_nothing_untold():
     base = rng.standard_normal((5, 6, 6, 3)) * [1, 5, 2]
     x = np.concatenate([base @ rng.standard_normal((3, 2)) * 0.1, base, base[..., :1] * 0.5], axis=-1)
     flat = x.reshape(-1, 6)
-    found = telling(x, 3)
+    found = most_telling(x, 3)
     assert found == sorted(set(found))
     _, residual, *_ = np.linalg.lstsq(flat[:, found], flat, rcond=None)
     assert residual.sum() < 1e-12 * (flat**2).sum()
-    assert telling(base * [1, 5, 2], 1) == [1]
+    assert most_telling(base * [1, 5, 2], 1) == [1]
 
 
 def test_least_squares_find_a_convolution(monkeypatch):
@@ -250,10 +261,10 @@ def test_training_brings_the_student_nearer_and_the_generator_begins_again(littl
 
 def content_against_pixels(vgg_of, photos, crops=12, seed=3):
     """MSE of a content loss's features over MSE of the pixels, for crops and the same enlarged four times."""
-    photos = PhotoSet(photos, scale=1, crop=vgg_distil.LEAST)
+    photos = PhotoSet(photos, scale=1, crop=vgg_distil.LEAST_SIDE)
     patches = photos.hr(photos.choose(np.random.default_rng(seed), crops))
     enlarged = np.array([enlarge(patch, FOURFOLD, None) for patch in patches])
-    a, b = (Tensor(hr_from_uint8(inner(each))) for each in (patches, enlarged))
+    a, b = (Tensor(hr_from_uint8(without_margin(each))) for each in (patches, enlarged))
     with no_grad():
         return PixelMSE(vgg_of(a), vgg_of(b)).item() / PixelMSE(a, b).item()
 
@@ -326,34 +337,42 @@ def test_the_content_loss_has_the_size_of_the_pixels_mse(held_out):
 
 
 def test_hardly_a_channel_of_the_package_is_dead(held_out):
-    crops = Tensor(hr_from_uint8(Trial(held_out, crops=12, side=48).originals))
+    crops = Tensor(hr_from_uint8(DistortedCrops(held_out, crops=12, side=48).originals))
     for layer in ("vgg12", "vgg22", "vgg32", "vgg34"):
         alive = load_vgg(layer=layer)(crops).data.max((0, 1, 2)) > 0
         assert alive.mean() > 0.9
 
 
 def test_it_asks_for_what_vgg19_asks_for(genuine, measurement_data):
-    """The slopes of the two content losses at bicubic enlargements of photos that it never saw point the same way."""
+    """At bicubic enlargements of photos that it never saw, the gradients of both content losses point the same way."""
     photos = [named(path) for path in find_photos(measurement_data / "Set5")]
     patches = PhotoSet(photos, scale=1, crop=LEAST)
     patches = patches.hr(patches.choose(np.random.default_rng(11), 8))
     enlarged = np.array([enlarge(patch, FOURFOLD, None) for patch in patches])
-    hr = Tensor(hr_from_uint8(inner(patches)))
+    hr = Tensor(hr_from_uint8(without_margin(patches)))
 
-    def slope(vgg):
-        sr = Tensor(hr_from_uint8(inner(enlarged)), requires_grad=True)
+    def gradient(vgg):
+        sr = Tensor(hr_from_uint8(without_margin(enlarged)), requires_grad=True)
         return grad(feature_mse(vgg, sr, hr), sr)[0].data
 
-    teacher = slope(load_vgg(genuine, "vgg34"))
+    teacher = gradient(load_vgg(genuine, "vgg34"))
 
     def cosine(vgg):
-        found = slope(vgg)
+        found = gradient(vgg)
         return (found * teacher).sum() / np.linalg.norm(found) / np.linalg.norm(teacher)
 
     assert cosine(load_vgg()) > 0.6 > cosine(random_vgg()) + 0.3
 
 
 # the commands
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, ST_LPIPS])
+def test_a_file_of_any_family_is_inspected(family, tmp_path):
+    vgg, said = VGG(VGGConfig(SMALL, family), np.random.default_rng(0)), []
+    save_vgg(tmp_path / "vgg.safetensors", vgg.config, vgg.state())
+    inspect(tmp_path / "vgg.safetensors", say=said.append)
+    assert said[1].startswith(f"family   {family}: the input is ")
 
 
 def test_the_command_inspects_the_packages_own(capsys):
@@ -370,16 +389,16 @@ def test_rank_says_the_same_as_the_trial(held_out, monkeypatch, capsys):
     monkeypatch.setenv("MINISRGAN_DEVICE", "numpy")
     assert cli.main(["vgg", "inspect", "--layer", "vgg22"]) == 2
     assert "--rank" in capsys.readouterr().err
-    monkeypatch.setattr("minisrgan.studies.vgg_inspect.Trial", lambda photos: Trial(photos, crops=2, side=32))
+    monkeypatch.setattr(vgg_inspect, "DistortedCrops", partial(DistortedCrops, crops=2, side=32))
     lines = []
     results = rank(None, None, "vgg22", None, "numpy", lines.append)
-    trial = Trial(held_out, crops=2, side=32)
+    trial = DistortedCrops(held_out, crops=2, side=32)
     assert results["features.8"] == trial.scores(features_of(load_vgg(layer="vgg22"), "numpy"))
     assert results["random"] != results["features.8"]
 
 
 def test_photos_that_cannot_be_read_are_left_out_of_the_ranking(photo_folder, monkeypatch, tmp_path):
-    monkeypatch.setattr("minisrgan.studies.vgg_inspect.Trial", lambda photos: Trial(photos, crops=2, side=32))
+    monkeypatch.setattr(vgg_inspect, "DistortedCrops", partial(DistortedCrops, crops=2, side=32))
     (tmp_path / "cut.png").write_bytes((photo_folder / "a.png").read_bytes()[:300])
     with pytest.raises(ImageError, match="none of the 1 photos here can be read, such as .*cut.png: "):
         rank(None, None, "vgg22", tmp_path, "numpy")

@@ -15,11 +15,8 @@
 #include "convolution.cuh"
 
 extern "C" __global__ void conv_direct(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/,
-                                       real *y /*[n*out_h*out_w*cout]*/, int n, int height, int width, int cin, int kh,
-                                       int kw, int cout, int out_h, int out_w, int stride_y, int stride_x, int pad_y,
-                                       int pad_x) {
-    Geometry g = {n, height, width, cin, kh, kw, cout, out_h, out_w, stride_y, stride_x, pad_y, pad_x};
-    FOR_EACH(e, g.pixels() * g.cout) {
+                                       real *y /*[n*out_h*out_w*cout]*/, Geometry g) {
+    FOR_EACH(e, pixels_of(g) * g.cout) {
         int o = e % g.cout;
         real sum = 0;
         for (int tap = 0; tap < g.kh * g.kw; ++tap)

@@ -19,14 +19,12 @@ static_assert(SIDE * SIDE == THREADS, "a thread has one square of the tile");
 // UNROLL: an array in registers has no address, so each index into it must be a constant.
 extern "C" __global__ void __launch_bounds__(THREADS)
 conv_blocked(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/,
-             real *y /*[n*out_h*out_w*cout]*/, int n, int height, int width, int cin, int kh, int kw, int cout,
-             int out_h, int out_w, int stride_y, int stride_x, int pad_y, int pad_x) {
+             real *y /*[n*out_h*out_w*cout]*/, Geometry g) {
     REQUIRE(blockDim.x == THREADS);
     SHARED(real, a, [TILE][SLAB]);
     SHARED(real, b, [SLAB][TILE]);
-    Geometry g = {n, height, width, cin, kh, kw, cout, out_h, out_w, stride_y, stride_x, pad_y, pad_x};
     int row = threadIdx.x / SIDE * OUTPUTS, column = threadIdx.x % SIDE * OUTPUTS;
-    int tiles_m = (g.pixels() + TILE - 1) / TILE, tiles_o = (g.cout + TILE - 1) / TILE;
+    int tiles_m = (pixels_of(g) + TILE - 1) / TILE, tiles_o = (g.cout + TILE - 1) / TILE;
     for (int tile = blockIdx.x; tile < tiles_m * tiles_o; tile += gridDim.x) {
         int m0 = tile / tiles_o * TILE, o0 = tile % tiles_o * TILE;
         real sum[OUTPUTS][OUTPUTS] = {};
@@ -43,7 +41,7 @@ conv_blocked(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*
         UNROLL for (int r = 0; r < OUTPUTS; ++r)
             UNROLL for (int c = 0; c < OUTPUTS; ++c) {
                 int m = m0 + row + r, o = o0 + column + c;
-                if (m < g.pixels() && o < g.cout) y[m * g.cout + o] = sum[r][c];
+                if (m < pixels_of(g) && o < g.cout) y[m * g.cout + o] = sum[r][c];
             }
     }
 }

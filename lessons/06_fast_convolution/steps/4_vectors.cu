@@ -31,14 +31,12 @@ typedef Vec<LANES> V;
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 conv_vectors(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/,
-             real *y /*[n*out_h*out_w*cout]*/, int n, int height, int width, int cin, int kh, int kw, int cout,
-             int out_h, int out_w, int stride_y, int stride_x, int pad_y, int pad_x) {
+             real *y /*[n*out_h*out_w*cout]*/, Geometry g) {
     REQUIRE(blockDim.x == THREADS);
     SHARED(real, a, [TILE_M][SLAB]);
     SHARED(real, b, [SLAB][TILE_O]);
-    Geometry g = {n, height, width, cin, kh, kw, cout, out_h, out_w, stride_y, stride_x, pad_y, pad_x};
     int row = threadIdx.x / THREADS_O * ROWS, column = threadIdx.x % THREADS_O * COLUMNS;
-    int tiles_m = (g.pixels() + TILE_M - 1) / TILE_M, tiles_o = (g.cout + TILE_O - 1) / TILE_O;
+    int tiles_m = (pixels_of(g) + TILE_M - 1) / TILE_M, tiles_o = (g.cout + TILE_O - 1) / TILE_O;
     for (int tile = blockIdx.x; tile < tiles_m * tiles_o; tile += gridDim.x) {
         int m0 = tile / tiles_o * TILE_M, o0 = tile % tiles_o * TILE_O;
         V sum[ROWS][VECS];
@@ -62,7 +60,7 @@ conv_vectors(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*
         UNROLL for (int r = 0; r < ROWS; ++r)
             UNROLL for (int v = 0; v < VECS; ++v) {
                 int m = m0 + row + r, o = o0 + column + v * LANES;
-                if (m < g.pixels() && o < g.cout)
+                if (m < pixels_of(g) && o < g.cout)
                     sum[r][v].store_edge(y + m * g.cout + o, g.cout - o, g.cout % LANES == 0);
             }
     }

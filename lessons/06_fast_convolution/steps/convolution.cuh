@@ -7,8 +7,10 @@
 
 struct Geometry {
     int n, height, width, cin, kh, kw, cout, out_h, out_w, stride_y, stride_x, pad_y, pad_x;
-    __device__ __forceinline__ int pixels() const { return n * out_h * out_w; }
 };
+
+// Output pixels of all images.
+__device__ __forceinline__ int pixels_of(const Geometry &g) { return g.n * g.out_h * g.out_w; }
 
 // The pixel of x under tap (i, j) of output pixel m. It is null beyond the image, and for an m beyond the last.
 __device__ __forceinline__ const real *pixel_under(const Geometry &g, const real *x, int m, int i, int j) {

@@ -35,8 +35,8 @@ __device__ __forceinline__ void load_pixels(real (&a)[ROWS][SLAB], const Geometr
 
 // b[k][c] = w[tap, c0 + k, o0 + c], or 0. WIDTH numbers at a time.
 template <int WIDTH, int COLUMNS>
-__device__ __forceinline__ void load_weights(real (&b)[SLAB][COLUMNS], const Geometry &g, const real *w, int tap, int c0,
-                                             int o0) {
+__device__ __forceinline__ void load_weights(real (&b)[SLAB][COLUMNS], const Geometry &g, const real *w, int tap,
+                                             int c0, int o0) {
     typedef Vec<WIDTH> V;
     constexpr int SHARERS = ABREAST(COLUMNS / WIDTH);
     bool whole = g.cout % WIDTH == 0;

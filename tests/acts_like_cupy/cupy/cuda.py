@@ -13,6 +13,7 @@ STATIC_LIMIT, DYNAMIC_LIMIT = 48 * 1024, 227 * 1024  # bytes of shared memory: w
 MOST_THREADS, MOST_BLOCKS, MOST_BLOCKS_ACROSS = 1024, 2**31 - 1, 65535
 
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+[^;{]*?\bvoid\s+[^;{]*?(\w+)\s*\(([^()]*)\)\s*{', re.DOTALL)
+STRUCT = re.compile(r"\bstruct\s+(\w+)\s*{((?:\s*int\s[^;{}()]*;)+)\s*}\s*;")  # of ints
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 SCALARS = {
     "float": np.float32,
@@ -103,7 +104,9 @@ class RawModule:
             raise TypeError("code is a text, and options are a tuple of texts")
         self.code, self.options = code, options
         self.real = next((option[7:] for option in options if option.startswith("-Dreal=")), "float")
-        self.parameters = {name: listed.split(",") for name, listed in KERNEL.findall(COMMENT.sub("", code))}
+        code = COMMENT.sub("", code)
+        self.parameters = {name: listed.split(",") for name, listed in KERNEL.findall(code)}
+        self.structs = {name: struct_type(members) for name, members in STRUCT.findall(code)}
 
     @functools.cached_property
     def compiled(self):
@@ -132,16 +135,14 @@ class RawKernel:
     def __init__(self, module, name, function):
         self.name, self.function = name, function
         self.max_dynamic_shared_size_bytes = STATIC_LIMIT
-        self.types = [
-            np.uint64 if "*" in each else SCALARS[type_of(each).replace("real", module.real)]
-            for each in module.parameters[name]
-        ]
+        types = SCALARS | module.structs | {"real": SCALARS[module.real]}
+        self.types = [np.uint64 if "*" in each else types[type_of(each)] for each in module.parameters[name]]
 
     def __call__(self, grid, block, args, *, shared_mem=0):
         from minisrgan.device.cpu import runtime as cpu_runtime
 
-        if [type(each) for each in args] != self.types:
-            raise TypeError(f"{self.name} takes {self.types}, not {[type(each) for each in args]}")
+        if [kind_of(each) for each in args] != self.types:
+            raise TypeError(f"{self.name} takes {self.types}, not {[kind_of(each) for each in args]}")
         grid, block = ((*size, 1, 1)[:3] for size in (grid, block))
         across = max(grid[1:]) > MOST_BLOCKS_ACROSS or block[2] > 64 or min(*grid, *block) < 1
         if grid[0] > MOST_BLOCKS or np.prod(block) > MOST_THREADS or across:
@@ -149,7 +150,7 @@ class RawKernel:
         if shared_mem > min(self.max_dynamic_shared_size_bytes, DYNAMIC_LIMIT):
             raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
         COUNT["launches"] += 1
-        slots = (ctypes.c_char * 8 * len(args))(*((ctypes.c_char * 8)(*each.tobytes()) for each in args))
+        slots = [ctypes.create_string_buffer(each.tobytes(), each.nbytes) for each in args]
         pointers = (ctypes.c_void_p * len(args))(*(ctypes.addressof(slot) for slot in slots))
         dims = [(ctypes.c_uint * 3)(*size) for size in (grid, block)]
         if self.function(*dims, ctypes.c_uint(shared_mem), pointers):
@@ -159,6 +160,22 @@ class RawKernel:
                 raise MemoryError(f"{self.name} wrote beyond an array that it was given")
 
 
+def kind_of(argument):
+    """What CuPy passes by value: a NumPy scalar, known by its type, or an array of one element, known by its dtype."""
+    if isinstance(argument, np.ndarray):
+        if argument.size != 1:
+            raise TypeError(f"a numpy.ndarray of shape {argument.shape}: only those of size one are passed by value")
+        return argument.dtype
+    if isinstance(argument, np.void):
+        raise TypeError("CuPy knows no scalar of a structured type")
+    return type(argument)
+
+
+def struct_type(members):
+    """The dtype of a struct of ints."""
+    return np.dtype([(name, np.int32) for name in re.findall(r"(\w+)\s*[,;]", members)])
+
+
 def type_of(parameter):
     """`int` of a parameter `const int count`."""
-    return " ".join(word for word in parameter.split()[:-1] if word != "const")
+    return " ".join(word for word in parameter.split()[:-1] if word not in ("const", "__grid_constant__"))

@@ -8,6 +8,9 @@ struct Shape {
     int out_w() const { return (width + 2 * pad_x - kw) / stride_x + 1; }
     int pixels() const { return n * out_h() * out_w(); }
     int taps() const { return kh * kw * cin; }
+    Geometry geometry() const {
+        return {n, height, width, cin, kh, kw, cout, out_h(), out_w(), stride_y, stride_x, pad_y, pad_x};
+    }
 };
 
 // f(element of x, of w, of y) for each product of the trilinear form.
@@ -24,11 +27,11 @@ void for_each_product(const Shape &s, F f) {
         }
 }
 
-// Into every step-th pixel of an image that has other numbers, which must stay; with all that may be added to the sums, or
-// with nothing.
-void check_conv2d(const Shape &s, bool with_end, int step_y = 1, int step_x = 1, int first_y = 0, int first_x = 0) {
+// Into every step-th pixel of an image that has other numbers, which must stay; with the whole epilogue, or
+// with none.
+void check_conv2d(const Shape &s, bool with_epilogue, int step_y = 1, int step_x = 1, int first_y = 0, int first_x = 0) {
     auto x = numbers(s.n * s.height * s.width * s.cin), w = numbers(s.taps() * s.cout, 3), sum = nothing(0);
-    auto bias = numbers(s.cout, 5), slope = numbers(s.cout, 6);
+    auto bias = numbers(s.cout, 5), negative_slope = numbers(s.cout, 6);
     sum.resize(s.pixels() * s.cout);
     for_each_product(s, [&](int in, int weight, int out) { sum[out] += x[in] * w[weight]; });
 
@@ -38,11 +41,12 @@ void check_conv2d(const Shape &s, bool with_end, int step_y = 1, int step_x = 1,
         int o = e % s.cout, m = e / s.cout, q = m % s.out_w(), p = m / s.out_w() % s.out_h();
         int pixel = (m / s.out_w() / s.out_h() * y_h + p * step_y + first_y) * y_w + q * step_x + first_x;
         real biased = sum[e] + bias[o];
-        want[pixel * s.cout + o] = with_end ? (biased > 0 ? 1 : slope[o]) * biased + residual[pixel * s.cout + o] : sum[e];
+        real activated = (biased > 0 ? 1 : negative_slope[o]) * biased;
+        want[pixel * s.cout + o] = with_epilogue ? activated + residual[pixel * s.cout + o] : sum[e];
     }
-    launch<conv2d>({3, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), with_end ? bias.data() : nullptr,
-                   with_end ? slope.data() : nullptr, with_end ? residual.data() : nullptr, y.data(), 1, s.n, s.height, s.width, s.cin, s.kh, s.kw, s.cout, s.out_h(), s.out_w(), s.stride_y, s.stride_x, s.pad_y, s.pad_x,
-                   step_y, step_x, first_y, first_x, y_h, y_w);
+    launch<conv2d>({3, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), with_epilogue ? bias.data() : nullptr,
+                   with_epilogue ? negative_slope.data() : nullptr, with_epilogue ? residual.data() : nullptr, y.data(),
+                   s.geometry(), Placement{1, y_h, y_w, step_y, step_x, first_y, first_x});
     expect_equal(y, want, "conv2d");
 }
 
@@ -55,9 +59,8 @@ void check_shuffle(const Shape &s) {
         int row = m / s.out_w() * 2 + square / 2, column = m % s.out_w() * 2 + square % 2;
         want[(row * 2 * s.out_w() + column) * channels + o % channels] += x[in] * w[weight];
     });
-    launch<conv2d>({2, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), (real *)nullptr, (real *)nullptr, (real *)nullptr, y.data(), 2,
-                   s.n, s.height, s.width, s.cin, s.kh, s.kw, s.cout, s.out_h(), s.out_w(), s.stride_y, s.stride_x,
-                   s.pad_y, s.pad_x, 1, 1, 0, 0, s.out_h(), s.out_w());
+    launch<conv2d>({2, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), (real *)nullptr, (real *)nullptr, (real *)nullptr,
+                   y.data(), s.geometry(), Placement{2, s.out_h(), s.out_w(), 1, 1, 0, 0});
     expect_equal(y, want, "conv2d with shuffle");
 }
 
@@ -68,9 +71,7 @@ void check_weight_grad(const Shape &s, int part_pixels) {
     for_each_product(s, [&](int in, int weight, int out) {
         want[out / s.cout / part_pixels * count + weight] += x[in] * g[out];
     });
-    launch<weight_grad>({3, 1, 1}, {THREADS, 1, 1}, x.data(), g.data(), parts.data(), s.n, s.height, s.width, s.cin,
-                        s.kh, s.kw, s.cout, s.out_h(), s.out_w(), s.stride_y, s.stride_x, s.pad_y, s.pad_x, part_pixels,
-                        n_parts);
+    launch<weight_grad>({3, 1, 1}, {THREADS, 1, 1}, x.data(), g.data(), parts.data(), s.geometry(), part_pixels, n_parts);
     expect_equal(parts, want, "weight_grad");
 }
 

@@ -22,11 +22,10 @@ void check(int n, int height, int width, int cin, int pad_y, int pad_x, bool bia
             }
         }
     }
-    launch<conv2d_few>({3, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), biased ? bias.data() : nullptr, y.data(), n,
-                       height, width, cin, KH, KW, FEW, out_h, out_w, pad_y, pad_x);
+    Geometry sizes = {n, height, width, cin, KH, KW, FEW, out_h, out_w, 1, 1, pad_y, pad_x};
+    launch<conv2d_few>({3, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), biased ? bias.data() : nullptr, y.data(), sizes);
     expect_equal(y, want_y, "conv2d_few");
-    launch<weight_grad_few>({3, 1, 1}, {THREADS, 1, 1}, x.data(), g.data(), parts.data(), n, height, width, cin, KH, KW,
-                            FEW, out_h, out_w, pad_y, pad_x, part_rows, n_parts);
+    launch<weight_grad_few>({3, 1, 1}, {THREADS, 1, 1}, x.data(), g.data(), parts.data(), sizes, part_rows, n_parts);
     expect_equal(parts, want_parts, "weight_grad_few");
 }
 

@@ -27,8 +27,9 @@ void check(int m, int n, int k, bool turn_a, bool turn_b, bool turn_c, int k_nex
                            b[z * b_next + l * of_b.row + j * of_b.column];
                 want[z * m * n + i * of_c.row + j * of_c.column] = sum;
             }
-    launch<matmul>({3, 1, 1}, {THREADS, 1, 1}, a.data(), b.data(), c.data(), m, n, k, of_a.row, of_a.column, of_b.row,
-                   of_b.column, of_c.row, of_c.column, a_next, b_next, k_next, count);
+    launch<matmul>({3, 1, 1}, {THREADS, 1, 1}, a.data(), b.data(), c.data(),
+                   Products{of_a.row, of_a.column, of_b.row, of_b.column, of_c.row, of_c.column, m, n, k, a_next, b_next,
+                            k_next, count});
     expect_equal(c, want, "matmul");
 }
 

@@ -12,6 +12,8 @@ struct Shape {
     int tiles() const { return n * ((out_h() + 3) / 4) * ((out_w() + 3) / 4); }
     int padded() const { return round_up(cout, UNIT_O); }
     int depth() const { return round_up(cin, UNIT_C); }
+    Geometry geometry() const { return {n, height, width, cin, 3, 3, cout, out_h(), out_w(), 1, 1, pad_y, pad_x}; }
+    Units units(int blocks) const { return {padded(), depth(), UNIT_O, blocks}; }
 };
 
 // f(element of x, of w, of y) for each product of the trilinear form.
@@ -41,8 +43,8 @@ void check_conv2d(const Shape &s, bool with_bias, bool turned, int blocks, int t
     auto u = nothing(POINTS * s.cin * s.padded()), scratch = scratch_for(s, blocks, UNIT_O);
     launch<winograd_weights>({2, 1, 1}, {3, 1, 1}, w.data(), u.data(), s.cin, s.cout, s.padded(), int(turned));
     launch<winograd_conv2d>({unsigned(blocks), 1, 1}, {unsigned(threads), 1, 1}, x.data(), u.data(),
-                            with_bias ? bias.data() : nullptr, (real *)nullptr, (real *)nullptr, y.data(), 1, scratch.data(), s.n, s.height, s.width, s.cin,
-                            s.cout, s.out_h(), s.out_w(), s.pad_y, s.pad_x, s.padded(), s.depth(), UNIT_O, blocks);
+                            with_bias ? bias.data() : nullptr, (real *)nullptr, (real *)nullptr, y.data(), scratch.data(),
+                            s.geometry(), s.units(blocks), 1);
     expect_close(y, want, TOLERANCE, "winograd_conv2d");
 }
 
@@ -53,11 +55,10 @@ void check_weight_grad(const Shape &s, int part_tiles, int blocks, int threads) 
     int n_parts = (s.tiles() - 1) / part_tiles + 1;
     auto parts = nothing(n_parts * POINTS * s.depth() * s.padded()), scratch = scratch_for(s, blocks, UNIT_O);
     launch<winograd_weight_grad>({unsigned(blocks), 1, 1}, {unsigned(threads), 1, 1}, x.data(), g.data(), parts.data(),
-                                 scratch.data(), s.n, s.height, s.width, s.cin, s.cout, s.out_h(), s.out_w(), s.pad_y,
-                                 s.pad_x, s.padded(), s.depth(), UNIT_O, blocks, part_tiles, n_parts);
+                                 scratch.data(), s.geometry(), s.units(blocks), part_tiles, n_parts);
     std::vector<real> du(parts.size() / n_parts);
     for (size_t e = 0; e < parts.size(); ++e) du[e % du.size()] += parts[e];
-    launch<winograd_finish>({2, 1, 1}, {3, 1, 1}, du.data(), dw.data(), s.cin, s.cout, s.padded(), s.depth(), UNIT_O);
+    launch<winograd_finish>({2, 1, 1}, {3, 1, 1}, du.data(), dw.data(), s.geometry(), s.units(0));
     expect_close(dw, want, TOLERANCE, "winograd_weight_grad");
 }
 

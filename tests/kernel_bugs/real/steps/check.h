@@ -21,7 +21,8 @@ void check(const Shape &s, unsigned threads, const char *name) {
                     want[m * s.cout + o] += x[((image * s.height + row) * s.width + column) * s.cin + c] *
                                             w[(tap * s.cin + c) * s.cout + o];
         }
-    launch<step>({3, 1, 1}, {threads, 1, 1}, x.data(), w.data(), y.data(), s.n, s.height, s.width, s.cin, s.kh, s.kw,
-                 s.cout, out_h, out_w, s.stride_y, s.stride_x, s.pad_y, s.pad_x);
+    launch<step>({3, 1, 1}, {threads, 1, 1}, x.data(), w.data(), y.data(),
+                 Geometry{s.n, s.height, s.width, s.cin, s.kh, s.kw, s.cout, out_h, out_w, s.stride_y, s.stride_x, s.pad_y,
+                          s.pad_x});
     expect_equal(y, want, name);
 }
