@@ -1,12 +1,12 @@
-"""Sets the project up: .venv, every package, and CuPy where there is an NVIDIA GPU.
+"""Sets the project up: .venv, every package, and CuPy if there is an NVIDIA GPU.
 
     python3 install.py
 
-It runs before anything is installed, so it uses the standard library alone, and of minisrgan only
-what does the same. When nothing has changed since the last run it returns at once, so `make` can always call it.
+It runs before anything is installed, so it uses only the standard library and one module of minisrgan that does
+the same. If nothing has changed since the last run, it returns at once, so `make` can always call it.
 """
 
-from __future__ import annotations  # an older Python meets this file first, and must be able to say so
+from __future__ import annotations  # an older Python must be able to load this file, to say that it is too old
 
 import hashlib
 import os
@@ -23,18 +23,18 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "minisrgan-setup"
 OLDEST = (3, 11)
-NO_NETWORK = (  # what pip says, of itself or for the system, where it reaches no server
+NO_NETWORK = (  # what pip's or the system's messages contain if no server can be reached
     "Failed to establish a new connection", "name resolution", "getaddrinfo failed", "nodename nor servname",
     "Network is unreachable", "Connection refused", "ConnectTimeoutError", "ProxyError", "connection broken by",
 )  # fmt: skip
 
 
 class SetupError(Exception):
-    """What stopped the set-up, and what to do about it."""
+    """The set-up cannot go on. The message says why, and what to do about it."""
 
 
 def main() -> None:
-    if sys.version_info < OLDEST:  # noqa: UP036  (this file is what an older Python meets first)
+    if sys.version_info < OLDEST:  # noqa: UP036  (an older Python does run this file)
         sys.exit(
             "set-up: Python {}.{} or newer is needed, and this is {}.{}; ".format(*OLDEST, *sys.version_info)
             + "install one and name it: make PYTHON=python3.12 setup"
@@ -57,7 +57,7 @@ def set_up() -> None:
     if problem:
         check_writable(ROOT)
         say(f"making .venv ({problem})")
-        # without pip at first: a Debian without python3-venv can make such a one
+        # without pip at first: a Debian without python3-venv can make no other
         run([sys.executable, "-m", "venv", "--clear", "--without-pip", VENV], "Python could not make .venv")
     fresh = stamp(ROOT, sys.version_info, extra)
     if STAMP.exists() and STAMP.read_text(encoding="utf-8") == fresh:
@@ -68,7 +68,7 @@ def set_up() -> None:
     say("installing the packages of requirements.txt")
     pip("-r", ROOT / "requirements.txt")
     say("installing minisrgan itself, editable")
-    pip("--no-deps", "-e", ".")  # from there: in a path, pip would read [brackets] as extras
+    pip("--no-deps", "-e", ".")  # not by its path, in which pip would read [brackets] as extras
     if gpu and not extra:
         say("warning: this GPU's driver is older than CUDA 12, so CuPy is left out; update it to use the GPU")
     if extra:
@@ -78,10 +78,10 @@ def set_up() -> None:
 
 
 def alone() -> BinaryIO:
-    """A lock that only one set-up of this folder holds; the system frees it however the holder ends."""
-    import fcntl  # there is none on Windows, and this file has to load there to say so
+    """Lock this folder, so that only one set-up runs in it. The system frees the lock however the process ends."""
+    import fcntl  # Windows has none, and this file has to load there to say so
 
-    lock = open(__file__, "rb")  # to read, as a checkout may be that nobody can write
+    lock = open(__file__, "rb")  # opened to read: the checkout may be read-only
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -99,11 +99,11 @@ def check_writable(folder: Path) -> None:
 
 def venv_problem() -> str | None:
     """Why .venv has to be made (again), in a few words; None if it is sound."""
-    if not PYTHON.exists():  # so too if the Python that it links to is gone
+    if not PYTHON.exists():  # which is so, too, if the Python that it links to is gone
         return "it has no Python" if VENV.exists() else "there is none"
     path = VENV / "pyvenv.cfg"
     config = path.read_text(encoding="utf-8", errors="surrogateescape") if path.exists() else ""
-    # its scripts hold its path; pyvenv.cfg says which (`command = ... -m venv PATH`) if venv made it
+    # The scripts in .venv contain its path. If venv made it, pyvenv.cfg has that path: `command = ... -m venv PATH`
     command = [line for line in config.splitlines() if line.startswith("command =")]
     if command and not command[0].endswith(str(VENV)):
         return "the folder has moved"
@@ -118,7 +118,7 @@ def venv_problem() -> str | None:
 
 
 def stamp(root: Path, version: Sequence, extra: str | None) -> str:
-    """What an installation depends on, as one line: it is done if .venv holds the same line."""
+    """A line that says what the installation depends on. If .venv has the same line, everything is installed."""
     digest = hashlib.sha256()
     for name in ("requirements.txt", "pyproject.toml"):
         digest.update((root / name).read_bytes() + b"\0")
@@ -126,7 +126,7 @@ def stamp(root: Path, version: Sequence, extra: str | None) -> str:
 
 
 def bring_pip() -> None:
-    """Put pip into .venv: Python's own copy, or that of the Python that runs this script."""
+    """Install pip in .venv: .venv's own, Python's bundled copy, or the pip of the Python that runs this script."""
     for way in (
         [PYTHON, "-m", "pip", "--version"],
         [PYTHON, "-m", "ensurepip", "--default-pip"],
@@ -141,7 +141,7 @@ def bring_pip() -> None:
 
 
 def install_cupy(extra: str) -> None:
-    """Install CuPy as pyproject.toml's extra names it. Without it everything still works, on the CPU."""
+    """Install the CuPy that pyproject.toml's extra names. If that fails, everything still works, on the CPU."""
     requirement = cupy_requirement(ROOT, extra)
     say(f"installing {requirement} for the NVIDIA GPU: more than 1 GB, this can take minutes")
     try:
@@ -157,15 +157,15 @@ def pip(*arguments: object) -> None:
 
 
 def run(command: list, failure: str) -> None:
-    """Run a command in silence; if it fails, show what it said."""
+    """Run a command silently; if it fails, show its output. Raises SetupError."""
     ran = subprocess.run(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", cwd=ROOT
     )
     if ran.returncode:
         if any(sign in ran.stdout for sign in NO_NETWORK):
             raise SetupError(
-                f"{failure}: no network, or no way to the package index. Connect and run it again, or name an index "
-                "within reach with PIP_INDEX_URL"
+                f"{failure}: no network, or the package index cannot be reached. Connect and run it again, or name "
+                "another index with PIP_INDEX_URL"
             )
         print(ran.stdout.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding), end="", flush=True)
         raise SetupError(failure)

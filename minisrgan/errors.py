@@ -1,37 +1,37 @@
-"""What can go wrong, by name. The command line prints any of these as one line and exits with 2."""
+"""The package's exceptions. The command line prints any of them as one line and exits with 2."""
 
 
 class MinisrganError(Exception):
-    """The root: catch this to catch every error the package raises on purpose."""
+    """The base class: catch this to catch every error that the package raises on purpose."""
 
 
 class ShapeError(MinisrganError, ValueError):
-    """Arrays whose shapes or dtypes an operation cannot take."""
+    """An operation cannot take arrays of these shapes or dtypes."""
 
 
 class GraphError(MinisrganError, RuntimeError):
-    """A gradient asked of a graph that cannot give it."""
+    """A graph cannot give the gradient that was asked for."""
 
 
 class DeviceError(MinisrganError, RuntimeError):
-    """A device that is not there or does not work."""
+    """A device is not there or does not work."""
 
 
 class KernelError(MinisrganError, RuntimeError):
-    """A kernel that does not compile, or cannot be launched with what it was given."""
+    """A kernel does not compile, or cannot be launched with these arguments."""
 
 
 class ImageError(MinisrganError):
-    """A picture that cannot be read, written or used."""
+    """A picture cannot be read, written or used."""
 
 
 class WeightsError(MinisrganError):
-    """A weights or checkpoint file that cannot be read or does not fit."""
+    """A file of weights or a checkpoint cannot be read or does not fit."""
 
 
 class ConfigError(MinisrganError, ValueError):
-    """A setting outside what it may be."""
+    """A setting has a value that it may not have."""
 
 
 class DivergedError(MinisrganError, ArithmeticError):
-    """A training whose loss or gradient is no longer finite."""
+    """A training's loss or gradient is no longer finite."""

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, one writer a folder, and the folder of what is kept between runs."""
+"""Writing files so that none is ever half-written, locking a folder for one writer, and the cache folder."""
 
 import atexit
 import functools
@@ -16,12 +16,12 @@ from typing import IO
 
 from .errors import KernelError
 
-PART = ".minisrgan-"  # how the name of a temporary file begins
-FORSAKEN = 3600  # seconds: nobody writes that long at one
+PART = ".minisrgan-"  # the start of a temporary file's name
+FORSAKEN = 3600  # seconds; no writer takes that long for one file
 
 
 def free_name(path: Path | str) -> Path:
-    """`path`, or the first of name-2, name-3, ... that is not there yet: a file that nobody named is never replaced."""
+    """`path`, or the first of name-2, name-3, ... that does not exist: a file that nobody named is never replaced."""
     path, n = Path(path), 1
     while os.path.lexists(candidate := path if n == 1 else path.with_name(f"{path.stem}-{n}{path.suffix}")):
         n += 1
@@ -29,23 +29,23 @@ def free_name(path: Path | str) -> Path:
 
 
 def write_whole(path: Path | str, data: bytes | memoryview | Iterable[bytes | memoryview]) -> None:
-    """Write bytes to `path` so that at any moment it holds all of the old content or all of the new.
+    """Write bytes to `path` so that at any moment the file holds either all of the old content or all of the new.
 
-    They may come part by part, as an iterable. They go to a temporary file in the same folder, created with its
-    parents, which then takes the name; if anything fails, it is removed. On return they are on the disk. Raises
-    OSError: the caller knows what kind of file it is, and says so.
+    `data` may be an iterable of parts. The bytes go to a temporary file in the same folder, which is created if need
+    be, with its parents. The temporary file then takes the name `path`; if anything fails, it is removed. On return the
+    bytes are on the disk. Raises OSError; the caller knows what kind of file it is and can say so.
     """
     with replacement(path) as temporary:
         with open(temporary, "xb") as file:
             file.writelines([data] if isinstance(data, (bytes, memoryview)) else data)
             file.flush()
-            os.fsync(file.fileno())  # or a power cut could keep the new name and lose the bytes
+            os.fsync(file.fileno())  # otherwise a power cut could keep the new name and lose the bytes
         os.replace(temporary, path)
-        sync_folder(temporary.parent)  # or it could keep the bytes and lose the new name
+        sync_folder(temporary.parent)  # otherwise it could keep the bytes and lose the new name
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and its parents, unless they are there. Raises OSError."""
+    """Make a folder and its parents, unless they exist. Raises OSError."""
     upwards = [folder, *folder.parents]
     if file := next((each for each in upwards if each.is_file()), None):
         raise NotADirectoryError(ENOTDIR, "this is a file, where a folder is needed: name another", str(file))
@@ -56,8 +56,8 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, where the system can."""
-    with suppress(OSError):  # some file systems, and Windows, sync no folders
+    """Write the names in a folder to the disk, if the system can."""
+    with suppress(OSError):  # some file systems, and Windows, cannot sync a folder
         opened = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(opened)
@@ -66,14 +66,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def check_writable(path: Path | str) -> None:
-    """Raise OSError if `write_whole` could not write `path`: before the minutes that its content takes, not after."""
+    """Raise OSError if `write_whole` could not write `path`. Call it before the minutes of work, not after them."""
     with replacement(path) as temporary:
         open(temporary, "xb").close()
 
 
 @contextmanager
 def replacement(path: Path | str) -> Generator[Path, None, None]:
-    """The temporary file that is to become `path`, in a folder that is there. An OSError then names `path` itself."""
+    """The path of a temporary file for the content of `path`; its folder exists. An OSError inside names `path`."""
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(EISDIR, "this is a folder: name a file in it", str(path))
@@ -90,20 +90,20 @@ def replacement(path: Path | str) -> Generator[Path, None, None]:
 
 
 def remove_leftovers(folder: Path, age: float = 0) -> None:
-    """Remove the temporary files in a folder, not written to for `age` seconds, of writers that were killed."""
+    """Remove a folder's temporary files that nobody has written to for `age` seconds: their writers were killed."""
     for leftover in Path(folder).glob(f"{PART}*.part"):
-        with suppress(OSError):  # another's, or gone already
+        with suppress(OSError):  # it is another user's, or gone already
             if time.time() - leftover.stat().st_mtime >= age:
                 leftover.unlink()
 
 
 def lock_file(path: Path) -> IO | None:
-    """Lock a file, created if need be, for as long as what is returned, an open file, is not closed.
+    """Lock a file, which is created if need be. The lock lasts until the returned open file is closed.
 
-    The system unlocks it when the process ends, however it ends. Meanwhile the file says who holds it. Raises
-    BlockingIOError, with that as its `strerror`, where another has locked it.
+    The system also unlocks it when the process ends, however it ends. Meanwhile the file's content says which process
+    holds the lock. Raises BlockingIOError, with that content as its `strerror`, if another process has locked it.
     """
-    import fcntl  # there is none on Windows, where photos can be read all the same
+    import fcntl  # Windows has none; photos can be read there all the same
 
     file = open(path, "a+", encoding="utf-8", errors="replace")
     try:
@@ -113,7 +113,7 @@ def lock_file(path: Path) -> IO | None:
         holder = "".join(filter(str.isprintable, file.read(200))) or "another process"
         file.close()
         raise BlockingIOError(EWOULDBLOCK, holder, str(path)) from None
-    except OSError:  # this file system has no locks: then as well as can be, without
+    except OSError:  # this file system has no locks: go on without one
         pass
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}")
@@ -123,18 +123,20 @@ def lock_file(path: Path) -> IO | None:
 
 @functools.cache
 def private_folder() -> Path:
-    """For libraries of this process alone. It is removed when the process ends."""
+    """A folder for libraries that this process alone uses. It is removed when the process ends. Raises KernelError."""
     try:
         folder = tempfile.mkdtemp(prefix="minisrgan-")
     except OSError as error:
-        raise KernelError(f"no folder for temporary files: {error}; TMPDIR names one") from error
+        raise KernelError(f"no folder for temporary files: {error}; name one with TMPDIR") from error
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels stay: $MINISRGAN_CACHE, else minisrgan in the user's own cache folder; for a user that
-    has no folder, one of this process alone."""
+    """Where compiled kernels and fetched weights are kept: $MINISRGAN_CACHE, else minisrgan in the user's cache folder.
+
+    For a user without a home folder, it is this process' `private_folder`.
+    """
     if chosen := os.environ.get("MINISRGAN_CACHE"):
         return Path(chosen)
     try:
@@ -144,10 +146,10 @@ def cache_folder() -> Path:
 
 
 def make_cache_folder() -> Path:
-    """The folder, which is there then, and the user's alone if it was made by this or is the usual one."""
+    """Make the cache folder and return it. Only the user may read a folder that is made here or is the usual one."""
     folder = cache_folder()
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
     if not os.environ.get("MINISRGAN_CACHE") and folder.stat().st_uid == os.geteuid():
-        folder.chmod(0o700)  # earlier versions left this to the user's umask
+        folder.chmod(0o700)  # earlier versions left the permissions to the user's umask
     return folder

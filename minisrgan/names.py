@@ -1,9 +1,9 @@
-"""Names that a user chooses by, in options and in files.
+"""Names that users choose from, in options and in files.
 
-This module imports nothing, so that the command line has them at once for `--help`.
+This module imports nothing, so `--help` is quick.
 """
 
-STAGES = ("pretrain", "gan")  # of a training, in their order
+STAGES = ("pretrain", "gan")  # a training's stages, in order
 ON_NAN = ("stop", "rollback")  # what a training does when a number is no longer finite
-FAMILIES = ("torchvision", "caffe")  # of VGG's weights, for a file that does not say which
-MODELS = ("small", "tiny")  # whose generators are in the package, the best first
+FAMILIES = ("torchvision", "caffe")  # families of VGG weights, to name for a file that does not say
+MODELS = ("small", "tiny")  # the models whose generators are in the package, the best first

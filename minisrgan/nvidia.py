@@ -1,9 +1,9 @@
-"""Which NVIDIA GPU is here, and which CuPy is for it.
+"""Finds out which NVIDIA GPU the machine has, and which CuPy it needs.
 
-Asked before anything is installed, so it uses the standard library alone.
+It runs before anything is installed, so it uses only the standard library.
 """
 
-from __future__ import annotations  # an older Python meets this file first
+from __future__ import annotations  # an older Python must be able to load this file too
 
 import ctypes
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def nvidia_gpu(load: Callable[[str], Any] = ctypes.CDLL) -> tuple[int, tuple[int
 
 
 def ask(function: Any, *arguments: Any) -> int:
-    """What a function of the driver writes into its first argument, an int."""
+    """The int that a function of the driver writes into its first argument."""
     value = ctypes.c_int()
     call(function, ctypes.byref(value), *arguments)
     return value.value
@@ -42,16 +42,16 @@ def call(function: Any, *arguments: Any) -> None:
 
 
 def cupy_extra(driver: int, capability: tuple[int, int]) -> str | None:
-    """Which of pyproject.toml's extras brings the CuPy for this GPU; None if the driver is too old."""
+    """The extra of pyproject.toml that has the CuPy for this GPU; None if the driver is too old."""
     if driver < 12000:
         return None
-    # CUDA 13 no longer compiles for GPUs before Turing, though its driver may still run them
+    # CUDA 13 no longer compiles for GPUs older than Turing, though its driver may still run them
     return "cuda13" if driver >= 13000 and capability >= (7, 5) else "cuda12"
 
 
 def cupy_requirement(root: Path, extra: str) -> str:
-    """The requirement in an extra of the pyproject.toml in `root`, as pip takes it: "cupy-cuda12x[ctk]>=14,<15"."""
-    import tomllib  # an older Python has none, and is refused before it comes here
+    """An extra's requirement in the pyproject.toml in `root`, as pip takes it: "cupy-cuda12x[ctk]>=14,<15"."""
+    import tomllib  # an older Python has none, and is refused before it gets here
 
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (requirement,) = project["optional-dependencies"][extra]

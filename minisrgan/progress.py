@@ -1,4 +1,4 @@
-"""A bar on the screen that says how far something is."""
+"""A progress bar on the screen."""
 
 import sys
 from typing import Any
@@ -9,6 +9,6 @@ SELDOM = 60  # seconds
 
 
 def progress_bar(*args: Any, **options: Any) -> Any:
-    """tqdm's, drawn ten times a second on a terminal, and once a minute into a file or a pipe, which keeps them all."""
-    apart = 0.1 if sys.stderr.isatty() else SELDOM
-    return tqdm(*args, mininterval=apart, maxinterval=max(apart, 10), **options)
+    """tqdm's bar. A terminal gets it ten times a second; a file or a pipe, which keeps every line, once a minute."""
+    interval = 0.1 if sys.stderr.isatty() else SELDOM
+    return tqdm(*args, mininterval=interval, maxinterval=max(interval, 10), **options)

@@ -1,1 +1,1 @@
-"""Photos: in and out of files, resized, cut into crops, compared. NumPy and Pillow alone."""
+"""Photos: reading and writing them, resizing, cutting crops, comparing. It needs NumPy and Pillow only."""

@@ -1,4 +1,4 @@
-"""Photos in and out of files. Whatever a photo is stored as, it comes in as uint8 RGB, upright."""
+"""Reading and writing photos. However a photo is stored, it is read as uint8 RGB, upright."""
 
 import re
 import warnings
@@ -28,11 +28,11 @@ FORMATS = {  # suffix: Pillow's name of the format, and how to save it
     ".bmp": ("BMP", {}),
 }
 OPAQUE = ("JPEG", "BMP")  # formats written without transparency
-LONGEST = {"JPEG": 65500, "WEBP": 16383}  # pixels that a side may have
-LARGEST = {"TIFF": 2**32 - 2**16, "BMP": 2**32 - 2**16}  # bytes: places in the file are counted in 32 bits
+LONGEST = {"JPEG": 65500, "WEBP": 16383}  # the most pixels on a side
+LARGEST = {"TIFF": 2**32 - 2**16, "BMP": 2**32 - 2**16}  # bytes: the format has 32-bit offsets
 
-# What is read: Pillow's name of a format, and the suffixes that it goes by. Others of Pillow's stay closed: EPS is a
-# program that Ghostscript would run. TGA comes last, since any bytes may look like it.
+# The formats that are read: Pillow's name, and the suffixes. Pillow's other formats are not opened: an EPS file, for
+# one, is a program that Ghostscript would run. TGA comes last, because almost any bytes can pass for TGA.
 READ = {
     "PNG": ".png .apng",
     "JPEG": ".jpg .jpeg .jpe .jfif .jif .mpo",
@@ -54,16 +54,16 @@ READ = {
     "TGA": ".tga",
 }
 PHOTO_SUFFIXES = tuple(" ".join(READ.values()).split())
-REDUCED = re.compile(r"(^|_)LR(_|$)")  # the name of a folder of low-resolution copies of photos beside it
-PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # a profile's colour space: Pillow's mode of it
+REDUCED = re.compile(r"(^|_)LR(_|$)")  # names of folders that hold low-resolution copies of the photos beside them
+PROFILED = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # a profile's colour space: Pillow's mode for it
 
-MEMORY = 2**30  # bytes that reading a photo may take
-HELD = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # bytes of a pixel in Pillow's memory; 4 in other modes
-SCRATCH = {"WEBP": 12, "AVIF": 6, "JPEG2000": 16}  # bytes of a pixel that a decoder takes beside, as measured
+MEMORY = 2**30  # the most bytes that reading a photo may take
+HELD = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # bytes per pixel in Pillow's memory; 4 in other modes
+SCRATCH = {"WEBP": 12, "AVIF": 6, "JPEG2000": 16}  # bytes per pixel that a decoder uses in addition, as measured
 BAND = 2**18  # pixels converted at a time
-RANGE_KNOWN = ("PNG", "PPM", "JPEG2000", "TIFF")  # formats whose wide whole numbers Pillow gives as 0 ... 65535
+RANGE_KNOWN = ("PNG", "PPM", "JPEG2000", "TIFF")  # formats whose 16-bit values Pillow gives as 0 ... 65535
 
-UPRIGHT = {  # what turns a photo upright, by the EXIF tag
+UPRIGHT = {  # the EXIF orientation: how to turn the photo upright
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
     4: lambda a: a[::-1],
@@ -76,12 +76,12 @@ ORIENTATION = 0x0112
 
 
 class Photo(NamedTuple):
-    """What a file holds, upright.
+    """A photo read from a file, upright.
 
     rgb      uint8 (H, W, 3)
-    alpha    uint8 (H, W), or None without any
-    grey     whether the file has one value a pixel; an RGB file whose channels agree is not grey
-    frames   how many pictures there are; this is the first
+    alpha    uint8 (H, W), or None if the file has no transparency
+    grey     whether the file has one value per pixel; an RGB file with equal channels is not grey
+    frames   how many pictures the file holds; this is the first
     """
 
     rgb: np.ndarray
@@ -91,23 +91,23 @@ class Photo(NamedTuple):
 
 
 def read_photo(path: Path | str) -> tuple[np.ndarray, np.ndarray | None]:
-    """(rgb, alpha) of `load_photo`."""
+    """The (rgb, alpha) that `load_photo` reads."""
     photo = load_photo(path)
     return photo.rgb, photo.alpha
 
 
 def load_photo(path: Path | str) -> Photo:
-    """The Photo in a file of one of the formats in READ.
+    """Read a Photo from a file in one of the formats in READ.
 
-    Grey, palette, CMYK, ... become RGB; 16-bit grey round(v / 257); of 16-bit colour Pillow itself keeps the high
-    bytes. A photo with an ICC profile is converted to sRGB. One turned by its EXIF tag is turned upright; what else
-    the notes say, or how they are damaged, is passed over. Of several pictures it is the first, but in a TIFF not one
-    marked as a thumbnail.
+    Grey, palette, CMYK, ... become RGB. 16-bit grey becomes round(v / 257); for 16-bit colour, Pillow itself keeps
+    the high bytes. A photo with an ICC profile is converted to sRGB. A photo whose EXIF tag says that it is turned is
+    turned upright; all other metadata is ignored, damaged or not. If the file has several pictures, the first is read;
+    in a TIFF, the first that is not marked as a thumbnail.
 
-    Raises ImageError, in one line, for a file that is missing, empty, no regular file, cut short of pixels, damaged
-    or no picture; for floating-point, signed and 32-bit pixels, which have no agreed range; for a TIFF of a kind
-    that Pillow reads wrongly; and for one that takes more than MEMORY bytes to unpack, or has more pixels than Pillow
-    thinks safe (twice `Image.MAX_IMAGE_PIXELS`, about 179 million).
+    Raises ImageError, with a message of one line, for a file that is missing, empty, not a regular file, cut short,
+    damaged or not a picture; for floating-point, signed and 32-bit pixels, which have no agreed range; for the kinds
+    of TIFF that Pillow reads wrongly; for a photo that takes more than MEMORY bytes to unpack; and for one with more
+    pixels than Pillow considers safe (twice `Image.MAX_IMAGE_PIXELS`, about 179 million).
     """
     path, start = Path(path), b""
     try:
@@ -118,7 +118,7 @@ def load_photo(path: Path | str) -> Photo:
         if path.stat().st_size == 0:
             raise ImageError("the file is empty: copy or download it again")
         with warnings.catch_warnings(), open(path, "rb") as file:
-            # Pillow warns of odd metadata, which no pixel depends on, and of large photos within the limit.
+            # Pillow warns about odd metadata, on which no pixel depends, and about large photos within the limit.
             warnings.simplefilter("ignore")
             start = file.read(8)
             file.seek(0)
@@ -134,7 +134,7 @@ def load_photo(path: Path | str) -> Photo:
         raise ImageError(f"{path}: you may not read this file: change its permissions") from None
     except UnidentifiedImageError:
         if odd_files.is_tiff(start):
-            what = "a TIFF of a kind that is not read: save it anew with 8 or 16 bits, or as PNG"
+            what = "this kind of TIFF is not supported: save it again with 8 or 16 bits, or as PNG"
         else:
             what = "not a picture of a known format: convert it to PNG or JPEG"
         raise ImageError(f"{path}: {what}") from None
@@ -144,12 +144,12 @@ def load_photo(path: Path | str) -> Photo:
         ) from None
     except Exception as error:  # a damaged file can make Pillow's decoders raise nearly anything
         raise ImageError(
-            f"{path}: the photo cannot be read ({_reason(error)}): copy or download it again, or save it anew as PNG"
+            f"{path}: the photo cannot be read ({_reason(error)}): copy or download it again, or save it again as PNG"
         ) from None
 
 
 def _photo(image, png):
-    """The Photo of an opened file; `png` is its PlainPNG or None. An ImageError raised here does not name the file."""
+    """The Photo in an opened file; `png` is its PlainPNG or None. An ImageError raised here does not name the file."""
     profile, top, negative, scratch = image.info.get("icc_profile"), 65535, False, 0
     if png:
         profile = png.profile
@@ -175,7 +175,7 @@ def _photo(image, png):
     if png and image.mode in ("1", "L") and isinstance(clear, int) and clear < 2**png.bits:
         image.info["transparency"] = clear * 255 // (2**png.bits - 1)  # Pillow scales the pixels, but not this
     elif png and png.bits == 16 and isinstance(clear, tuple):
-        image.info["transparency"] = tuple(value >> 8 for value in clear)  # of the pixels Pillow keeps the high bytes
+        image.info["transparency"] = tuple(value >> 8 for value in clear)  # as Pillow keeps the pixels' high bytes
     rgb, alpha = _rgb_and_alpha(image, profile, top, negative)
     frames = png.frames if png else _frames(image)
     image.close()
@@ -184,11 +184,11 @@ def _photo(image, png):
 
 
 def _check_memory(image, scratch):
-    """Raise ImageError if the photo would take more than MEMORY bytes to unpack: Pillow's pixels, a decoder's, ours."""
+    """Raise ImageError if unpacking the photo would take more than MEMORY bytes: Pillow's, the decoder's and ours."""
     pixels, decoder = image.width * image.height, SCRATCH.get(image.format, 0)
     if image.info.get("progressive"):
         decoder = 2 * len(image.getbands())  # the coefficients of the whole photo
-    ours = 3 + image.has_transparency_data  # which come when the decoder is done
+    ours = 3 + image.has_transparency_data  # allocated after the decoder has freed its memory
     needed = pixels * HELD.get(image.mode, 4) + max(pixels * decoder, scratch, pixels * ours)
     if needed > MEMORY:
         raise ImageError(
@@ -198,17 +198,17 @@ def _check_memory(image, scratch):
 
 
 def _forget_all_but_orientation(image):
-    """Drop the other tags of a TIFF: Pillow writes them anew when it turns the photo, and stumbles over odd ones."""
+    """Drop a TIFF's other tags: Pillow writes them again when it turns the photo, and fails on odd ones."""
     try:
         exif = image.getexif()
         for tag in set(exif) - {ORIENTATION}:
             del exif[tag]
-    except Exception:  # as with any damaged file; then there is no orientation either
+    except Exception:  # a damaged file can raise anything; then it has no orientation either
         pass
 
 
 def _orientation(image):
-    """The EXIF tag as a whole number, or None. Pillow itself turns a TIFF, and takes the tag away."""
+    """The EXIF orientation, an int, or None. Pillow itself turns a TIFF and then removes the tag."""
     try:
         value = image.getexif().get(ORIENTATION)
     except Exception:
@@ -219,14 +219,15 @@ def _orientation(image):
 def _frames(image):
     try:
         return getattr(image, "n_frames", 1)
-    except Exception:  # what comes after the first picture is damaged
+    except Exception:  # the file is damaged after the first picture
         return 1
 
 
 def _rgb_and_alpha(image, profile, top, negative):
-    """A loaded image's colours in sRGB and its alpha or None, band by band, so that no second copy is ever whole.
+    """A loaded image's colours in sRGB, and its alpha or None.
 
-    Wide grey has values 0 ... `top`, where `negative` from white to black.
+    It works band by band, so that there is never a second copy of the whole image. 16-bit grey has values 0 ... `top`;
+    if `negative`, 0 is white.
     """
     rgb = np.empty((image.height, image.width, 3), np.uint8)
     alpha = np.empty((image.height, image.width), np.uint8) if image.has_transparency_data else None
@@ -240,14 +241,14 @@ def _rgb_and_alpha(image, profile, top, negative):
         rgb[rows] = to_srgb(colours) if to_srgb else plain
         if to_srgb:
             differs = max(differs, np.abs(rgb[rows].astype(np.int16) - plain).max())
-    if to_srgb and differs <= 1:  # the profile is that of sRGB: what differs is rounding
+    if to_srgb and differs <= 1:  # the profile is sRGB's own, and the difference is only rounding
         for rows in bands:
             rgb[rows] = np.asarray(_part(image, rows, top, negative)[0].convert("RGB"))
     return rgb, alpha
 
 
 def _part(image, rows, top, negative):
-    """Some rows of a loaded image, as an image without transparency, of at most 8 bits; and their alpha or None."""
+    """(rows of a loaded image as an image of at most 8 bits without transparency, their alpha or None)."""
     part = image.crop((0, rows.start, image.width, min(rows.stop, image.height)))
     clear = image.info.get("transparency")
     if image.mode.startswith("I"):  # Pillow would clip 16-bit grey at 255, not scale it
@@ -266,10 +267,10 @@ def _part(image, rows, top, negative):
 
 
 def _to_srgb(image, profile):
-    """What converts a part of the image to an array of sRGB colours by an ICC profile; None if there is none to use.
+    """A function that converts a part of the image to sRGB by its ICC profile; None if the profile cannot be used.
 
-    By relative colorimetry: what sRGB can show stays exact, where a perceptual rendering would dull it to make
-    room for what it cannot. Black goes to black, or that of CMYK would come out grey.
+    The rendering intent is relative colorimetric: colours that sRGB can show stay exact. A perceptual intent would dull
+    them, to make room for those that sRGB cannot show. Black is mapped to black; otherwise CMYK's would become grey.
     """
     if not profile:
         return None
@@ -279,7 +280,7 @@ def _to_srgb(image, profile):
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         mode = PROFILED[source.profile.xcolor_space.strip()]
         if kind != mode and (kind, mode) != ("L", "RGB"):
-            return None  # the profile is of another kind of pixels
+            return None  # the profile is for other pixels than these
         transform = ImageCms.buildTransform(
             source,
             ImageCms.createProfile("sRGB"),
@@ -294,35 +295,35 @@ def _to_srgb(image, profile):
 
 
 def _reason(error):
-    """What an exception says, on one line, without the temporary names that an OSError would add."""
+    """An exception's message on one line, without the temporary file names that an OSError would add."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())
 
 
 def check_format(path: Path | str, height: int, width: int, transparent: bool) -> None:
-    """Raise ImageError if no format ends in the path's suffix, or the one that does cannot hold this size."""
+    """Raise ImageError if the path's suffix is no photo format's, or if that format cannot hold this size."""
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
-        raise ImageError(f"{path}: no photo format ends in {Path(path).suffix!r}: use one of {', '.join(FORMATS)}")
+        raise ImageError(f"{path}: {Path(path).suffix!r} is no photo format's suffix: use one of {', '.join(FORMATS)}")
     name, _ = FORMATS[suffix]
     if name in LONGEST and max(height, width) > LONGEST[name]:
         raise ImageError(
-            f"{path}: {width} × {height} pixels are too many for {name}, which holds {LONGEST[name]} a side: "
+            f"{path}: {width} × {height} pixels are too many for {name}, which allows {LONGEST[name]} on a side: "
             "use .png or .tif"
         )
     size = height * width * (4 if transparent and name not in OPAQUE else 3)
     if name in LARGEST and size > LARGEST[name]:
-        raise ImageError(f"{path}: {width} × {height} pixels are too many for {name}, which holds 4 GiB: use .png")
+        raise ImageError(f"{path}: {width} × {height} pixels are too many for {name}, which allows 4 GiB: use .png")
 
 
 def write_photo(path: Path | str, rgb: np.ndarray, alpha: np.ndarray | None = None) -> None:
-    """Write rgb, uint8 (H, W, 3), and alpha, uint8 (H, W), to `path`, in the format of its suffix.
+    """Write rgb, uint8 (H, W, 3), and alpha, uint8 (H, W), to `path`, in the format that its suffix names.
 
-    The file is written whole or not at all, with the folders it needs. Every format but JPEG keeps the
-    pixels exactly. JPEG has quality 95 and full colour resolution. JPEG and BMP hold no transparency: the
-    photo is laid over white, round((alpha rgb + (255 - alpha) 255) / 255).
+    Missing folders are created. If writing fails, an older file stays as it was. Every format but JPEG keeps the
+    pixels exactly. JPEG has quality 95 and full colour resolution. JPEG and BMP hold no transparency, so the
+    photo is laid over white: round((alpha rgb + (255 - alpha) 255) / 255).
 
-    Raises ShapeError for other arrays, and ImageError, in one line, for a suffix that is not known or a
+    Raises ShapeError for other arrays, and ImageError, with a message of one line, for an unknown suffix or a
     file that cannot be written.
     """
     path = Path(path)
@@ -345,7 +346,7 @@ def write_photo(path: Path | str, rgb: np.ndarray, alpha: np.ndarray | None = No
             encoded = BytesIO()
             Image.fromarray(pixels).save(encoded, name, **options)
             write_whole(path, encoded.getbuffer())
-    except (OSError, ValueError) as error:  # ValueError: more pixels on a side than the format can hold
+    except (OSError, ValueError) as error:  # ValueError: more pixels on a side than the format allows
         raise ImageError(
             f"{path}: the photo cannot be written ({_reason(error)}): "
             "check the folder, the space left, and that the format can hold this size"
@@ -353,16 +354,16 @@ def write_photo(path: Path | str, rgb: np.ndarray, alpha: np.ndarray | None = No
 
 
 def find_photos(folder: Path | str) -> list[Path]:
-    """The photos in a folder and the folders in it, as Paths sorted by name. Raises ImageError as `look_for_photos`."""
+    """The photos in a folder and its subfolders: Paths sorted by name. Raises ImageError like `look_for_photos`."""
     return look_for_photos(folder)[0]
 
 
 def look_for_photos(folder: Path | str) -> tuple[list[Path], list[Path]]:
-    """(photos, others): the files in a folder and the folders in it, photos by their suffix and the rest.
+    """(photos, others): the files in a folder and its subfolders; a file's suffix says whether it is a photo.
 
-    Both are Paths sorted by name. A folder that is named as published sets name reduced copies, such as LR_x4, has none
-    but others. Hidden files and folders are passed over, and a link to a folder seen before.
-    Raises ImageError for a folder that is missing, is no folder, cannot be listed or has no photo in it.
+    Both are lists of Paths sorted by name. Published sets keep reduced copies in folders named like LR_x4: the files in
+    such a folder all count as others. Hidden files and folders are skipped, and so are links to folders already seen.
+    Raises ImageError for a folder that is missing, is not a folder, cannot be listed or has no photo in it.
     """
     folder = Path(folder)
     if folder.is_file():

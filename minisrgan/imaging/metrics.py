@@ -1,7 +1,7 @@
-"""How close two images are: PSNR and SSIM, as the published super-resolution tables have them.
+"""How close two images are: PSNR and SSIM, computed as in the published super-resolution tables.
 
 Images are (H, W), such as the Y of `pixels.luma`, or (H, W, C), with values in 0 ... 255: the peak is
-always 255. `border` pixels are cut off each side first; the tables cut as many as the scale.
+always 255. `border` pixels are first cut off at each side; in the tables, the border is the scale.
 """
 
 import math
@@ -18,7 +18,7 @@ SIGMA = 1.5
 
 
 class Score(NamedTuple):
-    """A super-resolved image held against its original: PSNR in dB of Y and of RGB, SSIM of Y."""
+    """A super-resolved image compared with its original: PSNR of Y and of RGB in dB, SSIM of Y."""
 
     psnr_y: float
     psnr_rgb: float
@@ -43,7 +43,7 @@ def _inner(a, b, border, least):
 def psnr(a: np.ndarray, b: np.ndarray, border: int = 0) -> float:
     """Peak signal-to-noise ratio in dB, 10 log10(255^2 / mean((a - b)^2)); inf for identical images.
 
-    The mean is over all samples, so of (H, W, 3) images it is the RGB PSNR. Raises ShapeError if the shapes
+    The mean is over all values, so for (H, W, 3) images this is the RGB PSNR. Raises ShapeError if the shapes
     differ and ImageError if the border leaves nothing.
     """
     a, b = _inner(a, b, border, least=1)
@@ -56,10 +56,10 @@ def ssim(a: np.ndarray, b: np.ndarray, border: int = 0) -> float:
 
     (2 ma mb + c1) (2 sab + c2) / ((ma^2 + mb^2 + c1) (saa + sbb + c2)),   ci = (Ki 255)^2
 
-    with K1 = 0.01, K2 = 0.03, and m and s the means and (co)variances under an 11 x 11 Gaussian window,
-    sigma 1.5, averaged over every place where the whole window is inside the image, and over the channels.
-    Raises ShapeError if the shapes differ and ImageError if less than 11 x 11 pixels are left within the
-    border.
+    with K1 = 0.01 and K2 = 0.03; m and s are the means and (co)variances under an 11 x 11 Gaussian window with
+    sigma 1.5. The result is averaged over all places where the whole window is inside the image, and over the
+    channels. Raises ShapeError if the shapes differ and ImageError if fewer than 11 x 11 pixels are left inside
+    the border.
     """
     a, b = _inner(a, b, border, least=WINDOW)
     mean_a, mean_b = _blur(a), _blur(b)
@@ -72,7 +72,7 @@ def ssim(a: np.ndarray, b: np.ndarray, border: int = 0) -> float:
 
 
 def _blur(x: np.ndarray) -> Any:
-    """The Gaussian mean wherever the window fits inside: (H, W, ...) gives (H - 10, W - 10, ...)."""
+    """The Gaussian mean wherever the window is inside the image: (H, W, ...) gives (H - 10, W - 10, ...)."""
     gauss = np.exp(-0.5 * ((np.arange(WINDOW) - WINDOW // 2) / SIGMA) ** 2)
     gauss /= gauss.sum()
     height, width = x.shape[0] - WINDOW + 1, x.shape[1] - WINDOW + 1
@@ -83,39 +83,41 @@ def _blur(x: np.ndarray) -> Any:
 def score(sr_rgb_uint8: np.ndarray, hr_rgb_uint8: np.ndarray, border: int, grey: bool = False) -> Score:
     """The `Score` of a uint8 (H, W, 3) super-resolved image against its original, `border` pixels cut off.
 
-    Y is rounded to whole values first, as it is in the published tables: MATLAB's `rgb2ycbcr` gives uint8
-    for uint8. Bicubic at x4 then scores 28.42 dB on Set5, as printed; Y not rounded would give 28.43 dB.
-    grey   whether the original's file is grey: then Y is its values as they are, 0 ... 255, as MATLAB has it. An RGB
-           file is not grey, even where its channels agree, such as Set14's "man": of it Y is computed.
+    Y is rounded to whole values first, as in the published tables: MATLAB's `rgb2ycbcr` gives uint8 for
+    uint8. Bicubic at x4 then scores 28.42 dB on Set5, as printed; without the rounding it would be 28.43 dB.
+    grey   whether the original's file is grey. Then Y is its values, 0 ... 255, unchanged, as in MATLAB. An RGB file
+           with equal channels, such as Set14's "man", is not grey: its Y is computed.
 
-    Raises ShapeError for anything else than two uint8 RGB images of one shape (floats in [-1, 1] would give a
-    figure that means nothing), and ImageError if they are too small.
+    Raises ShapeError for anything but two uint8 RGB images of one shape (floats in [-1, 1] would give a
+    meaningless figure), and ImageError if they are too small.
     """
     for image in (sr_rgb_uint8, hr_rgb_uint8):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ShapeError(f"a score is of uint8 (H, W, 3) images, not {image.dtype} {image.shape}")
+            raise ShapeError(f"a score compares uint8 (H, W, 3) images, not {image.dtype} {image.shape}")
     sr_y, hr_y = (_rounded_y(image, grey) for image in (sr_rgb_uint8, hr_rgb_uint8))
     return Score(psnr(sr_y, hr_y, border), psnr(sr_rgb_uint8, hr_rgb_uint8, border), ssim(sr_y, hr_y, border))
 
 
 def _rounded_y(image, grey):
-    """Y in whole values; `grey` stretches the studio swing, 16 ... 235, back over 0 ... 255."""
+    """Y rounded to whole values; `grey` stretches the studio swing, 16 ... 235, back to 0 ... 255."""
     y = (luma(image) - 16) * 255 / 219 if grey else luma(image)
     return np.floor(y + 0.5)
 
 
-GRID_WIDTH, GRID_LINES = 64, 16  # pixels along a spectrum; lines whose spectra are averaged
+GRID_WIDTH, GRID_LINES = 64, 16  # pixels per spectrum; lines whose spectra are averaged
 
 
 def grid(rgb: np.ndarray, period: int = 4) -> float:
-    """By how many dB the spectrum of a uint8 (H, W, 3) image stands out at `period` pixels, along rows and columns.
+    """How far the spectrum of a uint8 (H, W, 3) image stands out at a period of `period` pixels, in dB.
 
-    That is where the pattern lies that a generator of that scale may draw. Pieces of GRID_WIDTH pixels of a line, less
-    their mean, in a Hann window, have the power spectra p(f); p is averaged over GRID_LINES lines, and
+    A generator with that scale may draw a grid with that period. Each line (row or column) is cut into pieces of
+    GRID_WIDTH pixels. A piece's power spectrum p(f) is taken after its mean is subtracted, under a Hann window, and p
+    is averaged over GRID_LINES lines. The result is
 
-        10·mean(log₁₀ p(1/period) - mean log₁₀ p(f) of six frequencies f about it)
+        10·mean(log₁₀ p(1/period) - mean log₁₀ p(f) of six frequencies f around 1/period)
 
-    over all places, so that flat ones count as much as lively ones. Photos have about 0. NaN for an image too small.
+    over all places. The logarithm makes flat places count as much as detailed ones. Photos score about 0. An image
+    that is too small gives NaN.
     """
     y = (rgb.astype(np.int64) @ (19595, 38470, 7471) + 32768 >> 16).astype(np.float64)  # full-range Y, rounded
     window, peak = np.hanning(GRID_WIDTH + 1)[:GRID_WIDTH], GRID_WIDTH // period
@@ -125,7 +127,7 @@ def grid(rgb: np.ndarray, period: int = 4) -> float:
         rows, columns = len(lines) // GRID_LINES, lines.shape[1] // GRID_WIDTH
         pieces = lines[: rows * GRID_LINES, : columns * GRID_WIDTH].reshape(rows, GRID_LINES, columns, GRID_WIDTH)
         spectra = np.abs(np.fft.rfft((pieces - pieces.mean(-1, keepdims=True)) * window)) ** 2
-        power = np.log10(spectra.mean(1) + 1e-2)  # 0.01: less than rounding to whole levels makes
+        power = np.log10(spectra.mean(1) + 1e-2)  # 0.01 is less than the power of rounding to whole levels
         found.append(power[..., peak] - power[..., about].mean(-1))
     ratios = np.concatenate([each.ravel() for each in found])
     return float(10 * ratios.mean()) if ratios.size else math.nan

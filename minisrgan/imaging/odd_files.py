@@ -1,4 +1,4 @@
-"""What PNG and TIFF files may hold that Pillow would stumble over, or read wrongly without a word."""
+"""PNG and TIFF files that Pillow fails on, or reads wrongly without saying so."""
 
 import re
 import zlib
@@ -9,24 +9,25 @@ from typing import Any, BinaryIO, NamedTuple
 from ..errors import ImageError
 
 PNG = b"\x89PNG\r\n\x1a\n"
-LARGEST_PROFILE = 2**24  # bytes; those of printers have a few million
-LARGEST_TEXT = 2**20  # bytes of a text that may tell how a photo is turned; Pillow takes no more
+LARGEST_PROFILE = 2**24  # bytes; printers' profiles have a few million
+LARGEST_TEXT = 2**20  # bytes of a text that may hold a photo's orientation; Pillow reads no more
 
 
 class PlainPNG(NamedTuple):
-    """A PNG's pixels as a file of their own, its ICC profile or None, and how many frames it says it has."""
+    """A PNG's pixels as a file of their own, its ICC profile or None, and how many frames it declares."""
 
     file: BytesIO
     profile: bytes | None
     frames: int
-    bits: int  # of a sample
+    bits: int  # per sample
 
 
 def plain_png(file: BinaryIO) -> PlainPNG | None:
-    """The PlainPNG of an open file: without notes, dates, text and the like, in which one fault is enough for Pillow.
+    """The PlainPNG of an open file. Notes, dates, text and the like are dropped: one fault in them makes Pillow fail.
 
-    What the pixels depend on stays: the critical chunks and tRNS; and what says how a photo is turned. Of an animated
-    PNG the default image is left. Raises ImageError for a profile of more than LARGEST_PROFILE bytes.
+    Everything that the pixels depend on is kept: the critical chunks and tRNS, and the chunks that may hold the
+    photo's orientation. An animated PNG keeps its default image. Raises ImageError for a profile of more than
+    LARGEST_PROFILE bytes.
     """
     kept, profile, frames, bits = BytesIO(), None, 1, 8
     kept.write(file.read(len(PNG)))
@@ -41,16 +42,16 @@ def plain_png(file: BinaryIO) -> PlainPNG | None:
         elif sound and kind == b"iCCP":
             profile = unpacked(data.partition(b"\0")[2][1:], LARGEST_PROFILE)
             if profile is not None and len(profile) > LARGEST_PROFILE:
-                raise ImageError(f"its colour profile is of more than {LARGEST_PROFILE >> 20} MB: save it without one")
+                raise ImageError(f"its colour profile has more than {LARGEST_PROFILE >> 20} MB: save it without one")
         elif sound and kind == b"acTL" and length == 8:
             frames = unpack(">I", data[:4])[0]
-    kept.write(header)  # what a file cut short ends with
+    kept.write(header)  # the partial header at the end of a file that was cut short
     kept.seek(0)
     return PlainPNG(kept, profile, frames, bits)
 
 
 def may_turn(kind: bytes, data: bytes) -> bool:
-    """Whether a chunk may say how the photo is turned: EXIF, XMP, or EXIF as ImageMagick once wrote it."""
+    """Whether a chunk may hold the photo's orientation: EXIF, XMP, or EXIF as ImageMagick once wrote it."""
     name, _, rest = data.partition(b"\0")
     if kind == b"iTXt":
         return name == b"XML:com.adobe.xmp" and rest[:1] == b"\0" and len(data) < LARGEST_TEXT  # not compressed
@@ -61,7 +62,7 @@ def may_turn(kind: bytes, data: bytes) -> bool:
 
 
 def unpacked(data: bytes, most: int) -> bytes | None:
-    """What zlib packed, or its first `most` + 1 bytes; None if it is damaged."""
+    """The data that zlib compressed, or its first `most` + 1 bytes; None if it is damaged."""
     try:
         return zlib.decompressobj().decompress(data, most + 1)
     except zlib.error:
@@ -70,19 +71,19 @@ def unpacked(data: bytes, most: int) -> bytes | None:
 
 SUBFILE, OLD_SUBFILE, BITS, COMPRESSION, PHOTOMETRIC = 254, 255, 258, 259, 262
 SAMPLES, ROWS, PLANAR, SUBSAMPLING, FORMAT, PROFILE = 277, 278, 284, 530, 339, 34675
-WHITE_IS_ZERO, YCBCR = 0, 6  # of PHOTOMETRIC
-UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # of FORMAT
+WHITE_IS_ZERO, YCBCR = 0, 6  # values of PHOTOMETRIC
+UNSIGNED, SIGNED, FLOAT = 1, 2, 3  # values of FORMAT
 
 
 def is_tiff(start: bytes) -> bool:
-    """Whether a file that starts with these bytes calls itself a TIFF."""
+    """Whether a file that starts with these bytes claims to be a TIFF."""
     return re.match(rb"II[*+]\0|MM\0[*+]", start) is not None
 
 
 def find_full_picture(image: Any) -> None:
     """Go to the first picture of a TIFF that is not marked as a thumbnail or a mask.
 
-    Raises ImageError where none can be read, as of a camera's raw file.
+    Raises ImageError if none can be read, as in a camera's raw file.
     """
     frame = 0
     while is_aside(image.tag_v2):
@@ -91,7 +92,7 @@ def find_full_picture(image: Any) -> None:
             image.seek(frame)
         except (EOFError, SyntaxError, ValueError, TypeError, KeyError):
             raise ImageError(
-                "of this file only a thumbnail can be read: develop it in a raw converter, and save it as PNG or TIFF"
+                "only a thumbnail in this file can be read: develop it in a raw converter, and save it as PNG or TIFF"
             ) from None
 
 
@@ -112,14 +113,14 @@ def check_tiff(image: Any) -> None:
     if max(bits) > 16:
         raise ImageError(f"pixels of {max(bits)} bits have no agreed range: save it with 8 or 16 bits")
     if planar and tags.get(SAMPLES, 1) != 1 and (set(bits) != {8} or image.mode not in ("RGB", "RGBA")):
-        raise ImageError("the colours are stored one after another: save it with them side by side, or as PNG")
+        raise ImageError("its colours are stored in separate planes: save it with interleaved colours, or as PNG")
     subsampling = tuple(tags.get(SUBSAMPLING, (2, 2)))
     if tags.get(PHOTOMETRIC) == YCBCR and tags.get(COMPRESSION, 1) == 1 and subsampling != (1, 1):
-        raise ImageError("its colours are of less than full resolution, without JPEG: save it anew as PNG")
+        raise ImageError("its colours have less than full resolution, without JPEG: save it again as PNG")
 
 
 def tiff_scratch(image: Any) -> int:
-    """How many bytes reading a TIFF takes beside its pixels: libtiff unpacks a strip at a time."""
+    """How many bytes reading a TIFF takes in addition to its pixels: libtiff unpacks a strip at a time."""
     tags = image.tag_v2
     if tags.get(COMPRESSION, 1) == 1:
         return 0

@@ -1,4 +1,4 @@
-"""Training crops: high-resolution patches and the low-resolution ones exactly under them."""
+"""Training crops: high-resolution patches and the matching low-resolution patches."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -23,12 +23,12 @@ class Crop(NamedTuple):
 
 
 def orient(image: np.ndarray, orientation: int) -> np.ndarray:
-    """One of the 8 symmetries of the square: mirrored from 4 up, then turned by orientation * 90 degrees."""
+    """The image under one of the square's 8 symmetries: mirrored from 4 on, then turned by orientation * 90 degrees."""
     return np.rot90(image[:, ::-1] if orientation >= 4 else image, orientation % 4)
 
 
 def fingerprint(*arrays: np.ndarray) -> str:
-    """The SHA-256 of arrays: of their kinds, shapes and numbers."""
+    """The SHA-256 of arrays' dtypes, shapes and numbers."""
     digest = hashlib.sha256()
     for array in map(np.ascontiguousarray, arrays):
         digest.update(f"{array.dtype} {array.shape}".encode())
@@ -37,20 +37,20 @@ def fingerprint(*arrays: np.ndarray) -> str:
 
 
 class PhotoSet:
-    """Photos held in memory as uint8, in high resolution and in low, to cut aligned patches from.
+    """Photos in memory as uint8, in high and in low resolution, from which aligned patches are cut.
 
-    The low-resolution photos are made once, from whole photos: a patch shrunk alone would have the wrong
-    pixels along its edges, where the kernel reaches beyond it.
+    The low-resolution photos are made once, from whole photos. A patch shrunk by itself would have wrong pixels
+    along its edges, where the resize kernel needs pixels from outside of the patch.
 
-    names     the names of the photos, in the order that `Crop.photo` counts them
+    names     the names of the photos; `Crop.photo` is an index into them
     hashes    {name: the photo's `fingerprint`}
     skipped   the names of the photos left out because a side is shorter than the crop
     """
 
     def __init__(self, photos: Iterable[tuple[str, np.ndarray]], scale: int = 4, crop: int = 96) -> None:
-        """From (name, rgb) pairs with rgb uint8 (H, W, 3); `crop` is the side of a patch in HR pixels.
+        """`photos` are (name, rgb) pairs with rgb uint8 (H, W, 3); `crop` is the side of a patch in HR pixels.
 
-        Raises ConfigError for a crop that is not a multiple of the scale, ImageError if no photo is left.
+        Raises ConfigError for a crop that is not a multiple of the scale, and ImageError if no photo is large enough.
         """
         if scale < 1 or crop < 1 or crop % scale:
             raise ConfigError(
@@ -77,17 +77,17 @@ class PhotoSet:
 
     @classmethod
     def from_files(cls, paths: Iterable[Path], scale: int = 4, crop: int = 96) -> Self:
-        """The photos in `paths`, on white where they are transparent. Raises ImageError for one that cannot be read."""
+        """The photos at `paths`, laid over white if transparent. Raises ImageError for one that cannot be read."""
         return cls(((Path(path).name, over_white(*read_photo(path))) for path in paths), scale, crop)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def choose(self, rng: np.random.Generator, n: int) -> list[Crop]:
-        """A list of `n` random crops of distinct photos; with fewer photos, all are used before any repeats.
+        """A list of `n` random crops of distinct photos; if there are fewer, each is used before any is repeated.
 
-        Photos are equally likely whatever their size, then places within one, then orientations. `rng` is a
-        `numpy.random.Generator`, whose state alone decides.
+        All photos are equally likely, whatever their size; so are all places within a photo, and all orientations.
+        The crops depend on nothing but the state of `rng`, a `numpy.random.Generator`.
         """
         rounds = [rng.permutation(len(self)).tolist() for _ in range(0, n, len(self))]
         return [self._crop_of(rng, photo) for photo in sum(rounds, [])[:n]]
@@ -100,14 +100,14 @@ class PhotoSet:
 
     def hr(self, crops: Sequence[Crop]) -> np.ndarray:
         """The high-resolution patches, uint8 (n, crop, crop, 3)."""
-        return self._cut(self._hr, crops, self.scale)
+        return self._patches_from(self._hr, crops, self.scale)
 
     def lr(self, crops: Sequence[Crop]) -> np.ndarray:
-        """The low-resolution patches, uint8 (n, crop / scale, crop / scale, 3), placed and turned alike."""
-        return self._cut(self._lr, crops, 1)
+        """The low-resolution patches of the same places and orientations, uint8 (n, crop / scale, crop / scale, 3)."""
+        return self._patches_from(self._lr, crops, 1)
 
-    def _cut(self, images, crops, unit):
-        """Patches from `images`, which have `unit` pixels for one of the low resolution."""
+    def _patches_from(self, images, crops, unit):
+        """Patches from `images`, whose sides are `unit` times those of the low-resolution photos."""
         side = self.crop // self.scale * unit
         patches = np.empty((len(crops), side, side, 3), np.uint8)
         for patch, (photo, top, left, orientation) in zip(patches, crops, strict=True):

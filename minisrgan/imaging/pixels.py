@@ -1,15 +1,15 @@
-"""Between the bytes of a photo and the numbers of a network. No other module converts.
+"""Conversions between the bytes of a photo and the numbers of a network. No other module converts.
 
 ======  =================  ==========================
 where   range              used for
 ======  =================  ==========================
 uint8   0 ... 255          photos: files, metrics
-LR      0 ... 1            what the generator takes
-HR, SR  -1 ... 1           what the generator gives
+LR      0 ... 1            the generator's input
+HR, SR  -1 ... 1           the generator's output
 ======  =================  ==========================
 
-The ranges are the paper's (Ledig et al. 2017, section 3.2). Only operators and array methods are used, so
-NumPy and CuPy arrays of any shape go in, and the same kind comes out.
+The ranges are the paper's (Ledig et al. 2017, section 3.2). The functions use only operators and array methods,
+so they take NumPy and CuPy arrays of any shape and return the same kind.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..errors import ShapeError
 
 
 def lr_from_uint8(image: np.ndarray, dtype: str = "float32") -> np.ndarray:
-    """x / 255: a low-resolution image as the generator takes it, in [0, 1]."""
+    """x / 255: a low-resolution image in the generator's input range, [0, 1]."""
     return image.astype(dtype) / 255
 
 
@@ -28,18 +28,18 @@ def hr_from_uint8(image: np.ndarray, dtype: str = "float32") -> np.ndarray:
 
 
 def uint8_from_sr(sr: np.ndarray) -> np.ndarray:
-    """floor(127.5 (x + 1) + 0.5), clipped to 0 ... 255: halves go up, as MATLAB's `uint8` has it.
+    """floor(127.5 (x + 1) + 0.5), clipped to 0 ... 255: halves are rounded up, as by MATLAB's `uint8`.
 
-    The inverse of `hr_from_uint8`, exact for all 256 values.
+    It is the inverse of `hr_from_uint8`, exact for all 256 values.
     """
-    return ((sr.clip(-1, 1) + 1) * 127.5 + 0.5).astype("uint8")  # nothing is negative: the cast is a floor
+    return ((sr.clip(-1, 1) + 1) * 127.5 + 0.5).astype("uint8")  # no value is negative, so the cast is a floor
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
     """Y = (65.481 R + 128.553 G + 24.966 B) / 255 + 16 in float64, not rounded: 16 for black, 235 for white.
 
-    ITU-R BT.601 studio swing, the Y of MATLAB's `rgb2ycbcr` and of the super-resolution tables. `rgb` is
-    (..., 3) in 0 ... 255 and Y is (...). Raises ShapeError for a last axis that is not 3 long.
+    This is ITU-R BT.601 studio swing, the Y of MATLAB's `rgb2ycbcr` and of the super-resolution tables. `rgb` is
+    (..., 3) in 0 ... 255 and Y is (...). Raises ShapeError if the last axis is not 3 long.
     """
     if rgb.ndim == 0 or rgb.shape[-1] != 3:
         raise ShapeError(f"luma takes (..., 3) RGB, not {rgb.shape}")

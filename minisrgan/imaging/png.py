@@ -1,6 +1,6 @@
-"""PNG, written band by band. Pillow would first copy the whole photo, to four bytes a pixel.
+"""Writes PNG files band by band. Pillow would first copy the whole photo, at four bytes per pixel.
 
-PNG (Third Edition), W3C 2025: section 7 has the filters, 12.7 how to choose among them.
+Source: PNG (Third Edition), W3C 2025; section 7 defines the filters, and 12.7 says how to choose among them.
 """
 
 import struct
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 
 BAND = 1 << 22  # bytes of pixels at a time
-LEVEL = 6  # of zlib, 1 to 9: what Pillow has too
+LEVEL = 6  # zlib's compression level, 1 to 9; Pillow's default too
 
 
 def encode_png(rgb: np.ndarray, alpha: np.ndarray | None = None) -> Iterator[bytes]:
-    """The bytes of a PNG file, part by part, of uint8 (H, W, 3) and of uint8 (H, W) or None for an opaque photo."""
+    """The bytes of a PNG file, part by part. `rgb` is uint8 (H, W, 3); `alpha` is uint8 (H, W), or None if opaque."""
     height, width = rgb.shape[:2]
     channels = 3 if alpha is None else 4
     yield b"\x89PNG\r\n\x1a\n"
@@ -25,7 +25,7 @@ def encode_png(rgb: np.ndarray, alpha: np.ndarray | None = None) -> Iterator[byt
         here = slice(top, top + rows)
         pixels = rgb[here] if alpha is None else np.dstack([rgb[here], alpha[here]])
         above = np.concatenate([above[-1:], pixels])
-        yield chunk(b"IDAT", packer.compress(filtered(above)))
+        yield chunk(b"IDAT", packer.compress(filter_rows(above)))
     yield chunk(b"IDAT", packer.flush())
     yield chunk(b"IEND", b"")
 
@@ -34,12 +34,13 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def filtered(pixels: np.ndarray) -> bytes:
-    """Rows of (n + 1, W, C) pixels but for the first, as PNG has them: each less what its neighbours predict.
+def filter_rows(pixels: np.ndarray) -> bytes:
+    """PNG's filtered bytes of all rows but the first of (n + 1, W, C) pixels: each pixel less its prediction.
 
-    Of four predictions a row takes the one that leaves the least, the sum of what it leaves being that of signed bytes.
+    Four filters predict a pixel from its neighbours. Each row takes the filter whose differences, as signed bytes, have
+    the smallest sum of absolute values.
     """
-    x, b = pixels[1:], pixels[:-1]  # a pixel, the one above it, a to its left, c to the left of b
+    x, b = pixels[1:], pixels[:-1]  # the pixel above x; below, a is left of x and c left of b
     a, c = (np.pad(each[:, :-1], ((0, 0), (1, 0), (0, 0))) for each in (x, b))
     mean = (a & b) + ((a ^ b) >> 1)  # ⌊(a + b)/2⌋ without a ninth bit
     rests = np.stack([x - a, x - b, x - mean, x - paeth(a, b, c)])
@@ -50,7 +51,7 @@ def filtered(pixels: np.ndarray) -> bytes:
 
 
 def paeth(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Of a, b and c the one that a + b - c is nearest to."""
+    """Whichever of a, b and c is nearest to a + b - c."""
     to_a, to_b = b.astype(np.int16) - c, a.astype(np.int16) - c
     to_a, to_b, to_c = abs(to_a), abs(to_b), abs(to_a + to_b)
     return np.where((to_a <= to_b) & (to_a <= to_c), a, np.where(to_b <= to_c, b, c))

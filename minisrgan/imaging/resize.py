@@ -1,17 +1,17 @@
-"""MATLAB's bicubic `imresize`, the resampling behind every published super-resolution table.
+"""MATLAB's bicubic `imresize`, which every published super-resolution table uses.
 
 Output pixel i of a resize by s has its centre at u = (i + 1/2) / s - 1/2 in input pixels, and is
 
     y[i] = sum_j w[i, j] x[j],    w[i, j] = k(m (u - j)) / sum_j k(m (u - j)),    m = min(s, 1)
 
 where k is Keys' cubic with a = -1/2 ("Cubic convolution interpolation for digital image processing", 1981).
-m < 1 widens the kernel when shrinking, so that it also removes what the small image cannot hold
-(antialiasing). Beyond an edge the edge pixel is repeated, as in the published low-resolution sets (newer
-MATLAB releases mirror the image there). The rows are resized first and then the columns, and each pass is
-rounded, halves up, and clipped to uint8: the figures in the tables depend on all of this.
+When shrinking, m < 1 widens the kernel, so that it also removes detail too fine for the small image
+(antialiasing). Beyond an edge, the edge pixel is repeated, as in the published low-resolution sets (newer
+MATLAB releases mirror the image there). The rows are resized first and then the columns. Each pass is
+rounded, with halves up, and clipped to uint8: the figures in the tables depend on all of this.
 
-At scales that are powers of two the weights are fractions with a small power of two below, so the sums are
-exact in float64 and no half can be rounded the wrong way.
+At scales that are powers of two, the weights are fractions whose denominator is a small power of two. The
+sums are then exact in float64, and no half can be rounded the wrong way.
 """
 
 import math
@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import ImageError, ShapeError
 
-BAND = 128  # output rows at a time: bounds the float64 scratch space, which would be 8 times the photo
+BAND = 128  # output rows at a time; this bounds the float64 scratch space, which would be 8 times the photo
 
 
 def cubic(x: np.ndarray) -> np.ndarray:
@@ -37,7 +37,7 @@ def cubic(x: np.ndarray) -> np.ndarray:
 
 
 def _taps(n_in, n_out, scale):
-    """The input pixels that each output pixel is made of, and their weights, both (n_out, taps)."""
+    """(the input pixels that each output pixel is computed from, their weights), both (n_out, taps)."""
     shrink = min(scale, 1)
     centre = (np.arange(n_out)[:, None] + 0.5) / scale - 0.5
     pixel = np.floor(centre - 2 / shrink) + np.arange(np.ceil(4 / shrink) + 2)
@@ -47,20 +47,20 @@ def _taps(n_in, n_out, scale):
 
 
 def resize_matrix(n_in: int, n_out: int, scale: float) -> np.ndarray:
-    """The resize of one axis as a matrix W, (n_out, n_in) float64: y = W x.
+    """The matrix W that resizes one axis, y = W x: float64 (n_out, n_in).
 
-    `scale` is output over input pixels: 4 to enlarge four times, 1/4 to shrink. Every row sums to 1. An
-    image X is resized to W_rows X W_cols^T.
+    `scale` is the number of output pixels per input pixel: 4 enlarges four times, 1/4 shrinks. Every row of W sums
+    to 1. An image X becomes W_rows X W_cols^T.
     """
     pixels, weights = _taps(n_in, n_out, scale)
     matrix = np.zeros((n_out, n_in))
-    # The edge pixel, repeated, may be among the taps many times: add.at sums what it gets.
+    # The repeated edge pixel may appear several times among the taps: add.at sums its weights.
     np.add.at(matrix, (np.arange(n_out)[:, None], pixels), weights)
     return matrix
 
 
 def _resize_rows(image, n_out, scale):
-    """One pass, over the first axis of a uint8 image: the product with `resize_matrix`, without its zeros."""
+    """One pass over the first axis of a uint8 image: the product with `resize_matrix`, computed without its zeros."""
     pixels, weights = _taps(len(image), n_out, scale)
     weights = weights.reshape(weights.shape + (1,) * (image.ndim - 1))
     out = np.empty((n_out, *image.shape[1:]), np.uint8)
@@ -81,11 +81,12 @@ def _check(image, scale):
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape:
         raise ShapeError(f"a resize takes a uint8 (H, W) or (H, W, C) image, not {image.dtype} {image.shape}")
     if scale < 1 or scale != int(scale):
-        raise ShapeError(f"the scale of a resize is a whole number from 1 up, not {scale}")
+        raise ShapeError(f"the scale of a resize is a whole number of at least 1, not {scale}")
 
 
 def shrink(image: np.ndarray, factor: float) -> np.ndarray:
-    """A uint8 (H, W[, C]) image at `factor` of its size, 0 < factor <= 1, as MATLAB's `imresize(image, factor)`."""
+    """A uint8 (H, W[, C]) image shrunk to `factor` of its size, 0 < factor <= 1, as by MATLAB's
+    `imresize(image, factor)`."""
     _check(image, 1)
     if not 0 < factor <= 1:
         raise ShapeError(f"an image is shrunk by a factor from 0 to 1, not {factor}")
@@ -94,7 +95,7 @@ def shrink(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
-    """The top left of an (H, W[, C]) image, cut so that both sides are multiples of `scale`: a view.
+    """An (H, W[, C]) image cut at the right and the bottom so that both sides are multiples of `scale`: a view.
 
     Raises ImageError for an image with a side shorter than `scale`.
     """
@@ -108,10 +109,10 @@ def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def downsample(image: np.ndarray, scale: int) -> np.ndarray:
-    """A uint8 image shrunk by a whole `scale`, as MATLAB's `imresize(image, 1/scale)`.
+    """A uint8 image shrunk by a whole number `scale`, as by MATLAB's `imresize(image, 1/scale)`.
 
     (H, W) or (H, W, C) gives (H / scale, W / scale[, C]). Raises ShapeError for anything but a uint8 image
-    with sides that are multiples of `scale`: `crop_to_multiple` first.
+    whose sides are multiples of `scale`: call `crop_to_multiple` first.
     """
     _check(image, scale)
     height, width = image.shape[:2]
@@ -121,7 +122,7 @@ def downsample(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def upsample(image: np.ndarray, scale: int) -> np.ndarray:
-    """A uint8 image enlarged by a whole `scale`, as MATLAB's `imresize(image, scale)`: the bicubic baseline.
+    """A uint8 image enlarged by a whole number `scale`, as by MATLAB's `imresize(image, scale)`: the bicubic baseline.
 
     (H, W) or (H, W, C) gives (H scale, W scale[, C]). Raises ShapeError for anything but a uint8 image.
     """

@@ -1,16 +1,16 @@
-"""How a training is doing: what goes wrong between G and D, told from what each step measures.
+"""A training's health: recognises what goes wrong between G and D, from the measurements of each step.
 
-What is measured in a step of the GAN stage, beside losses and norms of gradients:
+A step of the GAN stage measures, in addition to losses and gradient norms:
 
-    d_real, d_fake   what D says of HR and of SR, in the mean: a probability where the game has one, else the logit
-    d_right          how often a random HR of the batch gets a higher logit than a random SR; a guess: 1/2
-    d_doubt          how much D's loss still asks of D: the mean of n·|∂L_D/∂z| over all logits z, 1 where D cannot tell
-    detail           how large what G adds to the bicubic enlargement is, beside what HR has more than it (1: as large)
-    sameness         the correlation of what G adds to one crop with what it adds to another; 0 for what fits the crop
-    drift            how far SR's mean colour is from LR's, in levels of 255, in the channel where it is farthest
+    d_real, d_fake   D's mean output for HR and for SR: a probability if the game has one, else the logit
+    d_right          how often a random HR of the batch gets a higher logit than a random SR; guessing gives 1/2
+    d_doubt          how much D's loss still asks of D: the mean of n·|∂L_D/∂z| over all logits z; 1 if D cannot tell
+    detail           the size of what G adds to the bicubic enlargement, relative to what HR has beyond it (1: as large)
+    sameness         the correlation of what G adds to one crop with what it adds to another; 0 if it fits each crop
+    drift            the distance of SR's mean colour from LR's, in levels of 255, in the channel where it is largest
 
-A state is a function of the last WINDOW steps, of some figures compared with the first WINDOW steps of the stage. In
-medians, so that a few odd batches do not raise an alarm.
+A state holds or not, depending on the medians of the last WINDOW steps; some figures are compared with the medians of
+the stage's first WINDOW steps. Medians, so that a few odd batches do not raise an alarm.
 """
 
 from collections import deque
@@ -24,37 +24,37 @@ from ..losses import ADVERSARIAL
 from ..models.generator import enlarge_bicubic
 from ..tensor import Tensor, grad, no_grad
 
-WINDOW = 50  # steps: of batches of 8 or 16, some hundred images, whose mean d_right errs by about 0.02
-BLOCK, BLOCKS = 10, 20  # of steps, in which D's luck turns or does not
-GRADIENTS = ("grad_g", "grad_d")  # whose growth is an explosion
+WINDOW = 50  # steps; with batches of 8 or 16 that is some hundred images, whose mean d_right errs by about 0.02
+BLOCK_STEPS, BLOCKS = 10, 20  # `turns` looks at so many blocks of so many steps
+GRADIENTS = ("grad_g", "grad_d")  # the norms whose growth is an explosion
 PROBABLE = ("minimax", "non-saturating", "relativistic")  # the games in which D's logits stand for probabilities
-UNSURE = {"minimax": 0.5, "non-saturating": 0.5, "least-squares": 0.5}  # n·|∂L_D/∂z| where D cannot tell; others: 1
+UNSURE = {"minimax": 0.5, "non-saturating": 0.5, "least-squares": 0.5}  # n·|∂L_D/∂z| if D cannot tell; other games: 1
 
 
 def measure_discriminator(adversarial: str, real: Array, fake: Array) -> dict[str, float]:
-    """d_real, d_fake, d_right and d_doubt, of the arrays of D's logits in the game of that name."""
+    """d_real, d_fake, d_right and d_doubt, from arrays of D's logits in the game named `adversarial`."""
     real, fake = (to_numpy(logits).astype(np.float64) for logits in (real, fake))
-    says = real, fake
+    outputs = real, fake
     if adversarial == "relativistic":
-        says = real - fake.mean(), fake - real.mean()
+        outputs = real - fake.mean(), fake - real.mean()
     if adversarial in PROBABLE:
-        says = [0.5 + 0.5 * np.tanh(z / 2) for z in says]  # σ(z), which so never overflows
+        outputs = [0.5 + 0.5 * np.tanh(z / 2) for z in outputs]  # σ(z), in a form that never overflows
     logits = [Tensor(z, requires_grad=True) for z in (real, fake)]
-    asked = [abs(g.data).sum() for g in grad(ADVERSARIAL[adversarial].discriminator(*logits), logits)]
+    slopes = [abs(g.data).sum() for g in grad(ADVERSARIAL[adversarial].discriminator(*logits), logits)]
     higher = real[:, None] - fake
     return {
-        "d_real": float(says[0].mean()),
-        "d_fake": float(says[1].mean()),
+        "d_real": float(outputs[0].mean()),
+        "d_fake": float(outputs[1].mean()),
         "d_right": float(((higher > 0) + 0.5 * (higher == 0)).mean()),
-        "d_doubt": float(sum(asked) / 2 / UNSURE.get(adversarial, 1)),
+        "d_doubt": float(sum(slopes) / 2 / UNSURE.get(adversarial, 1)),
     }
 
 
 def measure_images(hr: Array, lr: Tensor, sr: Array) -> dict[str, float]:
-    """detail, sameness and drift, of arrays of images; what cannot be said of them is left out.
+    """detail, sameness and drift, from batches of images. A measure that these images do not define is left out.
 
-    With a_i what G adds to crop i, less its mean, sameness is Σ_{i≠j}⟨a_i, a_j⟩/((n - 1)·Σ‖a_i‖²). An image fits its
-    crop, so its a has no more to do with another's than chance; a pattern that G puts everywhere has.
+    Let a_i be what G adds to crop i, less its mean. Then sameness is Σ_{i≠j}⟨a_i, a_j⟩/((n - 1)·Σ‖a_i‖²). If each a_i
+    fits its own crop, two of them correlate only by chance. A pattern that G draws everywhere makes them correlate.
     """
     xp, n = array_module(sr), len(sr)
     with no_grad():
@@ -73,9 +73,10 @@ def measure_images(hr: Array, lr: Tensor, sr: Array) -> dict[str, float]:
 class State(NamedTuple):
     """Something that can be wrong.
 
-    holds      (recent, first) → whether it is; both {column: array}, of the last steps and of the stage's first
+    holds      a function (recent, first) → whether it is wrong; both are {column: array}, of the last steps and of the
+               stage's first steps
     says       a sentence for the user
-    remedy     what to try
+    remedy     what the user can try
     """
 
     holds: Callable
@@ -84,90 +85,93 @@ class State(NamedTuple):
 
 
 def middle(rows: Mapping[str, np.ndarray], column: str) -> float:
-    """The median of the last WINDOW values; NaN, which no threshold holds for, where nothing was measured."""
+    """The median of a column's last WINDOW values; NaN if there are none: every comparison with NaN is false."""
     return np.median(rows[column][-WINDOW:]) if len(rows.get(column, ())) else np.nan
 
 
 def times_the_first(recent: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray], column: str) -> float:
-    """How large a column is beside what it was when the stage began; NaN where there is nothing to compare."""
+    """How many times a column is what it was when the stage began; NaN if there is nothing to compare with."""
     start = middle(first, column)
     return middle(recent, column) / start if start > 0 else np.nan
 
 
 def turns(d_right: np.ndarray) -> int:
-    """How often D's luck turned: blocks of steps in which D is right 3 times in 4, and those in which wrong as often,
-    one after the other. (Where it only hovers about a guess, nothing turns.)"""
-    blocks = d_right[-BLOCK * BLOCKS :]
-    blocks = blocks[: len(blocks) // BLOCK * BLOCK].reshape(-1, BLOCK).mean(1)
+    """How often D changed between winning and losing.
+
+    D wins in a block of steps if it is right at least 3 times in 4, and loses if it is wrong that often. The blocks
+    between, in which D is hardly better than a guess, are passed over.
+    """
+    blocks = d_right[-BLOCK_STEPS * BLOCKS :]
+    blocks = blocks[: len(blocks) // BLOCK_STEPS * BLOCK_STEPS].reshape(-1, BLOCK_STEPS).mean(1)
     decided = [right > 0.5 for right in blocks if abs(right - 0.5) >= 0.25]
     return sum(a != b for a, b in zip(decided, decided[1:]))
 
 
 STATES = {
     "not-finite": State(
-        # the trainer stops before it takes a step with such a number; this is for any other log
+        # The trainer stops before it takes a step with such a number; this is for logs from elsewhere.
         lambda recent, first: not all(np.isfinite(values).all() for values in recent.values()),
         "a loss or gradient is no longer a finite number",
         "smaller --rates, or --on-nan rollback",
     ),
     "d-winning": State(
-        # Of D's loss 1/50 of what it asks of a D that cannot tell: D(HR) > 0.99 and D(SR) < 0.01 where the game has
-        # probabilities. What D teaches then comes from how its last doubts vary, not from the images. (A Wasserstein
-        # critic has no doubts to lose: it is meant to be as good as it can.)
+        # D's loss asks for 1/50 of what it asks of a D that cannot tell. If the game has probabilities, D(HR) > 0.99
+        # and D(SR) < 0.01. G's gradient then depends on how D's last doubts vary, and hardly on the images. (This never
+        # holds for a Wasserstein critic: it is meant to be as good as it can, and its doubt stays 1.)
         lambda recent, first: middle(recent, "d_doubt") < 0.02,
-        "D is winning: it tells SR from HR with next to no doubt, so that its slope says little about how to do better",
+        "D is winning: it hardly doubts which images are SR, so its gradient tells G little about how to improve",
         "a regulariser for D (--regulariser r1 or instance-noise), or a larger share or weight of the adversarial loss",
     ),
     "g-winning": State(
-        # At rest d_right is 1/2, and its median over the window within 0.05 of that; 0.4 is no accident
+        # In balance d_right is 1/2, and its median over the window is within 0.05 of that; 0.4 is not by chance.
         lambda recent, first: middle(recent, "d_right") < 0.4,
         "G is winning: D takes SR for real more often than HR, and leads G astray",
         "a smaller share or weight of the adversarial loss, or a larger D",
     ),
     "oscillation": State(
-        # Two turns may be a slip and its repair; three within 200 steps are a rhythm
+        # Two changes may be a slip and its repair; three within 200 steps are a rhythm.
         lambda recent, first: turns(recent.get("d_right", np.zeros(0))) >= 3,
-        "G and D go round in circles: D's luck turns again and again",
+        "G and D go round in circles: D wins and loses again and again",
         "smaller --rates, --regulariser r1, or a longer average (--ema)",
     ),
     "vanishing-gradient": State(
-        # Adam does not mind the size of all gradients together, but what is 1000 times less than it was is no longer
-        # heard beside the other terms, and near the rounding errors of the larger numbers that it is a difference of
+        # Adam ignores a common factor of all gradients. But a gradient 1000 times smaller than before no longer counts
+        # beside the other terms, and it comes near the rounding errors of the numbers whose difference it is.
         lambda recent, first: any(times_the_first(recent, first, c) < 1e-3 for c in ("grad_adversarial", "grad_d")),
         "a gradient vanishes: G or D learns a thousand times less from the game than at first",
         "--adversarial non-saturating or least-squares, which do not saturate, or a regulariser for D",
     ),
     "exploding-gradient": State(
-        # As a training settles, gradients shrink. Growth to 100 times is of the kind that goes on
+        # As a training settles, gradients shrink. Growth to 100 times is of the kind that goes on.
         lambda recent, first: any(times_the_first(recent, first, c) > 100 for c in GRADIENTS),
         "a gradient explodes: it is a hundred times what it was at first",
-        "smaller --rates, or a bound on D's slope (--regulariser spectral-norm or gradient-penalty)",
+        "smaller --rates, or a bound on D's gradient (--regulariser spectral-norm or gradient-penalty)",
     ),
     "no-diversity": State(
-        # Half of what G adds is the same whatever it is given; or it adds a 20th of what is missing, next to nothing
+        # Half of what G adds does not depend on its input; or G adds only a 20th of what is missing, next to nothing.
         lambda recent, first: middle(recent, "sameness") > 0.5 or middle(recent, "detail") < 0.05,
         "G has lost its diversity: what it adds to the bicubic enlargement is nearly the same whatever the image, or "
         "nearly nothing",
         "a larger weight of the content loss or a smaller one of the adversarial, and smaller --rates",
     ),
     "colour-drift": State(
-        # A difference of 5 levels over a whole image is seen side by side; sound trainings stay below 2
+        # A difference of 5 levels over a whole image is visible side by side; sound trainings stay below 2.
         lambda recent, first: middle(recent, "drift") > 5,
         "the colours drift: SR as a whole has another colour than LR",
         "a share of the pixel loss (--share pixel=0.3)",
     ),
 }
 SUDDEN = 1000  # times the least of the first steps: batches differ by far less, explosions by far more
-KEPT = BLOCK * BLOCKS  # the most steps back that a state looks
-MEASURES = (
-    "loss_g loss_d penalty grad_g grad_d grad_adversarial d_right d_doubt detail sameness drift".split()
-)  # what the states, or the check for finite numbers, look at
+KEPT = BLOCK_STEPS * BLOCKS  # the most steps that a state looks back
+# the columns that the states, or the check for finite numbers, look at
+MEASURES = "loss_g loss_d penalty grad_g grad_d grad_adversarial d_right d_doubt detail sameness drift".split()
 
 
 def diagnose(recent: Collection[Mapping[str, float]], first: Collection[Mapping[str, float]]) -> list[str] | None:
-    """The names of the states that hold, of rows {column: number}: the last KEPT, and the first WINDOW of the stage.
+    """The names of the states that hold; None if there are fewer than WINDOW rows, when it is too early to say.
 
-    None, where there are fewer than WINDOW: it is too early to say.
+    recent   the last KEPT rows, {column: number}
+    first    the stage's first WINDOW rows
     """
     if len(recent) < WINDOW:
         return None
@@ -179,10 +183,11 @@ def diagnose(recent: Collection[Mapping[str, float]], first: Collection[Mapping[
 
 
 class Monitor:
-    """The rows of a stage as they come, of which it keeps as many as `diagnose` needs.
+    """Takes in the rows of a stage one by one, and keeps as many as `diagnose` needs.
 
-    explodes   whether G's or D's gradient is now so large that this step's state is nothing to go back to: the alarm
-               stands, or one of the last WINDOW gradients is SUDDEN times the least of the stage's first WINDOW
+    explodes   whether G's or D's gradient is now so large that the run should not go back to this state later: either
+               "exploding-gradient" holds, or one of the last WINDOW gradient norms is more than SUDDEN times the least
+               of the stage's first WINDOW
     """
 
     def __init__(self, rows: Iterable[Mapping[str, float]] = ()) -> None:
@@ -191,7 +196,7 @@ class Monitor:
             self.add(row)
 
     def add(self, row: Mapping[str, float]) -> list[str] | None:
-        """Take in {column: number} of a step; the names of the states that now hold, or None if it is too early."""
+        """Add a step's {column: number}; return the names of the states that now hold, or None if it is too early."""
         if len(self.first) < WINDOW:
             self.first.append(row)
         self.recent.append(row)
@@ -206,7 +211,7 @@ class Monitor:
         return max(last, default=0) > SUDDEN * min(first, default=np.inf)
 
     def news(self, states: list[str] | None) -> list[str]:
-        """Those of the states that were not told before, each as a sentence with what to try."""
+        """A sentence, with advice, for each of the states that was not reported before."""
         fresh = [name for name in states or () if name not in self.told]
         self.told.update(fresh)
         return [f"{STATES[name].says}. Try {STATES[name].remedy}." for name in fresh]

@@ -1,4 +1,4 @@
-"""The training command: a run, its progress on the screen, and its pictures as it goes."""
+"""The training loop: it takes the steps, shows progress on the screen, and keeps the run's log, states and pictures."""
 
 import os
 import signal
@@ -23,31 +23,32 @@ from .report import draw_comparison, draw_curves
 from .run import Run
 from .trainer import Trainer
 
-LOOKS = 10  # how often in a stage held-out photos are measured, pictures drawn and the state saved
-LONGEST = 1000  # but at least every so many steps
-ROLLBACKS = 3  # at most: by then the learning rate is an eighth, and it is not the cause
-POINTS = 2000  # of the log that are drawn, about
-SHOWN = 256  # HR pixels: the middle of a held-out photo, which is what is measured as it goes
+LOOKS = 10  # how many times per stage held-out photos are measured, pictures drawn and the state saved
+LONGEST = 1000  # the most steps between two such times
+ROLLBACKS = 3  # the most: by then the learning rate is an eighth, so it is not the cause
+POINTS = 2000  # about how many points of the log are drawn
+SHOWN = 256  # the side, in HR pixels, of the middle of a held-out photo, which is measured during training
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C; the system shuts down; the terminal is closed
 
 
 def train(run: Run, trainer: Trainer, held_out: Sequence[np.ndarray], stages: Sequence[str], bar: bool = True) -> None:
-    """Train through the given stages, from where the trainer stands, and keep the run's folder up to date.
+    """Train through the given stages, starting from the trainer's state, and keep the run's folder up to date.
 
-    held_out   uint8 (H, W, 3) photos that PSNR is measured on
-    The folder is locked meanwhile. Raises DivergedError where numbers cease to be finite; the last saved state stays.
+    held_out   uint8 (H, W, 3) photos on which PSNR is measured
+
+    The folder is locked meanwhile. Raises DivergedError if a number is no longer finite; the last saved state stays.
     """
     photos = [middle(photo) for photo in held_out]
     run.lock()
     try:
         started = time.perf_counter() - run.seconds()
         if not run.states():
-            run.save(trainer)  # from now on the run can go on, wherever it is stopped
-        with Asked() as asked:
+            run.save(trainer)  # from now on the run can be resumed, wherever it is stopped
+        with StopRequest() as request:
             while True:
                 try:
                     if trainer.stage in stages:
-                        train_stage(run, trainer, photos, started, asked, bar)
+                        train_stage(run, trainer, photos, started, request, bar)
                 except DivergedError as error:
                     if trainer.config.on_nan != "rollback" or trainer.rollbacks == ROLLBACKS:
                         raise
@@ -63,10 +64,12 @@ def train(run: Run, trainer: Trainer, held_out: Sequence[np.ndarray], stages: Se
         run.unlock()
 
 
-class Asked:
-    """Whether Ctrl-C or a signal has asked the training to stop: it does so after a step. A second one ends it at once.
+class StopRequest:
+    """Whether Ctrl-C or another signal has asked the training to stop, which it does after the current step.
 
-    signal   the number of the first one, or None
+    A second signal ends it at once.
+
+    signal   the number of the first signal, or None
     """
 
     def __init__(self) -> None:
@@ -74,16 +77,17 @@ class Asked:
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # no other thread may
+        if threading.current_thread() is threading.main_thread():  # Python lets no other thread handle signals
             for number in (getattr(signal, name) for name in SIGNALS if hasattr(signal, name)):
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):  # nohup wants SIGHUP ignored
-                    self.before[number] = signal.signal(number, self.ask)
+                    self.before[number] = signal.signal(number, self.receive)
         return self
 
-    def ask(self, number: int, frame: Any) -> None:
+    def receive(self, number: int, frame: Any) -> None:
         self.signal = number
         self.__exit__()
-        with suppress(OSError):  # the terminal may be gone; and print, which may be at work, must not interrupt itself
+        # Not print: the signal may have interrupted a print, which cannot be entered again. The terminal may be gone.
+        with suppress(OSError):
             os.write(2, b"\nsaving after this step, then stopping (once more: at once)\n")
 
     def __exit__(self, *_: Any) -> None:
@@ -92,21 +96,21 @@ class Asked:
 
 
 def roll_back(run: Run, trainer: Trainer) -> None:
-    """Back to a state before things went wrong, and on from there in another way."""
+    """Set the trainer back to a state before things went wrong, with other settings for the way on, and say so."""
     run.go_back(trainer)
     print(
-        f"going back to step {trainer.step} of stage {trainer.stage}, and on with half the learning rate and other "
+        f"going back to step {trainer.step} of stage {trainer.stage}, to go on with half the learning rate and other "
         f"crops ({trainer.rollbacks} of {ROLLBACKS} times)",
         file=sys.stderr,
     )
 
 
 def train_stage(
-    run: Run, trainer: Trainer, photos: Sequence[np.ndarray], started: float, asked: Asked, bar: bool
+    run: Run, trainer: Trainer, photos: Sequence[np.ndarray], started: float, request: StopRequest, bar: bool
 ) -> None:
     """Train to the end of the trainer's stage.
 
-    Raises DivergedError, or, when the state is saved, KeyboardInterrupt with the number of the signal that asked.
+    Raises DivergedError. If a signal asks to stop, saves the state and raises KeyboardInterrupt with its number.
     """
     steps = getattr(trainer.config, trainer.stage).steps
     take_step = {"pretrain": trainer.pretrain_step, "gan": trainer.gan_step}[trainer.stage]
@@ -118,7 +122,7 @@ def train_stage(
             progress.write(text, file=sys.stderr)
 
         while trainer.step < steps:
-            with np.errstate(over="ignore", invalid="ignore"):  # what is no longer finite is found and named
+            with np.errstate(over="ignore", invalid="ignore"):  # the step itself finds and names what is not finite
                 measured: dict[str, Any] = dict(take_step())
             states = monitor.add(measured)
             for sentence in monitor.news(states):
@@ -135,20 +139,20 @@ def train_stage(
                     f"step {trainer.step} of stage {trainer.stage}: the stage ends while a gradient explodes; the "
                     "run's folder keeps the state that was last saved. Train with smaller --rates"
                 )
-            if looked or asked.signal:
+            if looked or request.signal:
                 if monitor.explodes and not ended:
-                    say(f"step {trainer.step}: not saved, while a gradient explodes; the state saved before stays")
+                    say(f"step {trainer.step}: not saved, while a gradient explodes; the last saved state stays")
                 else:
                     run.save(trainer, kept=looked and not monitor.explodes)
-            if asked.signal:
-                raise KeyboardInterrupt(asked.signal)
+            if request.signal:
+                raise KeyboardInterrupt(request.signal)
             show(progress, measured)
             if looked:
                 draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)
 
 
 def show(progress: Any, measured: Mapping[str, Any]) -> None:
-    """Move the bar on, with the figures that matter beside it."""
+    """Advance the progress bar, with the main figures beside it."""
     shown = {name: f"{measured[name]:.3g}" for name in ("loss_g", "d_real", "d_fake") if name in measured}
     if measured["health"] not in ("", "ok"):
         shown["health"] = measured["health"]
@@ -159,9 +163,9 @@ def show(progress: Any, measured: Mapping[str, Any]) -> None:
 
 
 def look(run: Run, trainer: Trainer, photos: Sequence[np.ndarray]) -> list[float]:
-    """Draw a sample picture; the mean PSNR on Y over the held-out photos, of the generator and of bicubic.
+    """Draw a sample picture. Return [the generator's PSNR, bicubic's PSNR] on Y, the means over the held-out photos.
 
-    In the GAN stage the picture shows what stage 1 made of it too.
+    In the GAN stage the picture also shows the result after stage 1.
     """
     border = trainer.config.generator.scale
     trials = [try_photo(trainer.best, photo, trainer.device) for photo in photos]

@@ -1,4 +1,4 @@
-"""Photos to learn from: a folder of the user's, or those that scikit-image and matplotlib bring along."""
+"""Photos to learn from: those in a folder of the user's, or those that come with scikit-image and matplotlib."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -19,19 +19,19 @@ from ..progress import progress_bar
 from .config import TrainConfig
 from .run import Run
 
-# In the packages' wheels, so nothing is downloaded. motorcycle_right shows what motorcycle_left does, and the
-# drawings, texts and microscope slides among the others are no photos.
+# They are in the packages' wheels, so nothing is downloaded. motorcycle_right shows the same as motorcycle_left, and
+# the drawings, texts and microscope slides among the others are not photos.
 TRAINING = {
     "skimage": "astronaut.png brick.png camera.png coins.png grass.png gravel.png motorcycle_left.png rocket.jpg",
     "matplotlib": "grace_hopper.jpg",
 }
 HELD_OUT = {"skimage": "chelsea.png coffee.png"}
-COPY = 0.8  # of the size of the one before: a copy of a photo
+COPY = 0.8  # each copy of a photo has this fraction of the size of the one before
 FOLDERS = {"skimage": "data", "matplotlib": "mpl-data/sample_data"}
 
 
 class Photos(NamedTuple):
-    """(name, uint8 (H, W, 3)) pairs to train on, others held out to measure with; the names of those too small."""
+    """(name, uint8 (H, W, 3)) pairs to train on; pairs held out to measure on; the names of photos too small."""
 
     training: list
     held_out: list
@@ -39,7 +39,7 @@ class Photos(NamedTuple):
 
 
 def packaged(names: Mapping[str, Any]) -> list[Path]:
-    """The paths of photos in installed packages. Raises ImageError where a package came without them."""
+    """The paths of photos in installed packages. Raises ImageError if a package was installed without them."""
     paths = [
         Path(getattr(find_spec(package), "origin", "")).parent / FOLDERS[package] / name
         for package, photos in names.items()
@@ -53,15 +53,17 @@ def packaged(names: Mapping[str, Any]) -> list[Path]:
     return paths
 
 
-def whisper(line: str) -> None:
+def print_to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def training_photos(folder: Path | str | None = None, least: int = 1, say: Callable[[str], object] = whisper) -> Photos:
-    """Photos of at least `least` pixels a side: of a folder and those in it, or by default the packaged ones.
+def training_photos(
+    folder: Path | str | None = None, least: int = 1, say: Callable[[str], object] = print_to_stderr
+) -> Photos:
+    """The photos of at least `least` pixels on a side in a folder and its subfolders; by default the packaged ones.
 
-    Of a folder every tenth of them is held out, and at least one. Files that cannot be read or are no photos are left
-    out, and said. Where a photo is transparent it is laid on white. Raises ImageError if none is left to train on.
+    Every tenth photo of a folder is held out, so at least one is. Files that cannot be read or are not photos are left
+    out, and `say` is told. Transparent photos are laid over white. Raises ImageError if no photo is left to train on.
     """
     if folder is None:
         return Photos(list(map(named, packaged(TRAINING))), list(map(named, packaged(HELD_OUT))), [])
@@ -70,19 +72,19 @@ def training_photos(folder: Path | str | None = None, least: int = 1, say: Calla
     if len(large) < 2:
         why = f"; {len(bad)} cannot be read, such as {bad[0]}" if bad else ""
         raise ImageError(
-            f"{folder}: {len(large)} of {len(photos) + len(bad)} photos here with at least {least} x {least} pixels: "
-            f"a training needs two, one of them to measure with{why}"
+            f"{folder}: {len(large)} of {len(photos) + len(bad)} photos here have at least {least} x {least} pixels: "
+            f"a training needs two, one of them to measure on{why}"
         )
     small = [name for name, rgb in photos if min(rgb.shape[:2]) < least]
     return Photos([photo for i, photo in enumerate(large) if i % 10], large[::10], small)
 
 
 def read_all(
-    folder: Path | str, say: Callable[[str], object] = whisper
+    folder: Path | str, say: Callable[[str], object] = print_to_stderr
 ) -> tuple[list[tuple[str, np.ndarray]], list[str]]:
-    """((name, rgb) pairs, what is wrong with each of the others) of the photos in a folder and those in it.
+    """Read the photos in a folder and its subfolders: ((name, rgb) pairs, what is wrong with each of the others).
 
-    What is left out is said, and of which files only the first of several pictures is taken.
+    `say` is told which files are left out, and from which files only the first of several pictures is taken.
     """
     found, others = look_for_photos(folder)
     photos, bad, several = [], [], []
@@ -100,14 +102,14 @@ def read_all(
     for line in bad:
         say(f"left out: {line}")
     if bad:
-        say(f"{len(bad)} of {len(found)} photos left out, which cannot be read")
+        say(f"{len(bad)} of {len(found)} photos left out, because they cannot be read")
     if others:
         say(others_in(folder, others))
     return photos, bad
 
 
 def patches(config: TrainConfig, photos: list[tuple[str, np.ndarray]]) -> PhotoSet:
-    """The PhotoSet that a training learns from: the photos, and so many copies of each as `config.copies` says."""
+    """The PhotoSet to train on: the photos, and `config.copies` smaller copies of each."""
     copies = [(f"{name} at {COPY**k:.3g}", rgb, COPY**k) for k in range(1, config.copies + 1) for name, rgb in photos]
     shrunk = ((name, shrink(rgb, factor)) for name, rgb, factor in waiting(copies, "making copies"))
     whole = waiting(photos, "reducing photos")
@@ -115,32 +117,32 @@ def patches(config: TrainConfig, photos: list[tuple[str, np.ndarray]]) -> PhotoS
 
 
 def others_in(folder: Path | str, others: list[Path]) -> str:
-    """A line that says which files of a folder are left out by their names."""
+    """A line that says which files of a folder are left out because of their names."""
     kinds = {path.suffix.lower() or "without a suffix" for path in others if path.suffix.lower() not in PHOTO_SUFFIXES}
     reduced = {path.relative_to(folder).parent.as_posix() for path in others if path.suffix.lower() in PHOTO_SUFFIXES}
-    why = [f"no photos by their names ({', '.join(sorted(kinds))})"] * bool(kinds)
+    why = [f"not named as photos ({', '.join(sorted(kinds))})"] * bool(kinds)
     why += [f"in folders of low-resolution copies ({', '.join(sorted(reduced))})"] * bool(reduced)
     return f"{folder}: left out {len(others)} others, {' or '.join(why)}"
 
 
 def firsts_of(names: Iterable[str]) -> str:
-    """A line that says which files have more pictures than the one read."""
-    return f"of files with several pictures only the first is taken: {', '.join(names)}"
+    """A line that says which files have several pictures, of which only the first was read."""
+    return f"only the first picture is taken from files with several: {', '.join(names)}"
 
 
 def name_in(folder: Path | str, path: Path) -> str:
-    """A photo's name in tables and logs: its place in the folder, so that no two are alike."""
+    """A photo's name in tables and logs: its path within the folder, so that no two names are the same."""
     return path.relative_to(folder).as_posix()
 
 
 def named(path: Path) -> tuple[str, np.ndarray]:
-    """(name, rgb) of the photo in a file, on white where it is transparent."""
+    """(name, rgb) of the photo in a file, laid over white if it is transparent."""
     photo = load_photo(path)
     return path.name, over_white(photo.rgb, photo.alpha)
 
 
 def hashes(crops: PhotoSet, held_out: Iterable[tuple[str, np.ndarray]], vgg: Module | None = None) -> dict[str, Any]:
-    """What config.json says of a PhotoSet, held-out (name, rgb) pairs and a VGG, to know them again."""
+    """The entries of config.json by which a PhotoSet, held-out (name, rgb) pairs and a VGG are recognised later."""
     return {
         "photos": crops.hashes,
         "held_out": {name: fingerprint(rgb) for name, rgb in held_out},
@@ -149,22 +151,26 @@ def hashes(crops: PhotoSet, held_out: Iterable[tuple[str, np.ndarray]], vgg: Mod
 
 
 def check_same(run: Run, about: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Raise ConfigError unless `here`, of `hashes`, are those that the run was begun with, as far as it says them."""
+    """Raise ConfigError unless the photos and the VGG are those that the run began with, as far as it recorded them.
+
+    about   the entries of the run's config.json
+    here    what `hashes` says of the present photos and VGG
+    """
     photos, now = about["photos"], here["photos"] | here["held_out"]
-    if isinstance(photos, list):  # names alone
+    if isinstance(photos, list):  # the first versions recorded names without hashes
         photos = {name: now.get(name) for name in photos}
     held_out = about.get("held_out", here["held_out"])
     before = photos | held_out
     gone = [f"{name} is gone" for name in before if name not in now]
-    changed = [f"{name} is another picture than it was" for name in before if before[name] != now.get(name)]
+    changed = [f"{name} is not the same picture as before" for name in before if before[name] != now.get(name)]
     moved = (list(photos), list(held_out)) != (list(here["photos"]), list(here["held_out"]))
-    if what := [*gone, *changed, *["some came or went"] * moved]:
+    if what := [*gone, *changed, *["some were added, removed or reordered"] * moved]:
         raise ConfigError(
-            f"the photos are not those that {run.folder} was begun with: {what[0]}; see its config.json. "
+            f"the photos are not those that {run.folder} began with: {what[0]}; see its config.json. "
             f"`minisrgan train --resume {run.folder} --data FOLDER` says where they are"
         )
     if here["vgg_sha256"] and here["vgg_sha256"] != about.get("vgg_sha256", here["vgg_sha256"]):
-        raise ConfigError(f"the VGG is not the one that {run.folder} was begun with: --vgg names the file where it is")
+        raise ConfigError(f"the VGG is not the one that {run.folder} began with: name that one's file with --vgg")
 
 
 def waiting(items: Any, what: str) -> Any:

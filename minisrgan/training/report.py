@@ -1,4 +1,7 @@
-"""Pictures of a training: what it measured, and what it makes of a photo. Pictures and tables are written whole."""
+"""Pictures and tables of a training: its measurements, and a photo as it enlarges it.
+
+A file that cannot be written completely is not written at all.
+"""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +21,7 @@ from ..imaging.pixels import luma
 from .config import TERMS
 from .health import STATES
 
-DETAIL = 96  # HR pixels on a side of the zoomed detail
+DETAIL = 96  # the side of the enlarged detail, in HR pixels
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
@@ -41,10 +44,12 @@ def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]
 def draw_comparison(
     path: Path | str, lr: np.ndarray, hr: np.ndarray, enlarged: Mapping[str, tuple[np.ndarray, Score]]
 ) -> None:
-    """LR, what is `enlarged` from it, {name: (image, its Score)}, and HR side by side; below, their detail where LR is
-    liveliest."""
+    """Draw LR, the images `enlarged` from it and HR side by side; below, the detail of each where LR has most contrast.
+
+    enlarged   {name: (image, its Score)}
+    """
     scale = hr.shape[0] // lr.shape[0]
-    top, left = (scale * place for place in liveliest(lr, min(DETAIL // scale, *lr.shape[:2])))
+    top, left = (scale * place for place in place_of_most_contrast(lr, min(DETAIL // scale, *lr.shape[:2])))
     panels = {"LR": (lr.repeat(scale, 0).repeat(scale, 1), "")}
     for name, (image, figures) in enlarged.items():
         panels[name] = image, f"{figures.psnr_y:.2f} dB, SSIM {figures.ssim_y:.3f}"
@@ -55,7 +60,7 @@ def draw_comparison(
     for (name, (image, caption)), whole, detail in zip(panels.items(), *axes):
         whole.imshow(image)
         whole.set_title(name, fontsize=12)
-        whole.set_xlabel(caption, fontsize=10)  # which is of the whole photo
+        whole.set_xlabel(caption, fontsize=10)  # the figures are those of the whole photo
         whole.add_patch(Rectangle((left, top), DETAIL, DETAIL, fill=False, edgecolor="yellow", linewidth=1.2))
         detail.imshow(image[top : top + DETAIL, left : left + DETAIL], interpolation="nearest")
         for each in (whole, detail):
@@ -63,10 +68,10 @@ def draw_comparison(
     save_figure(figure, path)
 
 
-def liveliest(image: np.ndarray, side: int) -> tuple[int, int]:
-    """(top, left) of the side×side window with the most contrast between neighbours, on a grid of half-windows.
+def place_of_most_contrast(image: np.ndarray, side: int) -> tuple[int, int]:
+    """(top, left) of the side×side window with the most contrast between neighbours. Windows are half a side apart.
 
-    Asked of LR, that is where edges are left to restore, not where fine texture is lost for good.
+    In LR, that is where edges are left to restore, not where fine texture is lost for good.
     """
     y = luma(image)
     contrast = np.abs(np.diff(y, axis=0))[:, :-1] + np.abs(np.diff(y, axis=1))[:-1]
@@ -79,16 +84,16 @@ def liveliest(image: np.ndarray, side: int) -> tuple[int, int]:
 
 
 def draw_curves(path: Path | str, rows: Sequence[Mapping[str, str]], bicubic: float | None = None) -> None:
-    """The log as pictures: losses, how G's terms pull at SR, D's opinion, gradient norms, PSNR beside bicubic's, and
-    what was wrong when, over the steps of both stages.
+    """Draw the log over the steps of both stages: losses, the gradient norms of G's terms at SR, D's output, gradient
+    norms in the parameters, PSNR beside bicubic's, and what was wrong when.
 
-    Rows may be missing, but not the last of the first stage.
+    Rows may be missing, but not the first stage's last.
     """
     figure = Figure(figsize=(11, 10), layout="constrained")
     panels = [
         ("losses", [*(f"loss_{term}" for term in TERMS), "loss_d"], "log"),
         ("gradient norms of G's terms at SR: ‖weight·∂L/∂SR‖", [f"grad_{term}" for term in TERMS], "log"),
-        ("what D says of HR and SR; how often it is right", ["d_real", "d_fake", "d_right"], "linear"),
+        ("D's output for HR and SR; how often it is right", ["d_real", "d_fake", "d_right"], "linear"),
         ("gradient norms in the parameters", ["grad_g", "grad_d"], "log"),
         ("PSNR of held-out photos, dB on Y", ["psnr"], "linear"),
         ("health: what was wrong, and when", [], "linear"),
@@ -113,14 +118,14 @@ def draw_curves(path: Path | str, rows: Sequence[Mapping[str, str]], bicubic: fl
         if gan:
             axes.axvline(gan + 0.5, color="grey", linestyle=":", linewidth=1)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.tick_params(labelbottom=True)  # which a shared axis hides
+        axes.tick_params(labelbottom=True)  # a shared axis would hide them
         axes.set_title(title, fontsize=11)
         axes.set_xlabel("step (dotted: the GAN stage begins)" if gan else "step", fontsize=9)
     save_figure(figure, path)
 
 
 def draw_health(axes: Axes, steps: Sequence[int], rows: Sequence[Mapping[str, str]]) -> None:
-    """A line for each state that the log names, with a mark at each step where it held."""
+    """Draw a line for each state in the log, with a mark at each step at which the state held."""
     names = [name for name in STATES if any(name in row["health"].split("+") for row in rows)]
     for height, name in enumerate(names):
         held = [step for step, row in zip(steps, rows) if name in row["health"].split("+")]

@@ -1,15 +1,15 @@
-"""A run's folder: what was asked for, what was measured, and a state from which it goes on.
+"""A run's folder: its settings, its measurements, and a state from which the training can be resumed.
 
 config.json                      the TrainConfig, and where the photos were
 log.csv                          a row for each step
 checkpoint.safetensors           everything that the next step depends on
-checkpoint-gan-000040.safetensors, ...   earlier ones, to go back to where the training explodes
+checkpoint-gan-000040.safetensors, ...   earlier states, to go back to if the training explodes
 generator-pretrain.safetensors   G at the end of stage 1
-generator.safetensors            G as it is
+generator.safetensors            G as last saved
 curves.png, samples/             pictures, drawn by report.py
-run.lock                         locked by the one process that writes here, and says which it is
+run.lock                         locked by the one process that writes here; it names that process
 
-config.json makes a folder a run. It is written last, so that each run has a state to go on from.
+A folder with a config.json is a run. config.json is written last, so every run has a state to start from.
 """
 
 from __future__ import annotations
@@ -43,21 +43,21 @@ COLUMNS: Sequence[str] = (
     "weight_pixel weight_adversarial weight_tv weight_grid grad_g loss_d penalty grad_d "
     "d_real d_fake d_right d_doubt detail sameness drift psnr health rollbacks seconds"
 ).split()
-TEXTS = ("stage", "health")  # the columns that are no numbers
+TEXTS = ("stage", "health")  # the columns that hold text
 CHECKPOINT = "minisrgan checkpoint"
-KEPT = 3  # states to go back to
+KEPT = 3  # how many earlier states are kept
 
 
-def of_text(values: Any) -> Any:
+def all_text(values: Any) -> Any:
     return all(isinstance(value, str) for value in values)
 
 
-def hashed(photos: Any) -> Any:
+def has_hashes(photos: Any) -> Any:
     """Whether it is {name: hash}."""
-    return isinstance(photos, dict) and of_text(photos.values())
+    return isinstance(photos, dict) and all_text(photos.values())
 
 
-ABOUT = {  # what config.json says beside the TrainConfig, and what it may say
+ABOUT = {  # further entries of config.json: (which values are valid, a function that checks a value)
     "data": ("a folder or null", lambda data: data is None or isinstance(data, str)),
     "stages": (
         "pretrain, gan or both in this order",
@@ -65,27 +65,27 @@ ABOUT = {  # what config.json says beside the TrainConfig, and what it may say
     ),
     "photos": (  # the first versions wrote the names alone
         "a list of names, or each with its hash",
-        lambda photos: hashed(photos) or isinstance(photos, list) and of_text(photos),
+        lambda photos: has_hashes(photos) or isinstance(photos, list) and all_text(photos),
     ),
 }
-SINCE = {  # the same of what the first versions did not write
-    "held_out": ("names, each with its hash", hashed),
+SINCE = {  # the same for entries that the first versions did not write
+    "held_out": ("names, each with its hash", has_hashes),
     "vgg_sha256": ("a hash or null", lambda vgg: vgg is None or isinstance(vgg, str)),
-    "steps_before": ("a list", lambda before: isinstance(before, list)),  # which --resume lengthened, and when
+    "steps_before": ("a list", lambda before: isinstance(before, list)),  # when --resume lengthened a stage
 }
 
 
-def counted(value: Any) -> int:
+def is_count(value: Any) -> int:
     return type(value) is int and 0 <= value < 1 << 53
 
 
-def placed(value: Any) -> Any:
+def is_place(value: Any) -> Any:
     """Whether it is the stage and the step of a state."""
-    return isinstance(value, list) and len(value) == 2 and value[0] in STAGES and counted(value[1])
+    return isinstance(value, list) and len(value) == 2 and value[0] in STAGES and is_count(value[1])
 
 
-def averaged(value: Any) -> Any:
-    """Whether it is the means of shares.Shares."""
+def is_shares_state(value: Any) -> Any:
+    """Whether it is the state of a shares.Shares: its means."""
     return isinstance(value, dict) and all(
         isinstance(mean, list) and len(mean) == 3 and all(type(part) in (int, float) for part in mean)
         and all(0 <= part < math.inf for part in mean)
@@ -93,16 +93,16 @@ def averaged(value: Any) -> Any:
     )  # fmt: skip
 
 
-STATE = {  # what a checkpoint says beside its arrays, and what it may say
+STATE = {  # a checkpoint's entries beside its arrays: a function that checks the value
     "stage": lambda stage: stage in STAGES,
-    "step": counted,
-    "adam": lambda steps: isinstance(steps, dict) and steps.keys() == {"g", "d"} and all(map(counted, steps.values())),
-    "crops": lambda state: isinstance(state, dict),  # NumPy looks into these two
+    "step": is_count,
+    "adam": lambda steps: isinstance(steps, dict) and steps.keys() == {"g", "d"} and all(map(is_count, steps.values())),
+    "crops": lambda state: isinstance(state, dict),  # NumPy checks what is in these two
     "noise": lambda state: isinstance(state, dict),
-    "shares": averaged,
-    "rollbacks": counted,
+    "shares": is_shares_state,
+    "rollbacks": is_count,
     "kept": lambda kept: kept is None or isinstance(kept, bool),  # the first versions wrote neither this
-    "back": lambda back: back is None or placed(back),  # nor this
+    "back": lambda back: back is None or is_place(back),  # nor this
 }
 
 
@@ -116,21 +116,21 @@ class Run:
         self.pretrained = self.folder / "generator-pretrain.safetensors"
         self.log = self.folder / "log.csv"
         self.lock_path = self.folder / "run.lock"
-        self._lock = None  # the open file, as long as this is the one that writes here
-        self._newest = None  # what `checkpoint` holds: stage, step, and whether it is kept to go back to
-        self._back = None  # (stage, step) that the run last went back to
+        self._lock = None  # the open lock file, while this Run holds the lock
+        self._newest = None  # the state in `checkpoint`: stage, step, and whether it is kept to go back to
+        self._back = None  # the (stage, step) to which the run last went back
 
     @classmethod
     def create(cls, folder: Path | str, config: TrainConfig, trainer: Trainer | None = None, **about: Any) -> Self:
-        """A new run, with the state that the trainer begins from. Its folder is locked, as by `lock`.
+        """A new run, with the trainer's initial state. Its folder is locked, as by `lock`.
 
-        Raises ConfigError for a folder that holds anything: nothing is overwritten.
+        Raises ConfigError for a folder that is not empty: nothing is overwritten.
         """
         run = cls(folder)
         run.check_new()
         run.lock()
         try:
-            run.check_new()  # another may have been quicker
+            run.check_new()  # another process may have been quicker
             write_whole(run.log, (",".join(COLUMNS) + "\n").encode())
             if trainer:
                 run.save(trainer)
@@ -146,25 +146,25 @@ class Run:
         write_whole(self.folder / "config.json", text.encode())
 
     def check_new(self) -> None:
-        """Raise ConfigError if the folder holds anything, but for what is left of a beginning that was killed."""
+        """Raise ConfigError unless the folder is empty. Files that a killed `create` left behind do not count."""
         if self.folder.is_file():
             raise ConfigError(f"{self.folder} is there already, and is a file: name a folder with --out")
         if self.folder.exists() and not self._only_begun():
             resume = f", or --resume {self.folder}" if (self.folder / "config.json").exists() else ""
-            raise ConfigError(f"{self.folder} is there already, and not empty: choose another --out{resume}")
+            raise ConfigError(f"{self.folder} is there already, and is not empty: choose another --out{resume}")
 
     def _only_begun(self):
-        """Whether nothing is here but what `create` writes before config.json, and no step was taken."""
+        """Whether the folder has only files that `create` writes before config.json, and no step was taken."""
         begun = {path.name for path in self.folder.iterdir() if not path.name.startswith(PART)} - {self.lock_path.name}
         if self.log.name in begun and len(self.log.read_bytes().splitlines()) <= 1:
             begun -= {path.name for path in (self.log, self.pretrained, self.generator, self.checkpoint)}
         return not begun
 
     def lock(self) -> None:
-        """Be the only one that writes here, until `unlock` or the end of the process, however it ends.
+        """Lock the folder against other writers, until `unlock` or until the process ends, however it ends.
 
-        What a writer that was killed left unfinished is removed. Raises ConfigError, in one line that says who,
-        where another process writes.
+        Unfinished files of a writer that was killed are removed. Raises ConfigError, which names the other process in
+        one line, if another process has locked the folder.
         """
         if self._lock:
             return
@@ -188,13 +188,13 @@ class Run:
     __del__ = unlock
 
     def config(self) -> tuple[TrainConfig, dict[str, Any]]:
-        """(TrainConfig, whatever else `create` was told). Raises ConfigError where the file is not one."""
+        """(TrainConfig, the further entries that `create` was given). Raises ConfigError for an invalid file."""
         path = self.folder / "config.json"
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
             config = TrainConfig.from_dict(about.pop("training"))
-            for name, (kind, fits) in (ABOUT | {name: SINCE[name] for name in SINCE if name in about}).items():
-                if not fits(about[name]):
+            for name, (kind, is_valid) in (ABOUT | {name: SINCE[name] for name in SINCE if name in about}).items():
+                if not is_valid(about[name]):
                     raise ConfigError(f"{name!r} is {kind}, not {json.dumps(about[name])}")
         except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(
@@ -203,18 +203,18 @@ class Run:
             ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             problem = f"there is no {error} in it" if isinstance(error, KeyError) else error
-            raise ConfigError(f"{path}: not that of a run ({problem}): undo what was changed in it") from None
+            raise ConfigError(f"{path}: is not the configuration of a run ({problem}): undo the changes to it") from None
         return config, about
 
     def append(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Add measurements, {column: value} a step, to the log."""
+        """Add measurements to the log, {column: value} for each step."""
         with open(self.log, "a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
 
     def rows(self, most: int | None = None) -> list[dict[str, str]]:
-        """The log as a list of {column: text}, "" where nothing was measured, without rows that are torn or damaged.
+        """The log as a list of {column: text}; "" means not measured. Incomplete and damaged rows are left out.
 
-        `most` thins a longer log out to as many rows, evenly up to its last, and those with a PSNR.
+        A log of more than `most` rows is thinned out evenly to that many, the last row included; rows with a PSNR stay.
         """
         with self._lines() as lines:
             length = sum(1 for _ in lines) - 1 if most else 0  # 1: the header
@@ -223,12 +223,13 @@ class Run:
             kept = (
                 line
                 for i, line in enumerate(islice(lines, 1, None), 1)
-                if (length - i) % every == 0 or line.split(",", psnr + 1)[psnr:][:1] != [""]  # cheaper than all of them
+                if (length - i) % every == 0
+                or line.split(",", psnr + 1)[psnr:][:1] != [""]  # splits no column beyond it
             )
             return [row for line in kept if (row := row_of(line))]
 
     def measured(self, stage: str, first: int, last: int) -> list[dict[str, float]]:
-        """The first and the last rows of a stage, as many as asked for, each as {column: number}."""
+        """A stage's first `first` rows and last `last` rows, each as {column: number}."""
         with self._lines() as lines:
             lines = (line for line in lines if line.startswith(f"{stage},"))
             kept = [*islice(lines, first)]
@@ -240,15 +241,18 @@ class Run:
         return open(self.log, encoding="utf-8", errors="replace", newline="\n")
 
     def seconds(self) -> float:
-        """How long the training took up to the last row of the log."""
+        """How many seconds the training took up to the log's last row."""
         last = self.rows(most=1)[-1:]
         return float(last[0]["seconds"] or 0) if last else 0.0
 
     def save(self, trainer: Trainer, kept: bool = True) -> None:
-        """Write G by itself, and last the trainer's state: until then, a resumed run makes all of this again.
+        """Write G's own file, and then the trainer's state.
 
-        kept   whether the state is one to `go_back` to. Of those, KEPT are kept; others make way for the next.
-        Raises DivergedError, and writes nothing, where a number of the state is no longer finite.
+        The state comes last: if the process is killed before, the resumed run repeats the steps and writes all again.
+
+        kept   whether `go_back` may go back to this state. KEPT such states stay; the next save replaces any other.
+
+        Raises DivergedError, and writes nothing, if a number in the state is no longer finite.
         """
         arrays = {
             f"{part}.{name}": array for part, owner in parts(trainer).items() for name, array in owner.state().items()
@@ -259,7 +263,7 @@ class Run:
                 "the state that was last saved. Train with smaller --rates, or with --on-nan rollback"
             )
         with open(self.log, "ab") as log:
-            os.fsync(log.fileno())  # first, or a power cut could leave a state without its rows
+            os.fsync(log.fileno())  # before the state, or a power cut could leave a state without its rows
         about = {
             "seed": trainer.config.seed,
             "stage": trainer.stage,
@@ -289,40 +293,43 @@ class Run:
         self._forget(trainer.stage, trainer.step, KEPT - kept)
 
     def _keep(self):
-        """Give the state in `checkpoint` a second name, which is left to it when `checkpoint` is written anew."""
+        """Give the state in `checkpoint` a second name, under which it stays when `checkpoint` is replaced."""
         name = self.folder / "checkpoint-{stage}-{step:06d}.safetensors".format_map(self._newest or {})
         name.unlink(missing_ok=True)
         try:
             os.link(self.checkpoint, name)
-        except OSError:  # some file systems have one name for each file
+        except OSError:  # some file systems allow only one name per file
             os.replace(self.checkpoint, name)
 
     def states(self) -> list[Path]:
-        """The files with a state to go on from, the newest first."""
+        """The files of states from which the run can be resumed, the newest first."""
         newest = [self.checkpoint] if self.checkpoint.is_file() else []
         places = self._earlier()
         return newest + sorted(places, key=lambda path: places[path], reverse=True)
 
     def _earlier(self):
-        """{file of an earlier state: its place}."""
+        """{an earlier state's file: its `place`}."""
         pattern = re.compile(rf"checkpoint-({'|'.join(STAGES)})-(\d+)\.safetensors")
         named = {path: pattern.fullmatch(path.name) for path in self.folder.glob("checkpoint-*")}
         return {path: place(*match.groups()) for path, match in named.items() if match}
 
     def _forget(self, stage, step, most):
-        """Of the earlier states keep so many, the last before this step: the training is back from the others."""
+        """Keep the last `most` of the states before this step, and remove the others.
+
+        Those after this step belong to steps from which the training has gone back.
+        """
         places = self._earlier()
         before = sorted((path for path in places if places[path] < place(stage, step)), key=lambda path: places[path])
         for path in places.keys() - {*before[-most:]}:
             path.unlink()
 
     def position(self) -> tuple[str, int]:
-        """(stage, step) of the state last saved."""
+        """(stage, step) of the last saved state."""
         _, about = self._read(self._newest_state())
         return about["stage"], about["step"]
 
     def restore(self, trainer: Trainer) -> None:
-        """Set the trainer, of the same configuration, to the state last saved, and cut the log back to it.
+        """Set the trainer, which has the same configuration, to the last saved state, and cut the log back to it.
 
         The folder is locked, as by `lock`.
         """
@@ -343,8 +350,8 @@ class Run:
     def go_back(self, trainer: Trainer) -> None:
         """Set the trainer to a state before things went wrong, to go on from there in another way.
 
-        To the last one that is kept; the next time to one before that, for it may be where things went wrong; where
-        there is none, to the first that is kept.
+        The first time, that is the last kept state. Each further time it is one before that, since things may have
+        gone wrong there already; if there is none before, it is the first kept state.
         """
         rollbacks, kept = trainer.rollbacks + 1, []
         for path in self.states():
@@ -362,34 +369,34 @@ class Run:
     def _newest_state(self):
         if states := self.states():
             return states[0]
-        raise WeightsError(f"{self.checkpoint}: there is no such file, and no going on without it: begin a run anew")
+        raise WeightsError(f"{self.checkpoint}: there is no such file, and no run goes on without it: start a new one")
 
     def _check_log(self):
-        """Raise WeightsError where there is no log, or that of another version."""
+        """Raise WeightsError if there is no log, or if another version wrote it."""
         if not self.log.is_file():
-            raise WeightsError(f"{self.log}: there is no such file, and no going on without it: begin a run anew")
+            raise WeightsError(f"{self.log}: there is no such file, and no run goes on without it: start a new one")
         if self.log.read_bytes().partition(b"\n")[0] != ",".join(COLUMNS).encode():
             raise WeightsError(
-                f"{self.log} has other columns than this minisrgan writes: an earlier one began the run. Begin one "
-                f"anew; it may start from --weights {self.generator}"
+                f"{self.log} has other columns than this version of minisrgan writes: an earlier version began the "
+                f"run. Start a new run; it may start from --weights {self.generator}"
             )
 
     def _read(self, path):
-        """({name: array}, what else it says) of the file of a state."""
+        """({name: array}, the further entries) of a state's file."""
         before = next((each.name for each in self.states() if each not in (path, self.checkpoint)), None)
         advice = (
             f"remove it, and the run goes on from the state before, {before}"
             if before and path == self.checkpoint
-            else "without it the run cannot go on: begin one anew"
+            else "without it the run cannot go on: start a new one"
         )
         arrays, about = read_arrays(path, advice)
-        if about.get("kind") == CHECKPOINT and all(fits(about.get(name)) for name, fits in STATE.items()):
+        if about.get("kind") == CHECKPOINT and all(is_valid(about.get(name)) for name, is_valid in STATE.items()):
             say_if_unchecked(path, about)
             return arrays, about
         raise WeightsError(f"{path} is not a checkpoint of minisrgan: {advice}")
 
     def _load(self, trainer, path):
-        """Set the trainer to the state in a file; returns what the file says beside the arrays."""
+        """Set the trainer to the state in a file; return the file's entries beside the arrays."""
         arrays, about = self._read(path)
         try:
             trainer.start_stage(about["stage"])
@@ -408,7 +415,7 @@ class Run:
         return about
 
     def _cut_log(self, stage, step):
-        """Forget the rows of the steps after this one, which will be made again, and what is no whole row."""
+        """Remove incomplete rows and the rows of all steps after this one, which will be taken again."""
         header, *lines = self.log.read_bytes().splitlines(keepends=True)
         kept, here = [header], (-1, 0)
         for line in lines:
@@ -420,12 +427,12 @@ class Run:
 
 
 def place(stage: str, step: Any) -> tuple[int, int]:
-    """Where a step is in a run: what comes later is greater."""
+    """A step's place in a run: a later step's place is greater."""
     return STAGES.index(stage), int(step)
 
 
 def place_of(line: bytes) -> tuple[int, int] | None:
-    """`place` of a row of the log as bytes; None of one that is torn, as a kill or a full disk can leave it."""
+    """The `place` of a log's row, given as bytes; None for an incomplete row, which a kill or a full disk can leave."""
     fields = line.split(b",")
     try:
         return place(fields[0].decode(), fields[1]) if len(fields) == len(COLUMNS) and line.endswith(b"\n") else None
@@ -434,7 +441,7 @@ def place_of(line: bytes) -> tuple[int, int] | None:
 
 
 def row_of(line: str) -> Any:
-    """{column: text} of a row of the log; None of one that is torn, or has a word in the place of a number."""
+    """{column: text} of a log's row; None if it is incomplete, or if one of its numbers is not a number."""
     texts = line.removesuffix("\n").split(",")
     if len(texts) != len(COLUMNS) or not line.endswith("\n"):
         return None
@@ -448,7 +455,7 @@ def row_of(line: str) -> Any:
 
 
 def parts(trainer: Trainer) -> dict[str, Any]:
-    """What has a state, by name."""
+    """{name: the part of the trainer, which has a state}."""
     averaged = {"averaged": trainer.averaged} if trainer.keeps_average else {}
     return averaged | {
         "generator": trainer.generator,

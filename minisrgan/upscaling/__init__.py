@@ -1,1 +1,1 @@
-"""A photo of any size through the generator."""
+"""Enlarging a photo of any size with a generator."""

@@ -1,15 +1,16 @@
-"""An image that goes through a network band by band, each layer once for each pixel, with the bits of one piece.
+"""Runs an image through a network band by band. The result has the same bits as running the whole image at once.
 
-A whole photo's feature maps would fill the memory. So every layer makes a band of lines at a time, as soon as the
-layer before it has made what they see, and keeps of its input only what its next band sees too:
+A whole photo's feature maps would fill the memory. So every layer computes one band of lines at a time, as soon as the
+layer before it has computed the lines that the band's receptive field covers. Of its input, the layer keeps only the
+lines that its next band needs too:
 
     LR ──▶ conv ──▶ conv ──▶ … ──▶ SR      each arrow: the last few lines, handed on from band to band
 
-Nothing is computed twice, as it would be in tiles with a halo, and nothing is cut off that a layer should have seen.
-The bits are those of the whole image because each layer's arithmetic is: the bands begin at multiples of the `grain`
-that the layer's kernel or its matrix products are cut into.
+Each layer computes each pixel once, whereas tiles with a halo would compute the halo twice. And each pixel sees its
+whole receptive field. The bits are the same because each layer's arithmetic is the same: every band begins at a
+multiple of the `grain` into which the layer's kernel, or its matrix products, cut an image.
 
-Lines are rows (axis 1 of NHWC), or columns (axis 2), where those are the shorter ones.
+Lines are rows (axis 1 of NHWC), or columns (axis 2) where columns are shorter.
 """
 
 from __future__ import annotations
@@ -28,22 +29,22 @@ from ..models.generator import bicubic_weights, enlarge_bicubic, enlarge_inner, 
 from ..nn import Module, chain
 from ..tensor import Tensor
 
-LEAST = 6  # lines of an image's last band: with fewer, winograd_pays (device/conv.py) may judge otherwise
+LEAST = 6  # the fewest lines of an image's last band: with fewer, winograd_pays (device/conv.py) may decide otherwise
 
 
-def cuts(length: int, wanted: Iterable[int]) -> list[int]:
-    """Where a length is cut: at those of the wanted places, in order, that leave a last band its LEAST; and its end."""
+def band_stops(length: int, wanted: Iterable[int]) -> list[int]:
+    """Where the bands of a length end: at the wanted places, in order, that leave LEAST lines for the last band."""
     return [*dict.fromkeys(place for place in wanted if 0 < place <= length - LEAST), length]
 
 
 class Bands:
-    """An image of `size` (height, width) that is made along `axis`, as an iterator of bands, each a Tensor.
+    """An image of `size` (height, width), cut along `axis` into bands. `bands` is an iterator of them, each a Tensor.
 
-    step     lines that a band has, about
-    stops    up to which line each goes
+    step     about how many lines a band has
+    stops    for each band, the line before which it ends
 
-    It may be used several times, but before its first band is made: each use is a reader of its own, and what all
-    of them have read is forgotten.
+    Several operations may read one image, if each begins before the first band is computed. Each has a reader of its
+    own. A band is freed when all of them have read it.
     """
 
     def __init__(self, size: Sequence[int], axis: int, step: int, stops: list[int], bands: Iterator[Tensor]) -> None:
@@ -65,10 +66,10 @@ class Bands:
 
     def reader(self) -> Reader:
         self.queues.append(queue := deque())
-        return Reader(read(self.bands, self.queues, queue), self.axis)
+        return Reader(read_shared(self.bands, self.queues, queue), self.axis)
 
     def pointwise(self, f: Callable[..., Tensor], *others: Bands) -> Bands:
-        """f(this, *others), for an f that makes a line of those lines alone, and Bands of one size."""
+        """f(this, *others), for Bands of one size and an f whose every line depends on the same lines alone."""
         mine, readers, axis = self.reader(), [each.reader() for each in others], self.axis
         bands = (f(band, *(each.take(band.shape[axis]) for each in readers)) for band in mine.bands)
         return Bands(self.size, axis, self.step, self.stops, bands)
@@ -82,19 +83,21 @@ class Bands:
         scale: int = 1,
         residual: Bands | None = None,
     ) -> Bands:
-        """The image that f makes of windows of this one: `scale` lines of each line and `radius` lines on either side.
+        """The image that f computes from windows of this one.
 
-        grain      of what number the lines at which windows begin are a multiple
-        ends       what lies beyond the image's first or last line, given that line
-        residual   Bands of the image that is made, of which f is given the same lines; or None
+        Each line, with `radius` lines on either side, gives `scale` lines of the result.
+
+        grain      a window begins at a line whose number is a multiple of this
+        ends       a function from the image's first or last line to the line beyond it
+        residual   Bands of the same size as the result; f is given the same lines of it. Or None
         """
         mine, other = self.reader(), None if residual is None else residual.reader()
-        # Each time as much as can be made of the bands so far: hardly a line waits for the next. After the last of them
-        # all that the layers before held back is still to be made: in bands too.
+        # Each band gives as many lines as it allows, so that hardly any input line waits for the next band. The lines
+        # that the layers before held back come after the last band; they are computed in bands too.
         step = -(-self.step // grain) * grain
         wanted = [0, *((stop - radius) // grain * grain for stop in self.stops[:-1])]
         wanted += range(max(wanted) + step, self.length, step)
-        stops = cuts(self.length, wanted)
+        stops = band_stops(self.length, wanted)
         bands, size = windowed(f, mine, other, stops, radius, ends, scale), [side * scale for side in self.size]
         return Bands(size, self.axis, self.step * scale, [stop * scale for stop in stops], bands)
 
@@ -108,8 +111,8 @@ class Bands:
         return self.pointwise(lambda x: x - number)
 
 
-def read(bands: Iterator[Tensor], queues: list[deque], queue: deque) -> Iterator[Tensor]:
-    """What `bands` makes, for the reader that has this one of the readers' queues. (itertools.tee would hold 57.)"""
+def read_shared(bands: Iterator[Tensor], queues: list[deque], queue: deque) -> Iterator[Tensor]:
+    """The bands, for the reader that owns `queue`; `queues` are all readers'. (itertools.tee would hold 57 bands.)"""
     while True:
         if not queue:
             try:
@@ -138,17 +141,17 @@ def windowed(
         fresh, beyond = min(until, length) - min(seen, length), max(until - max(seen, length), 0)
         lines = before + reader.parts(fresh)
         if start == 0:
-            lines = [ends(cut(lines[0], axis, 0, 1))] * radius + lines
-        window = joined(lines + [ends(cut(lines[-1], axis, -1, None))] * beyond, axis)
-        before = lines = None  # what waits here waits as long as others work
-        band = f(window, other and joined(other.parts((stop - start) * scale), axis))
-        before = [copy(cut(window, axis, stop - start, None))] if radius else []
+            lines = [ends(lines_between(lines[0], axis, 0, 1))] * radius + lines
+        window = concatenated(lines + [ends(lines_between(lines[-1], axis, -1, None))] * beyond, axis)
+        before = lines = None  # free them: this generator may wait long while others work
+        band = f(window, other and concatenated(other.parts((stop - start) * scale), axis))
+        before = [copy(lines_between(window, axis, stop - start, None))] if radius else []
         start, seen, window = stop, until, None
         yield band
 
 
 class Reader:
-    """Lines of an image, as many as are wanted at a time, whatever bands they come in."""
+    """Reads the lines of an image, any number at a time, however many lines its bands have."""
 
     def __init__(self, bands: Iterator[Tensor], axis: int) -> None:
         self.bands, self.axis = bands, axis
@@ -160,53 +163,53 @@ class Reader:
         while lines > 0:
             band, self.left = next(self.bands) if self.left is None else self.left, None
             here = band.shape[axis]
-            parts.append(cut(band, axis, 0, lines))
+            parts.append(lines_between(band, axis, 0, lines))
             if here > lines:
-                self.left = cut(band, axis, lines, None)
+                self.left = lines_between(band, axis, lines, None)
                 if 2 * self.left.shape[axis] < here:
                     self.left = copy(self.left)
             lines -= here
         return parts
 
     def take(self, lines: int) -> Tensor:
-        return joined(self.parts(lines), self.axis)
+        return concatenated(self.parts(lines), self.axis)
 
 
-def cut(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:
-    """Lines of x: a view."""
+def lines_between(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:
+    """The lines from `start` to before `stop`, as a view."""
     return Tensor(x.data[(slice(None),) * axis + (slice(start, stop),)])
 
 
 def copy(x: Tensor) -> Tensor:
-    """x in a memory of its own: a view holds all that it is cut from."""
+    """x in memory of its own: a view would keep the whole array that it is cut from."""
     return Tensor(x.data.copy())
 
 
-def joined(parts: list[Tensor], axis: int) -> Tensor:
+def concatenated(parts: list[Tensor], axis: int) -> Tensor:
     if len(parts) == 1:
         return parts[0]
     return Tensor(array_module(parts[0].data).concatenate([each.data for each in parts], axis=axis))
 
 
-# ---- What makes bands of bands ---------------------------------------------------------------------------
+# ---- Operations from Bands to Bands ----------------------------------------------------------------------
 
 
 def grain(w: Array, width: int, padding: int) -> int:
-    """Of how many lines the parts of an image must be that x ⋆ w may be made of, with the bits of the whole.
+    """The number of lines of which each part of x must be a multiple, so that x ⋆ w has the same bits part by part.
 
-    A kernel's sums do not depend on where a pixel is, but winograd.cu's on where its tile begins. Those of a BLAS
-    depend on the size of a product.
+    In most kernels, a pixel's sum does not depend on where the pixel is. In winograd.cu it depends on where the pixel's
+    tile begins. In a BLAS it depends on the size of the matrix product.
     """
     return TILE if uses_kernels(w) else blas.grain(w, width, padding)
 
 
 def zeros(line: Tensor) -> Tensor:
-    """What a convolution's padding puts beyond an image's first and last line."""
+    """A line of zeros, which a convolution's padding puts beyond an image's first and last line."""
     return Tensor(array_module(line.data).zeros_like(line.data))
 
 
-def itself(line: Tensor) -> Tensor:
-    """The first and the last line go on, as for bicubic."""
+def same_line(line: Tensor) -> Tensor:
+    """The line itself: bicubic repeats an image's first and last line beyond it."""
     return line
 
 
@@ -216,12 +219,12 @@ def is_bands(x: Any) -> bool:
 
 @register(chain, is_bands)
 def chain_bands(x: Bands, *modules: Module, residual: Bands | None = None) -> Bands:
-    """`chain` of Bands: of windows that are as much larger than their outputs, along the lines' axis, as padding makes
-    them in one piece."""
+    """`chain` for Bands. Along the lines' axis, windows are larger than their outputs by what padding would add to the
+    whole image."""
     conv, *rest = layers_of(modules)
     radius, weight = conv.padding, conv.weight.data
     if conv.stride != 1 or weight.shape[:2] != (2 * radius + 1, 2 * radius + 1):
-        raise ShapeError("a convolution of bands keeps the size: it has stride 1 and an odd kernel")
+        raise ShapeError("a convolution of bands has to keep the size: it needs stride 1 and an odd kernel")
     padding = (0, radius) if x.axis == 1 else (radius, 0)
 
     def of_window(window, lines):
@@ -237,4 +240,4 @@ def enlarge_bicubic_bands(x: Bands, scale: int) -> Bands:
     def of_window(window, _):
         return enlarge_inner(repeat_ends(window, across), scale)
 
-    return x.windows(of_window, 2, grain(weights, x.width, 2), itself, scale)
+    return x.windows(of_window, 2, grain(weights, x.width, 2), same_line, scale)

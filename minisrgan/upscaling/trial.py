@@ -1,4 +1,4 @@
-"""A generator tried on a photo whose original is known."""
+"""Tries a generator on a photo whose high-resolution original is known."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ class Trial(NamedTuple):
 
 
 def try_photo(generator: Generator, rgb: np.ndarray, device: str) -> Trial:
-    """Reduce a uint8 (H, W, 3) photo by MATLAB's bicubic, and enlarge it by bicubic and by the generator."""
+    """Reduce a uint8 (H, W, 3) photo with MATLAB's bicubic, and enlarge it with bicubic and with the generator."""
     scale = generator.config.scale
     hr = crop_to_multiple(rgb, scale)
     lr = downsample(hr, scale)

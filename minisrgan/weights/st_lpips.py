@@ -1,4 +1,4 @@
-"""ST-LPIPS' AlexNet in a file: what `minisrgan vgg fetch --st-lpips` keeps, and `minisrgan evaluate` reads."""
+"""ST-LPIPS' AlexNet in a file, which `minisrgan vgg fetch --st-lpips` writes and `minisrgan evaluate` reads."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from ..models.st_lpips import ALEX, STLPIPS, expected_shapes
 from .array_files import Lazy, check_finite, read_arrays, say_if_unchecked, write_arrays
 
 KIND = "minisrgan st-lpips"
-ADVICE = "`minisrgan vgg fetch --st-lpips` gets it anew"
+ADVICE = "`minisrgan vgg fetch --st-lpips` gets it again"
 
 
 def fetched() -> Path:
@@ -20,7 +20,7 @@ def fetched() -> Path:
 
 
 def load_st_lpips(device: str, path: Path | str | None = None) -> STLPIPS:
-    """The STLPIPS in a file, by default the fetched one. Raises WeightsError where there is none."""
+    """The STLPIPS in a file, by default the fetched one. Raises WeightsError if there is none."""
     arrays, about = read_arrays(path or fetched(), ADVICE)
     shapes = expected_shapes()
     if about.get("kind") != KIND or {name: array.shape for name, array in arrays.items()} != shapes:
@@ -30,7 +30,7 @@ def load_st_lpips(device: str, path: Path | str | None = None) -> STLPIPS:
 
 
 def save_st_lpips(path: Path | str, lazy: Mapping[str, Lazy]) -> None:
-    """Keep the AlexNet of the wheel's file, {its name: Lazy}, in our layout. Raises WeightsError for another file."""
+    """Write the AlexNet of the wheel, {the wheel's name: Lazy}, in our layout. Raises WeightsError for other arrays."""
     arrays = {}
     try:
         for k, (name, *_) in enumerate(ALEX):
@@ -44,5 +44,5 @@ def save_st_lpips(path: Path | str, lazy: Mapping[str, Lazy]) -> None:
     for name, array in arrays.items():
         check_finite("the file", name, array, "get it again")
     if {name: array.shape for name, array in arrays.items()} != expected_shapes():
-        raise WeightsError("the file is not the AlexNet of ST-LPIPS: its arrays are of other sizes")
+        raise WeightsError("the file is not the AlexNet of ST-LPIPS: its arrays have other shapes")
     write_arrays(path, arrays, kind=KIND)

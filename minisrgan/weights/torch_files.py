@@ -1,14 +1,15 @@
-"""PyTorch's weight files, read without PyTorch, and without running anything that is in them.
+"""Reads PyTorch's weight files without PyTorch, and without running anything that is in them.
 
 torch.save writes a pickle, which is a program for a small stack machine. Python's own machine, `pickle.load`, calls
-whatever the program names: a weights file can do what it likes. The one below knows tensors and storages and nothing
-else. It calls nothing: the few names that a state_dict needs are only symbols to it, and any other is refused.
+whatever the program names, so a weights file could do anything. The machine below knows tensors and storages and
+nothing else. It calls nothing: the few names that a state_dict needs are mere symbols to it, and it refuses all others.
 
-The pickle has the tensors' shapes and says which storage each one lies in. The storages follow it, in two formats:
+The pickle gives each tensor's shape and names its storage. The storages follow the pickle, in one of two formats:
 
-    zip       NAME/data.pkl, and a member NAME/data/KEY for each storage: PyTorch 1.6 and later
-    stream    pickles of a magic number, a version, the machine, the state_dict and the storages' keys, then for each
-              key the number of its elements in 8 bytes, and they: before, and so torchvision's oldest files
+    zip       PyTorch 1.6 and later: NAME/data.pkl, and a member NAME/data/KEY for each storage
+    stream    earlier versions, so torchvision's oldest files: pickles of a magic number, a version, the machine, the
+              state_dict and the storages' keys; then for each key the number of its elements, in 8 bytes, and the
+              elements
 """
 
 import math
@@ -26,18 +27,18 @@ import numpy as np
 
 from ..arrays import as_strided
 from ..errors import WeightsError
-from .array_files import Lazy, beginning, check_regular, from_bfloat16
+from .array_files import Lazy, check_regular, first_bytes, from_bfloat16
 
 ZIP = b"PK\x03\x04"
-MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # that a stream begins with
-MOST_INSTRUCTIONS = 200_000  # of a pickle; a state_dict has about 30 for each tensor
+MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # the start of a stream
+MOST_INSTRUCTIONS = 200_000  # of a pickle; a state_dict has about 30 per tensor
 MOST_PICKLE = 1 << 24  # bytes of a data.pkl
 MOST_AXES = 8  # of a tensor
-STORAGES = {  # torch's storage types: NumPy's type of their elements
+STORAGES = {  # torch's storage types: their elements' dtype in NumPy
     "FloatStorage": "<f4",
     "DoubleStorage": "<f8",
     "HalfStorage": "<f2",
-    "BFloat16Storage": "<u2",  # its bits: NumPy has no such type
+    "BFloat16Storage": "<u2",  # NumPy has no such type, so its bits are read
     "LongStorage": "<i8",
     "IntStorage": "<i4",
     "ShortStorage": "<i2",
@@ -49,7 +50,7 @@ WEIGHTS = ("FloatStorage", "DoubleStorage", "HalfStorage", "BFloat16Storage")
 
 
 class Name(NamedTuple):
-    """A global that a pickle names, such as torch.FloatStorage. It stays a name."""
+    """A global that a pickle names, such as torch.FloatStorage. It is never looked up."""
 
     path: str
 
@@ -74,31 +75,32 @@ class StoredTensor(NamedTuple):
 
 
 class Refused(Exception):
-    """What a pickle must not have; the caller names the file."""
+    """A pickle has something that a state_dict must not have. The caller adds the file's name."""
 
 
 MARK = Name("(mark)")
-KNOWN = {
+ALLOWED = {
     "collections.OrderedDict",
     "torch._utils._rebuild_tensor",
     "torch._utils._rebuild_tensor_v2",
     "torch._utils._rebuild_parameter",
     "torch.nn.parameter.Parameter",
     "torch.FloatTensor",
-    *(f"torch.{where}{name}" for name in STORAGES for where in ("", "cuda.")),  # cuda: saved on a GPU, long ago
+    *(f"torch.{where}{name}" for name in STORAGES for where in ("", "cuda.")),  # cuda: saved on a GPU, in old files
 }
 
 
 def run(pickle: Any, storages: Any) -> Any:
-    """What a pickle of a state_dict describes: dicts, lists, tuples, strings, numbers, StoredTensors and Names.
+    """What a state_dict's pickle describes: dicts, lists, tuples, strings, numbers, StoredTensors and Names.
 
-    `pickle` is bytes or a file-like object, which is left where the pickle ends. Each Storage that is met is put into
-    the dict `storages` by its key. Raises Refused for anything else, and one of DAMAGE for a damaged one.
+    `pickle` is bytes or a file-like object, which afterwards stands at the pickle's end. Each Storage that occurs is
+    added to the dict `storages` under its key. Raises Refused for any other pickle, and an exception of DAMAGE for a
+    damaged one.
     """
     stack, memo = [], {}
     for count, (instruction, argument, _) in enumerate(pickletools.genops(pickle)):
         if count > MOST_INSTRUCTIONS:
-            raise Refused("its pickle is longer than that of any state_dict")
+            raise Refused("its pickle is longer than any state_dict's")
         match instruction.name:
             case "PROTO" | "FRAME":
                 pass
@@ -136,18 +138,18 @@ def run(pickle: Any, storages: Any) -> Any:
             case "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
             case "GLOBAL":
-                stack.append(known(text(argument).replace(" ", ".")))
+                stack.append(allowed_name(as_text(argument).replace(" ", ".")))
             case "STACK_GLOBAL":
-                stack.append(known(".".join(map(text, pop(stack, 2)))))
+                stack.append(allowed_name(".".join(map(as_text, pop(stack, 2)))))
             case "BINPERSID":
                 found = storage(*pop(stack, 1))
                 storages[found.key] = found
                 stack.append(found)
             case "REDUCE" | "NEWOBJ":
-                stack.append(made(*pop(stack, 2)))
+                stack.append(result_of_call(*pop(stack, 2)))
             case "BUILD":
-                made_so_far, state = pop(stack, 2)
-                stack.append(built(made_so_far, state))
+                thing, state = pop(stack, 2)
+                stack.append(with_state(thing, state))
             case "STOP":
                 (result,) = stack
                 return result
@@ -157,7 +159,7 @@ def run(pickle: Any, storages: Any) -> Any:
 
 
 def pop(stack: list, count: int) -> tuple:
-    """The last `count` things on the stack, as a tuple."""
+    """Remove the last `count` things from the stack; return them as a tuple."""
     if len(stack) < count or any(each is MARK for each in stack[-count:]):
         raise ValueError("its pickle takes from an empty stack")
     things = tuple(stack[-count:])
@@ -174,41 +176,41 @@ def pop_to_mark(stack: list) -> tuple:
 
 def top(stack: list, kind: type = object) -> Any:
     if not stack or not isinstance(stack[-1], kind):
-        raise ValueError("its pickle fills what it has not made")
+        raise ValueError("its pickle fills something that it has not created")
     return stack[-1]
 
 
 def set_items(target: Any, items: Sequence) -> None:
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, str | int):
-            raise Refused("its pickle has a dictionary with keys that are no names")
+            raise Refused("its pickle has a dictionary whose keys are not names")
         target[key] = value
 
 
-def text(value: Any) -> str:
+def as_text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("its pickle has no text where a name should be")
     return value
 
 
-def known(path: str) -> Any:
-    if path not in KNOWN:
+def allowed_name(path: str) -> Any:
+    if path not in ALLOWED:
         raise Refused(f"its pickle names {path[:80]!r}, which is neither a tensor nor a storage: nothing in it was run")
     return Name(path)
 
 
 def storage(persistent_id: Any) -> Storage:
-    """The Storage of a persistent id ("storage", type, key, device, elements[, view])."""
+    """The Storage that a persistent id ("storage", type, key, device, elements[, view]) describes."""
     match persistent_id:
         case ("storage", Name(path), str(key), str(), int(size), *view) if view in ([], [None]) and size >= 0:
             name = path.removeprefix("torch.").removeprefix("cuda.")
             if name in STORAGES:
                 return Storage(name, key, size)
-    raise Refused("its pickle refers to something outside that is no storage")
+    raise Refused("its pickle refers to something outside that is not a storage")
 
 
-def made(function: Any, arguments: Any) -> Any:
-    """What calling a known name would make. Nothing is called."""
+def result_of_call(function: Any, arguments: Any) -> Any:
+    """What calling an allowed name would return. Nothing is called."""
     match function, arguments:
         case Name("collections.OrderedDict"), ():
             return {}
@@ -218,34 +220,34 @@ def made(function: Any, arguments: Any) -> Any:
             return data
         case Name("torch.FloatTensor"), ():
             return function
-    called = function.path if isinstance(function, Name) else "something that is no function"
-    raise Refused(f"its pickle calls {called} as no state_dict does: nothing in it was run")
+    called = function.path if isinstance(function, Name) else "something that is not a function"
+    raise Refused(f"its pickle calls {called} in a way that no state_dict does: nothing in it was run")
 
 
-def built(thing: Any, state: Any) -> Any:
-    """`thing` with its state: what an OrderedDict or a Parameter has besides is left out; old tensors are only this."""
+def with_state(thing: Any, state: Any) -> Any:
+    """`thing` with its state. Further state of an OrderedDict or a Parameter is dropped; an old tensor is its state."""
     match thing, state:
         case Name("torch.FloatTensor"), (place, offset, shape, strides):
             return tensor(place, offset, shape, strides)
         case ((dict() | StoredTensor()), _):
             return thing
-    raise Refused("its pickle gives a state to what has none: nothing in it was run")
+    raise Refused("its pickle gives a state to something that has none: nothing in it was run")
 
 
 def tensor(place: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> StoredTensor:
     if not isinstance(place, Storage) or len(shape) != len(strides) or len(shape) > MOST_AXES:
-        raise Refused("its pickle has a tensor without a storage, or of too many axes")
+        raise Refused("its pickle has a tensor without a storage, or with too many axes")
     sizes = (offset, *shape, *strides)
     if not all(type(each) is int and 0 <= each < 1 << 48 for each in sizes):
-        raise Refused("its pickle has a tensor of impossible size or place")
+        raise Refused("its pickle has a tensor of an impossible size or at an impossible place")
     return StoredTensor(place, offset, tuple(shape), tuple(strides))
 
 
-def view(stored: StoredTensor, data: np.ndarray) -> np.ndarray:
-    """The tensor as a float32 array of its own, from the bytes of its storage."""
+def tensor_array(stored: StoredTensor, data: np.ndarray) -> np.ndarray:
+    """The tensor as a new float32 array, from the bytes of its storage."""
     kind = stored.storage.kind
     if kind not in WEIGHTS:
-        raise Refused(f"holds {kind.removesuffix('Storage').lower()} numbers, where weights should be")
+        raise Refused(f"holds {kind.removesuffix('Storage').lower()} numbers instead of weights")
     count = math.prod(stored.shape)
     last = stored.offset + sum((size - 1) * stride for size, stride in zip(stored.shape, stored.strides))
     if count and (last >= stored.storage.size or count > stored.storage.size):
@@ -254,17 +256,17 @@ def view(stored: StoredTensor, data: np.ndarray) -> np.ndarray:
     if kind == "BFloat16Storage":
         numbers = from_bfloat16(numbers)
     strides = tuple(stride * numbers.itemsize for stride in stored.strides)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found
+    with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite; check_finite finds it
         return as_strided(numbers[stored.offset :], stored.shape, strides).astype(np.float32)
 
 
 def read_torch(path: Path | str) -> dict[str, Lazy]:
-    """{name: Lazy} of a state_dict in a file of torch.save. Raises WeightsError for any other."""
+    """{name: Lazy} for a state_dict that torch.save wrote. Raises WeightsError for any other file."""
     check_regular(path, "name the file of a state_dict")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pickletools passes on what Python thinks of odd backslashes in names
-            state, read_storage = (open_zip if beginning(path).startswith(ZIP) else open_stream)(path)
+            warnings.simplefilter("ignore")  # pickletools passes on Python's warnings about odd backslashes in names
+            state, read_storage = (open_zip if first_bytes(path).startswith(ZIP) else open_stream)(path)
         if not isinstance(state, dict):
             raise Refused("it holds no state_dict")
     except Refused as error:
@@ -275,7 +277,7 @@ def read_torch(path: Path | str) -> dict[str, Lazy]:
     def lazy(name, stored):
         def read():
             try:
-                return view(stored, read_storage(stored.storage))
+                return tensor_array(stored, read_storage(stored.storage))
             except Refused as error:
                 raise WeightsError(f"{path}: {name[:80]!r} {error}; convert the weights to float32") from None
             except DAMAGE as error:
@@ -292,7 +294,7 @@ def read_torch(path: Path | str) -> dict[str, Lazy]:
     }
 
 
-# what damaged bytes make the decoders raise
+# the exceptions that the decoders raise for damaged bytes
 DAMAGE = (
     ValueError, KeyError, IndexError, TypeError, StopIteration, EOFError, OverflowError, RecursionError, struct.error,
     zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError,
@@ -304,11 +306,11 @@ def reason(error: Exception) -> str:
 
 
 def open_zip(path: Path | str) -> Any:
-    """(state_dict, a function from a Storage to its bytes) of the zip format."""
+    """(state_dict, a function from a Storage to its bytes) for the zip format."""
     with zipfile.ZipFile(path) as archive:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl") or name == "data.pkl"]
         if len(pickles) != 1:
-            raise Refused("it is a zip file, but not of torch.save, which has one data.pkl")
+            raise Refused("it is a zip file, but torch.save did not write it: it has no data.pkl, or several")
         prefix = pickles[0].removesuffix("data.pkl")
         if prefix + "byteorder" in archive.namelist() and member(archive, prefix + "byteorder") != b"little":
             raise Refused("its numbers are big-endian, and only little-endian ones are read")
@@ -322,33 +324,33 @@ def open_zip(path: Path | str) -> Any:
 
 
 def member(archive: zipfile.ZipFile, name: str, size: int | None = None) -> bytes:
-    """A member's bytes. torch.save stores them as they are, so none unpacks to more than the file has."""
+    """A member's bytes. torch.save stores them uncompressed, so no member is larger than the file."""
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
         raise Refused(f"its member {name[-80:]!r} is compressed, which torch.save never does")
     if size is None and info.file_size > MOST_PICKLE:
-        raise Refused("its pickle is longer than that of any state_dict")
+        raise Refused("its pickle is longer than any state_dict's")
     if size is not None and info.file_size != size:
         raise ValueError(f"{name} has {info.file_size} bytes, not {size}")
     return archive.read(info)
 
 
 def open_stream(path: Path | str) -> Any:
-    """(state_dict, a function from a Storage to its bytes) of the stream format."""
+    """(state_dict, a function from a Storage to its bytes) for the stream format."""
     storages, places = {}, {}
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         magic, version, machine, state, keys = (run(data, storages) for _ in range(5))
         if (magic, version) != (MAGIC, VERSION):
-            raise Refused("it is a pickle, but not of torch.save")
+            raise Refused("it is a pickle, but torch.save did not write it")
         if machine["little_endian"] is not True:
             raise Refused("its numbers are big-endian, and only little-endian ones are read")
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-            raise Refused("its storages have keys that are no names")  # of nested tuples a hash takes for ever
+            raise Refused("its storages have keys that are not names")  # hashing nested tuples could take for ever
         for key in keys:
             (size,) = struct.unpack("<q", data.read(8))
             places[key] = data.tell()
             if size != storages[key].size or places[key] + storages[key].bytes > len(data):
-                raise ValueError(f"the numbers of storage {key[:40]} are not all there")
+                raise ValueError(f"the numbers of storage {key[:40]} are incomplete")
             data.seek(places[key] + storages[key].bytes)
 
     def read_storage(stored):

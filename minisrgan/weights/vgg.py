@@ -1,14 +1,15 @@
-"""VGG's weights in files, ours and other people's: which network they are of, and what input it expects.
+"""VGG's weights in files, ours and other people's: which network a file holds, and what input the network expects.
 
-    .safetensors    by torchvision's names and timm's, which are the same for the convolutions: features.0.weight
-    .pth            by torchvision's names, in both formats of torch.save: torch_files.py
-    .h5             by Keras' names, with h5py installed: block1_conv1
+    .safetensors    torchvision's and timm's names, which are the same for the convolutions: features.0.weight
+    .pth            torchvision's names, in both formats of torch.save: torch_files.py
+    .h5             Keras' names: block1_conv1. It needs h5py
 
-What kind of file it is, its first bytes say, not its name. The weights are (Cout, Cin, kh, kw) in these files, but in
-Keras' (kh, kw, Cin, Cout), as in all of minisrgan.
+A file's first bytes, not its name, tell which kind it is. The weights are (Cout, Cin, kh, kw) in these files, except
+Keras': those are (kh, kw, Cin, Cout), as everywhere in minisrgan.
 
-A file rarely says which family its weights are of, and the shapes do not tell. Ours say it in their metadata, Keras'
-are all caffe's, and torchvision's own files are known by their SHA-256. For any other, the user has to say.
+A file rarely names the family of its weights, and the shapes do not reveal it. Our files name it in their metadata,
+Keras' files are all of the family caffe, and torchvision's own files are recognised by their SHA-256. For any other
+file, the user has to name the family.
 """
 
 import hashlib
@@ -27,11 +28,11 @@ from ..names import FAMILIES
 from .array_files import (
     CHECKSUM,
     Lazy,
-    beginning,
     check_finite,
     check_regular,
+    first_bytes,
     lazy_array,
-    opened,
+    open_checked,
     say_unchecked,
     write_arrays,
 )
@@ -39,21 +40,23 @@ from .torch_files import ZIP, read_torch
 
 VGG_KIND = "minisrgan vgg"
 NAMES = {VGG16: "VGG16", VGG19: "VGG19", SMALL: "VGG small"}
-TORCHVISION = ("397923af", "dcbb9e9d")  # how the SHA-256 of its vgg16 and vgg19 begin: their names have it
+TORCHVISION = ("397923af", "dcbb9e9d")  # the first digits of its vgg16's and vgg19's SHA-256, as in their file names
 HDF5 = b"\x89HDF\r\n\x1a\n"
 ADVICE = "give a VGG16 or VGG19 as .safetensors, .pth or .h5, or let `minisrgan vgg fetch` get one"
 SPOILT = "the file is spoilt: get it again"
 EMBEDDED_NAME = "vgg-small"
-EMBEDDED = Path(__file__).with_name("vgg-small.safetensors")  # distilled from VGG19, in the package
-ST = "st-"  # before the name of a layer of the VGG16 of ST-LPIPS
+EMBEDDED = Path(__file__).with_name("vgg-small.safetensors")  # distilled from VGG19; ships with the package
+ST = "st-"  # the prefix of a layer's name in ST-LPIPS' VGG16
 
 
 def load_content(name: str, path: Path | str | None = None, family: str | None = None) -> VGGFeatures:
-    """φ by the name of a content loss: "vgg-small", or a layer such as "vgg54" of the VGG in the file `path`, or a
-    layer such as "st-vgg33" of the VGG16 of ST-LPIPS.
+    """φ for a content loss, by its name:
 
-    "vgg-small" is vgg34 of the package's own, its last. Without a path the file is the VGG19 that `minisrgan vgg fetch`
-    keeps. Raises WeightsError where there is none.
+    "vgg-small"        the last layer, vgg34, of the VGG that ships with the package
+    such as "vgg54"    a layer of the VGG in the file `path`, by default the VGG19 that `minisrgan vgg fetch` keeps
+    such as "st-vgg33" a layer of the VGG16 of ST-LPIPS
+
+    Raises WeightsError if there is no such file.
     """
     if name == EMBEDDED_NAME:
         return load_vgg()
@@ -64,13 +67,13 @@ def load_content(name: str, path: Path | str | None = None, family: str | None =
     if path is None and not fetched().exists():
         raise WeightsError(
             f"{name} needs VGG19's weights: `minisrgan vgg fetch` gets them (575 MB); or name a file with --vgg, or "
-            "use the small VGG of the package with --content vgg-small"
+            "use the package's small VGG with --content vgg-small"
         )
     return load_vgg(path or fetched(), name, family=family)
 
 
 def knows_content(name: str) -> bool:
-    """Whether `name` is one that `load_content` takes, given the weights."""
+    """Whether `load_content` takes this name, if the weights are there."""
     try:
         blocks = VGG16 if name.startswith(ST) else VGG19
         return name == EMBEDDED_NAME or VGGConfig(blocks).index(name.removeprefix(ST)) >= 0
@@ -95,10 +98,11 @@ def load_vgg(
     scale: float = PAPER_SCALE,
     family: str | None = None,
 ) -> VGGFeatures:
-    """φ of a layer, by default of the last convolution, of the VGG in a file, by default the small one of the package.
+    """φ at a layer of the VGG in a file.
 
-    `layer` and `after_activation` are those of `VGGConfig.index`, `family` that of `open_vgg`. No more is read than
-    the layer needs. Raises WeightsError for a file that is no VGG, ConfigError for a layer that it does not have.
+    The default file is the package's small VGG, and the default layer the last convolution. `layer` and
+    `after_activation` are as for `VGGConfig.index`, `family` is as for `open_vgg`. Only the arrays that the layer
+    needs are read. Raises WeightsError for a file that is not a VGG, ConfigError for a layer that it does not have.
     """
     path = path or EMBEDDED
     config, lazy = open_vgg(path, family)
@@ -112,7 +116,7 @@ def index_of(name: str) -> int:
 
 
 def read(path: Path | str, name: str, lazy: Lazy) -> np.ndarray:
-    """An array of a file in our layout. Raises WeightsError if it is not finite."""
+    """Read an array of a file and bring it into our layout. Raises WeightsError if it is not finite."""
     array = lazy.read()
     check_finite(path, name, array, SPOILT)
     return np.ascontiguousarray(array.transpose(2, 3, 1, 0)) if array.ndim == 4 else array
@@ -121,30 +125,30 @@ def read(path: Path | str, name: str, lazy: Lazy) -> np.ndarray:
 def save_vgg(
     path: Path | str, config: VGGConfig, arrays: Mapping[str, np.ndarray], dtype: Any = np.float32, **about: Any
 ) -> None:
-    """Write a VGG's weights, {"features.0.weight": (3, 3, Cin, Cout), …}, as `open_vgg` reads them."""
+    """Write a VGG's weights, {"features.0.weight": (3, 3, Cin, Cout), …}, in a file that `open_vgg` reads."""
     outward = {name: (a.transpose(3, 2, 0, 1) if a.ndim == 4 else a).astype(dtype) for name, a in arrays.items()}
     write_arrays(path, outward, kind=VGG_KIND, variant=config.family, **about)
 
 
 def open_vgg(path: Path | str, family: str | None = None) -> tuple[VGGConfig, dict[str, Lazy]]:
-    """(VGGConfig, {"features.0.weight": Lazy, …}, in the files' layout) of a VGG in a file of any of the kinds.
+    """(VGGConfig, {"features.0.weight": Lazy, …}) of a VGG in a file of any kind; the arrays are in the file's layout.
 
-    `family` is for files that do not say which one their weights are of. Raises WeightsError, in one line.
+    `family` is for files that do not name the family of their weights. Raises WeightsError, with a message of one line.
     """
-    blocks, said, arrays = identify(path)
-    if said and family and said != family:
-        raise WeightsError(f"{path}: its weights are of the family {said}, not {family}: leave the family out")
-    family = said or family
+    blocks, own_family, arrays = identify(path)
+    if own_family and family and own_family != family:
+        raise WeightsError(f"{path}: its weights are of the family {own_family}, not {family}: leave the family out")
+    family = own_family or family
     if not family:
         raise WeightsError(
-            f"{path}: does not say which input its weights expect: name their family, torchvision (RGB in 0..1 by mean "
-            "and deviation) or caffe (BGR in 0..255 less the means), with --family"
+            f"{path}: does not say which input its weights expect: name their family with --family, torchvision (RGB "
+            "in 0..1, less the mean and divided by the deviation) or caffe (BGR in 0..255, less the mean)"
         )
     return VGGConfig(blocks, family), arrays
 
 
 def identify(path: Path | str) -> tuple[tuple, str | None, dict[str, Lazy]]:
-    """(the blocks of the VGG in a file, its family or None where the file does not say, {name: Lazy})."""
+    """(the blocks of the VGG in a file, its family or None if the file does not say, {name: Lazy})."""
     arrays, family, checked = read_file(path)
     blocks = architecture(path, arrays)
     if not (family and checked) and sha256(path)[:8] in TORCHVISION:
@@ -155,26 +159,26 @@ def identify(path: Path | str) -> tuple[tuple, str | None, dict[str, Lazy]]:
 
 
 def read_file(path: Path | str) -> tuple[dict[str, Lazy], str | None, bool]:
-    """({name as torchvision has it: Lazy}, the family that the file says or None, whether it has a checksum)."""
+    """({torchvision's name: Lazy}, the family that the file names or None, whether the file has a checksum)."""
     check_regular(path, ADVICE)
-    start = beginning(path)
-    if start[8:9] == b"{":  # after the 8 bytes of its header's length
+    start = first_bytes(path)
+    if start[8:9] == b"{":  # after the 8 bytes that hold the header's length
         return read_safetensors(path)
     if start.startswith((ZIP, b"\x80")):
-        return torchvision_names(read_torch(path)), None, start.startswith(ZIP)  # which has one for each member
+        return torchvision_names(read_torch(path)), None, start.startswith(ZIP)  # a zip has a checksum per member
     if start.startswith(HDF5):
         return read_keras(path), "caffe", False
-    return read_safetensors(path)  # which says what is wrong
+    return read_safetensors(path)  # it raises the error that says what is wrong
 
 
 def torchvision_names(arrays: Mapping[str, Lazy]) -> dict[str, Lazy]:
-    """Those that belong to the convolutional part, without what data-parallel training puts before their names."""
+    """The arrays of the convolutional part, without the prefix that data-parallel training adds to their names."""
     stripped = {name.removeprefix("module."): lazy for name, lazy in arrays.items()}
     return {name: lazy for name, lazy in stripped.items() if re.match(r"features\.[0-9]{1,4}\.", name)}
 
 
 def read_safetensors(path: Path | str) -> tuple[dict[str, Lazy], str | None, bool]:
-    with opened(path, ADVICE) as file:
+    with open_checked(path, ADVICE) as file:
         arrays = {name: lazy_array(path, name, each.shape, ADVICE) for name, each in file.arrays.items()}
         about = file.about()
         family = about.get("variant") or file.metadata.get("variant")
@@ -182,11 +186,11 @@ def read_safetensors(path: Path | str) -> tuple[dict[str, Lazy], str | None, boo
 
 
 def read_keras(path: Path | str) -> dict[str, Lazy]:
-    """The weights of block1_conv1 and so on, by torchvision's names and in its layout."""
+    """The weights of block1_conv1 and so on, under torchvision's names and in its layout."""
     try:
         import h5py
     except ImportError:
-        raise WeightsError(f"{path}: to read Keras' .h5 files, h5py is needed: pip install h5py") from None
+        raise WeightsError(f"{path}: Keras' .h5 files need h5py: pip install h5py") from None
     arrays = {}
     try:
         with h5py.File(path, "r") as file:
@@ -200,15 +204,16 @@ def read_keras(path: Path | str) -> dict[str, Lazy]:
     return arrays
 
 
-HDF5_DAMAGE = (OSError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError)  # by h5py
-MOST_ITEMS = 16  # of a layer's group; Keras' have four
-MOST_CHUNK = 1 << 26  # bytes, which have to be in memory at once; VGG's largest array has 9 million
+# the exceptions that h5py raises for damaged files
+HDF5_DAMAGE = (OSError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError)
+MOST_ITEMS = 16  # in a layer's group; Keras' groups have four
+MOST_CHUNK = 1 << 26  # bytes; a chunk has to fit in memory. VGG's largest array has 9 million
 
 
 def datasets(path: Path | str, file: Any, group: str) -> list[Any]:
-    """The datasets in a group of an HDF5 file that are of floating-point numbers in this very file.
+    """The datasets in a group of an HDF5 file; their numbers are floating-point and in this very file.
 
-    A link to another file is not followed. Raises WeightsError where the numbers are elsewhere or no weights.
+    Links to other files are not followed. Raises WeightsError if numbers are in another file or are not weights.
     """
     import h5py
 
@@ -220,7 +225,7 @@ def datasets(path: Path | str, file: Any, group: str) -> list[Any]:
         items.append(item)
         return True if len(items) > MOST_ITEMS else None
 
-    file[group].visititems(visit)  # follows no links to other files
+    file[group].visititems(visit)  # which follows no links to other files
     if len(items) > MOST_ITEMS:
         raise WeightsError(f"{path}: {group!r} holds more than a layer's weights; {ADVICE}")
     found = [item for item in items if isinstance(item, h5py.Dataset)]
@@ -229,14 +234,14 @@ def datasets(path: Path | str, file: Any, group: str) -> list[Any]:
         if item.is_virtual or item.external:
             raise WeightsError(f"{path}: the numbers of {name!r} are in another file, which is not read; {ADVICE}")
         if item.dtype.kind != "f" or item.dtype.itemsize > 8:
-            raise WeightsError(f"{path}: {name!r} holds {item.dtype.kind!r} numbers, where weights should be; {ADVICE}")
+            raise WeightsError(f"{path}: {name!r} holds {item.dtype.kind!r} numbers instead of weights; {ADVICE}")
         if item.chunks and math.prod(item.chunks) * item.dtype.itemsize > MOST_CHUNK:
-            raise WeightsError(f"{path}: {name!r} is in chunks that are too large to unpack safely; {ADVICE}")
+            raise WeightsError(f"{path}: the chunks of {name!r} are too large to unpack safely; {ADVICE}")
     return found
 
 
 def lazy_dataset(path: Path | str, dataset: Any) -> Lazy:
-    """Lazy of an h5py.Dataset, whose file will be closed, in the layout of the others."""
+    """The Lazy of an h5py.Dataset, in the other files' layout. It reopens the file, which may be closed by then."""
     import h5py
 
     name, axes = dataset.name, (3, 2, 0, 1) if dataset.ndim == 4 else (0,)
@@ -256,17 +261,17 @@ def one_line(error: Exception) -> str:
 
 
 def architecture(path: Path | str, arrays: Mapping[str, Lazy]) -> Any:
-    """The blocks of the VGG whose names and shapes these are. Raises WeightsError, in one line, if there is none."""
+    """The blocks of the VGG that has these names and shapes. Raises WeightsError, in one line, if there is none."""
     if not arrays:
-        raise WeightsError(f"{path}: holds nothing named features.0.weight or the like, as a VGG's file does; {ADVICE}")
+        raise WeightsError(f"{path}: has no array named like a VGG's, such as features.0.weight; {ADVICE}")
     if any(name.endswith("running_mean") for name in arrays):
-        raise WeightsError(f"{path}: a VGG with batch norm, which the content loss is not made for; {ADVICE}")
+        raise WeightsError(f"{path}: this VGG has batch norm, which the content loss does not support; {ADVICE}")
     expected = {blocks: shapes(blocks) for blocks in NAMES}
     nearest = min(NAMES, key=lambda blocks: len(expected[blocks].keys() ^ arrays.keys()))
     if differing := sorted(expected[nearest].keys() ^ arrays.keys(), key=lambda name: (index_of(name), name)):
-        where = "lacks" if differing[0] in expected[nearest] else "has besides"
+        how = "lacks" if differing[0] in expected[nearest] else "has in addition"
         raise WeightsError(
-            f"{path}: is no VGG16 or VGG19: of {NAMES[nearest]} it {where} {differing[0][:80]!r}; {ADVICE}"
+            f"{path}: is no VGG16 or VGG19: compared with {NAMES[nearest]} it {how} {differing[0][:80]!r}; {ADVICE}"
         )
     for name, shape in expected[nearest].items():
         if arrays[name].shape != shape:
@@ -277,7 +282,7 @@ def architecture(path: Path | str, arrays: Mapping[str, Lazy]) -> Any:
 
 
 def shapes(blocks: tuple) -> dict[str, tuple[int, ...]]:
-    """{torchvision's name: shape} of all its weights and biases."""
+    """{torchvision's name: shape} for all the VGG's weights and biases."""
     found = {}
     for index, cin, cout in VGGConfig(blocks).convolutions().values():
         found |= {f"features.{index}.weight": (cout, cin, 3, 3), f"features.{index}.bias": (cout,)}

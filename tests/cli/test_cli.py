@@ -243,16 +243,16 @@ def test_a_resumed_run_is_the_run_that_was_begun(tiny, minisrgan, refused, photo
     minisrgan("train", "--data", photos, "--out", tmp_path / "run")
     assert "leave out --rates, --seed" in refused("train", "--resume", tmp_path / "run", "--rates", 9, "--seed", 1)
     (photos / "b.png").rename(photos / "other.png")
-    assert "begun with: b.png is gone" in refused("train", "--resume", tmp_path / "run")
+    assert "began with: b.png is gone" in refused("train", "--resume", tmp_path / "run")
     (photos / "other.png").rename(photos / "b.png")
     shutil.copy(photos / "b.png", photos / "b-x4.png")
-    assert "begun with: some came or went" in refused("train", "--resume", tmp_path / "run")
+    assert "began with: some were added, removed or reordered" in refused("train", "--resume", tmp_path / "run")
     (photos / "b-x4.png").unlink()
     for name in ("a.png", "b.png"):  # held out, and trained on
         kept = (photos / name).read_bytes()
         shutil.copy(photos / "c.png", photos / name)
         line = refused("train", "--resume", tmp_path / "run")
-        assert f"begun with: {name} is another picture than it was" in line and "--data" in line
+        assert f"began with: {name} is not the same picture as before" in line and "--data" in line
         (photos / name).write_bytes(kept)
     minisrgan("train", "--resume", tmp_path / "run")
 
@@ -406,7 +406,7 @@ def test_an_edited_configuration_is_one_line(minisrgan, refused, photo_folder, t
     edited = json.loads(path.read_text()) | change
     path.write_text(json.dumps({name: value for name, value in edited.items() if value is not ...}))
     line = refused("train", "--resume", tmp_path / "run")
-    assert f"{path}: not that of a run" in line and f"{list(change)[-1]!r}" in line
+    assert f"{path}: is not the configuration of a run" in line and f"{list(change)[-1]!r}" in line
 
 
 @pytest.mark.usefixtures("tiny", "no_pictures")
@@ -416,7 +416,7 @@ def test_a_run_that_lost_a_file_cannot_go_on(minisrgan, refused, photo_folder, t
     for path in (tmp_path / "run").glob(f"{name.partition('.')[0]}*"):
         path.unlink()
     line = refused("train", "--resume", tmp_path / "run")
-    assert f"{tmp_path / 'run' / name}: there is no such file" in line and "begin a run anew" in line
+    assert f"{tmp_path / 'run' / name}: there is no such file" in line and "start a new one" in line
 
 
 @pytest.mark.parametrize("command", ["upscale", "evaluate"])
@@ -465,7 +465,7 @@ def test_mistakes_in_the_photos(tiny, refused, photo_folder, smooth_photo, tmp_p
     assert "no photos" in training(empty)
     picture(small / "a.png", smooth_photo(12, 12))
     picture(small / "b.png", smooth_photo(12, 12))
-    assert f"{small}: 0 of 2 photos here with at least 16 x 16" in training(small)
+    assert f"{small}: 0 of 2 photos here have at least 16 x 16" in training(small)
     picture(single / "b.png", smooth_photo(40, 40))
     assert f"{single}: 1 of 1 photos" in training(single) and "needs two" in training(single)
     picture(single / "a.png", smooth_photo(12, 12))
@@ -494,7 +494,7 @@ def test_a_training_leaves_out_what_cannot_be_read_and_looks_into_folders(
     assert "2 photos to train on, 1 held out" in out
     for line in ("2 of 5 photos left out", f"left out: {data / 'a/cut.png'}: ", f"left out: {data / 'b/cut.png'}: "):
         assert line in err
-    assert "left out 1 others, no photos by their names (.txt)" in err
+    assert "left out 1 others, not named as photos (.txt)" in err
     _, about = Run(tmp_path / "run").config()
     assert [*about["photos"], *about["held_out"]] == ["a/1.png", "b/1.png", "1.jfif"]
 

@@ -409,7 +409,7 @@ def test_a_size_that_the_format_cannot_hold_is_refused_and_leaves_nothing(tmp_pa
         check_format(tmp_path / name, 1, longest, False)
         write_photo(tmp_path / name, noise(1, longest, 3))
         assert read_photo(tmp_path / name)[0].shape == (1, longest, 3)
-        assert f"{longest} a side" in refusal(
+        assert f"{longest} on a side" in refusal(
             tmp_path / name, of=partial(check_format, height=longest + 1, width=1, transparent=True)
         )
     for name in ("x.tif", "x.bmp"):

@@ -211,7 +211,7 @@ def test_grey_tiff_of_other_bits_is_scaled_or_refused(tmp_path, bits, white_is_z
         ("<f4", [32] * 3, 2, {339: (3, [3] * 3)}, "8 or 16 bits"),
         ("<f2", [16] * 3, 2, {339: (3, [3] * 3)}, "8 or 16 bits"),
         ("<u2", [10], 1, {}, "8 or 16 bits"),
-        ("u1", [8] * 3, 6, {}, "save it anew as PNG"),
+        ("u1", [8] * 3, 6, {}, "save it again as PNG"),
     ],
 )
 def test_pixels_without_an_agreed_range_are_refused_with_what_to_do(tmp_path, dtype, bits, photometric, others, word):
@@ -226,7 +226,7 @@ def test_colours_stored_one_after_another_are_read_with_8_bits_and_refused_with_
     np.testing.assert_array_equal(load_photo(path).rgb, RGB)
     starts = {273: (4, [8, 68, 128]), 279: (4, [60] * 3), 284: (3, [2])}
     wide = (np.moveaxis(RGB, 2, 0).astype("<u2") * 257).tobytes()
-    assert "one after another" in refusal(tiff(tmp_path / "y.tif", (wide, 5, 6, [16] * 3, 2, starts)))
+    assert "separate planes" in refusal(tiff(tmp_path / "y.tif", (wide, 5, 6, [16] * 3, 2, starts)))
 
 
 @pytest.mark.parametrize("mark", [{254: (4, [1])}, {255: (3, [2])}, {254: (4, [4])}])

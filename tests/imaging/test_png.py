@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from minisrgan.imaging import png
-from minisrgan.imaging.png import encode_png, filtered, paeth
+from minisrgan.imaging.png import encode_png, filter_rows, paeth
 
 
 def noise(*shape, seed=0):
@@ -32,7 +32,7 @@ def test_a_row_takes_the_filter_that_suits_it(smooth_photo):
     grey = np.repeat(np.repeat(noise(1, 1, 1), 40, axis=1), 3, axis=2)
 
     rows = np.concatenate([row, row, grey])
-    chosen = [line[0] for line in np.frombuffer(filtered(rows), np.uint8).reshape(2, -1)]
+    chosen = [line[0] for line in np.frombuffer(filter_rows(rows), np.uint8).reshape(2, -1)]
     assert chosen == [2, 1]  # the row above again; one colour all along
     photo = smooth_photo(120, 160)
     ours, theirs = b"".join(encode_png(photo)), BytesIO()

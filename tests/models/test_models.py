@@ -291,10 +291,10 @@ BAD_FILES = {
     ),
     "truncated": (truncated, "damaged"),
     "bfloat16": (without_number_type, "give a generator.safetensors"),
-    "elsewhere": (from_elsewhere, "holds no minisrgan generator; give a generator.safetensors"),
+    "elsewhere": (from_elsewhere, "is not a minisrgan generator; give a generator.safetensors"),
     "checkpoint": (
         lambda path, g: write_arrays(path, g.state(), kind="minisrgan checkpoint"),
-        "holds no minisrgan generator; give a generator.safetensors",
+        "is not a minisrgan generator; give a generator.safetensors",
     ),
     "arrays missing": (without_arrays, "is in only one of the two"),
     "other shapes": (of_other_shapes, "of another model"),

@@ -127,7 +127,7 @@ def test_another_file_is_no_network(random_network, tmp_path, generator_file):
     with pytest.raises(WeightsError, match="is not the AlexNet"):
         load_st_lpips("numpy", generator_file)
     stored = as_in_the_wheel(random_network)
-    with pytest.raises(WeightsError, match="other sizes"):
+    with pytest.raises(WeightsError, match="other shapes"):
         save_st_lpips(tmp_path / "x", stored | {"net.slice1.0.bias": lazy(np.zeros(3))})
     del stored["lin3.model.1.weight"]
     with pytest.raises(WeightsError, match="has no 'lin3"):

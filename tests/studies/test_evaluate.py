@@ -120,7 +120,7 @@ def test_what_cannot_be_measured_is_left_out_named_and_counted(
         "2 of 7 photos left out",
     ]
     assert "cannot be read" in lines[1] and "infinite" in lines[3]
-    assert "of files with several pictures only the first is taken: two.tif" in lines
+    assert "only the first picture is taken from files with several: two.tif" in lines
     assert any("left out 2 others" in line and "(.safetensors, .txt)" in line for line in lines)
 
 

@@ -80,7 +80,7 @@ def test_a_sweep_trains_each_setting_from_the_same_start(shades, monkeypatch, tm
     first.describe(
         config, data=str(tmp_path / "photos"), stages=STAGES, photos=PhotoSet(pictures.training, 4, 16).hashes
     )
-    with pytest.raises(ConfigError, match="b.png is another picture"):
+    with pytest.raises(ConfigError, match="b.png is not the same picture"):
         sweep.sweep(vary, first.folder, 2, tmp_path / "other", None, None, "numpy")
     with pytest.raises(ConfigError, match="there already"):
         sweep.sweep(vary, first.folder, 2, tmp_path / "out", None, None, "numpy")

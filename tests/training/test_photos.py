@@ -39,7 +39,7 @@ def test_a_single_photo_is_too_few_to_train_and_to_measure(tmp_path, smooth_phot
     with pytest.raises(ImageError, match="1 of 1 photos .* needs two"):
         photos.training_photos(tmp_path, 8)
     Image.fromarray(smooth_photo(7, 9)).save(tmp_path / "small.png")
-    with pytest.raises(ImageError, match="1 of 2 photos here with at least 8 x 8 .* needs two"):
+    with pytest.raises(ImageError, match="1 of 2 photos here have at least 8 x 8 .* needs two"):
         photos.training_photos(tmp_path, 8)
 
 

@@ -41,7 +41,7 @@ def test_the_comparison_takes_photos_of_any_shape(shades, tmp_path, smooth_photo
 def test_the_detail_is_where_the_picture_is_liveliest():
     image = np.full((96, 128, 3), 90, np.uint8)
     image[40:60:2, 70:90] = 250
-    top, left = report.liveliest(image, 32)
+    top, left = report.place_of_most_contrast(image, 32)
     assert top <= 40 and top + 32 >= 60 and left <= 70 and left + 32 >= 90
 
 

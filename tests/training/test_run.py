@@ -220,7 +220,7 @@ def test_the_configuration_comes_back(tmp_path, tiny_config):
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', "{}", '{"training": {}}', '{"training": 3}'])
 def test_a_folder_without_a_configuration_is_no_run(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ConfigError, match="not that of a run") as caught:
+    with pytest.raises(ConfigError, match="is not the configuration of a run") as caught:
         Run(tmp_path).config()
     assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
 
@@ -351,7 +351,7 @@ def test_a_training_does_not_roll_back_for_ever(monkeypatch, start, capsys):
 def test_a_run_of_an_earlier_version_is_told_so(start):
     run, _ = start(steps=(1, 0))
     run.log.write_text(run.log.read_text().replace("loss_tv,", ""))
-    with pytest.raises(WeightsError, match="an earlier one began the run.*--weights"):
+    with pytest.raises(WeightsError, match="an earlier version began the run.*--weights"):
         start(resume=True, steps=(1, 0))
 
 

@@ -21,7 +21,7 @@ from minisrgan.imaging.resize import crop_to_multiple, downsample, upsample
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.nn import Conv, chain
 from minisrgan.tensor import Tensor, no_grad
-from minisrgan.upscaling.bands import LEAST, Bands, cuts
+from minisrgan.upscaling.bands import LEAST, Bands, band_stops
 from minisrgan.upscaling.upscale import lr_bands, upscale
 from minisrgan.weights.generators import load_generator, packaged
 
@@ -95,7 +95,7 @@ def test_a_photo_is_one_piece_whatever_its_size_and_the_bands(device, size, tile
 @pytest.mark.parametrize("length", range(1, 60))
 def test_no_band_is_too_short_to_be_judged_as_the_whole_is(length):
     for lines in (4, 8, 16):
-        stops = cuts(length, range(lines, length + 9, lines))
+        stops = band_stops(length, range(lines, length + 9, lines))
         assert stops[-1] == length and all(stop % lines == 0 for stop in stops[:-1])
         extents = np.diff([0, *stops]).tolist()
         assert min(extents) > 0 and (extents == [length] or extents[-1] >= LEAST)

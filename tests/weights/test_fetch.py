@@ -306,7 +306,7 @@ def test_404(server, data, tmp_path, begun):
 def test_garbage_is_named_and_thrown_away(server, data, tmp_path):
     server.data, server.plan = data, [garbage]
     with pytest.raises(
-        WeightsError, match=r"SHA-256 begins with [0-9a-f]{8}, where its name says [0-9a-f]{8}: .*web page"
+        WeightsError, match=r"SHA-256 begins with [0-9a-f]{8}, but its name says [0-9a-f]{8}: .*web page"
     ):
         get(server)
     assert kept(tmp_path) == {}
@@ -365,7 +365,7 @@ def test_nobody_there(tmp_path, server):
     ],
 )
 def test_what_is_no_address(url):
-    with pytest.raises(ConfigError, match="no address of a file"):
+    with pytest.raises(ConfigError, match="not the address of a file"):
         fetch(url, bar=False)
 
 
@@ -390,7 +390,7 @@ def test_from_a_file_that_is_here(data, tmp_path, capsys):
     for path in (good, bad):
         path.write_bytes(data)
     assert cli.main(["vgg", "fetch", "--from", str(bad), "--family", "caffe"]) == 2
-    assert "where its name says 00000000" in capsys.readouterr().err and kept(tmp_path) == {}
+    assert "but its name says 00000000" in capsys.readouterr().err and kept(tmp_path) == {}
     assert cli.main(["vgg", "fetch", "--from", str(good)]) == 2
     assert "--family" in capsys.readouterr().err
     assert cli.main(["vgg", "fetch", "--from", str(good), "--family", "caffe"]) == 0

@@ -191,7 +191,7 @@ def test_a_file_of_keras_that_is_of_another_network(keras_file):
     def lacking(file):
         del file["block5_conv4"]
 
-    assert "of VGG19 it lacks 'features.34.bias'" in refused(keras_file(change=lacking))
+    assert "VGG19 it lacks 'features.34.bias'" in refused(keras_file(change=lacking))
 
 
 def test_a_cut_file_of_keras(keras_file):
@@ -317,10 +317,10 @@ def normed():
 @pytest.mark.parametrize(
     "arrays, what",
     [
-        ({"conv1.weight": np.ones(3, np.float32)}, "holds nothing named features.0.weight"),
+        ({"conv1.weight": np.ones(3, np.float32)}, "has no array named like a VGG's, such as features.0.weight"),
         ({f"features.{n}.weight": np.ones((2, 2), np.float32) for n in (0, 3)}, "is no VGG16 or VGG19"),
-        (changed(**{"features.34.weight": None}), "of VGG19 it lacks 'features.34.weight'"),
-        (changed(**{"features.36.bias": np.ones(4, np.float32)}), "of VGG19 it has besides 'features.36.bias'"),
+        (changed(**{"features.34.weight": None}), "VGG19 it lacks 'features.34.weight'"),
+        (changed(**{"features.36.bias": np.ones(4, np.float32)}), "VGG19 it has in addition 'features.36.bias'"),
         (
             changed(**{"features.28.weight": np.ones((4, 4, 3, 3), np.float32)}),
             "'features.28.weight' is (4, 4, 3, 3), not",
