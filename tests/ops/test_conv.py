@@ -81,7 +81,7 @@ def geometries(draw):
 
 
 @settings(max_examples=300, deadline=None)
-@given(geometries(), st.sampled_from([1, 40, 300, blas.BLOCK]), st.integers(0, 99))
+@given(geometries(), st.sampled_from([1, 40, 300, blas.AT_ONCE]), st.integers(0, 99))
 def test_any_geometry_in_blocks_of_any_size(geometry, block, seed):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blas, "BLOCK", block)
