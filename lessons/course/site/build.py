@@ -1,7 +1,7 @@
 """Build the site: the pages for Sphinx into build/site/pages, the site into build/site/html.
 
-    python -m lessons.course.site.build             runs what has to be run once for its output (make site)
-    python -m lessons.course.site.build --no-run    only with the outputs that the lessons' files have
+python -m lessons.course.site.build             runs what has to be run once for its output (make site)
+python -m lessons.course.site.build --no-run    only with the outputs that the lessons' files have
 """
 
 import argparse

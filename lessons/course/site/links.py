@@ -1,7 +1,7 @@
 """Check every link of the lessons and the project's pages: relative ones by looking, external ones by asking.
 
-    python -m lessons.course.site.links              all of them (make links)
-    python -m lessons.course.site.links --local      the relative ones alone, without a network
+python -m lessons.course.site.links              all of them (make links)
+python -m lessons.course.site.links --local      the relative ones alone, without a network
 """
 
 import argparse

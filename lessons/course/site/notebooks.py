@@ -25,7 +25,7 @@ NAVIGATION = re.compile(r"(?:\A|\n)\[(?:←|All lessons)[^\n]*\s*\Z")
 EXCERPT = re.compile(r"\bsource=([^\s:]+)(?::(\S+))?")
 LANGUAGES = {"py": "python", "cuda": "cpp"}  # what notebooks highlight
 
-SET_UP = '''\
+SET_UP = """\
 # Run this cell first: it finds minisrgan, or fetches it, and chooses the device.
 import subprocess
 import sys
@@ -48,7 +48,7 @@ sys.path.insert(0, str(root))
 
 from lessons.course.colab import set_up
 
-set_up(LESSON)'''
+set_up(LESSON)"""
 
 
 def published(root=REPOSITORY):
