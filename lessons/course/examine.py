@@ -1,6 +1,8 @@
 """Checks one file in a process of its own, so that a crash or an endless loop does no harm.
 
-python -m lessons.course.examine lessons/01_derivatives lessons/01_derivatives/exercise.py verdict.json
+    python -m lessons.course.examine lessons/01_derivatives lessons/01_derivatives/exercise.py verdict.json
+
+The Verdict is written to verdict.json.
 """
 
 import importlib.util
