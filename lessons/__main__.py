@@ -1,4 +1,4 @@
-"""The command `python -m lessons`, from the repository's folder."""
+"""The command `python -m lessons`. Run it in the repository's folder."""
 
 import argparse
 import importlib.util
@@ -24,7 +24,7 @@ begin with:
 
 
 def shown(path):
-    """A path as short as it can be typed here."""
+    """The shortest way to type a path here."""
     return min(os.path.relpath(path), str(path), key=len)
 
 
@@ -36,13 +36,13 @@ def choose(lessons, number):
 
 
 def started(lessons, progress, number):
-    """The lesson of a number, or the one the learner is at, with a file to look at."""
+    """The lesson with that number, by default the current one. Raises LessonError if it has no exercise yet."""
     lesson = choose(lessons, number) if number else progress.current(lessons)
     if lesson is None:
-        raise LessonError("no exercise is open: python -m lessons start N begins one, check N looks at one again")
+        raise LessonError("no exercise is open: python -m lessons start N starts one, check N checks one again")
     if not lesson.exercise.exists():
-        there = f"{shown(lesson.exercise)} is not there yet"
-        raise LessonError(f"{there}: python -m lessons start {lesson.number} makes it")
+        problem = f"{shown(lesson.exercise)} does not exist yet"
+        raise LessonError(f"{problem}: python -m lessons start {lesson.number} makes it")
     return lesson
 
 
@@ -54,7 +54,7 @@ def list_command(lessons, progress, args):
         done = progress.of(lesson)
         mark = "passed" if "passed" in done else "started" if "started" in done else ""
         print(f"{lesson.number:>3}  {lesson.title:52}{mark}".rstrip())
-    print("\nread lessons/NN_name/README.md; python -m lessons start N begins its exercise")
+    print("\nread lessons/NN_name/README.md; python -m lessons start N starts its exercise")
 
 
 def start_command(lessons, progress, args):
@@ -114,7 +114,7 @@ def reset_command(lessons, progress, args):
     lesson = choose(lessons, args.number)
     kept = reset(lesson)
     progress.note(lesson, started="now", attempts=0, hints=0)
-    print(f"{shown(lesson.exercise)} is new" + (f"; what you wrote is in {shown(kept)}" if kept else ""))
+    print(f"{shown(lesson.exercise)} is new" + (f"; your code is in {shown(kept)}" if kept else ""))
 
 
 def progress_command(lessons, progress, args):
@@ -158,7 +158,7 @@ def run_command(lessons, progress, args):
 
 
 def wrapped(text):
-    """Lines of up to 100 characters. Code in backquotes is not broken, however long."""
+    """The text in lines of up to 100 characters. Code in backquotes stays on one line, however long it is."""
     whole = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\0"), text)
     whole = textwrap.fill(
         whole, 100, initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
@@ -168,23 +168,24 @@ def wrapped(text):
 
 # ---- The command line ---------------------------------------------------------------------------------
 
-COMMANDS = {  # name: (function, its number: "one" must be given, "may" be, None; what it does)
-    "list": (list_command, None, "the lessons, and which are passed"),
-    "start": (start_command, "one", "begin a lesson's exercise"),
-    "check": (check_command, "may", "check what you wrote, and say what is wrong with it"),
-    "hint": (hint_command, "may", "the next of three hints"),
+# name: (function, whether a lesson's number is given: "one" always, "may" sometimes, None never; what the command does)
+COMMANDS = {
+    "list": (list_command, None, "list the lessons, and show which are passed"),
+    "start": (start_command, "one", "start a lesson's exercise"),
+    "check": (check_command, "may", "check your code, and say what is wrong with it"),
+    "hint": (hint_command, "may", "print the next of three hints"),
     "solution": (solution_command, "one", "print the solution"),
-    "reset": (reset_command, "one", "begin the exercise anew; what you wrote is kept under another name"),
-    "progress": (progress_command, None, "what you have done so far"),
-    "run": (run_command, "may", "run the code of a lesson, or of all"),
-    "doctor": (doctor_command, None, "what this machine has for the lessons"),
+    "reset": (reset_command, "one", "start the exercise again; your code is kept under another name"),
+    "progress": (progress_command, None, "show what you have done so far"),
+    "run": (run_command, "may", "run the code of one lesson, or of all"),
+    "doctor": (doctor_command, None, "show what this machine has for the lessons"),
 }
 
 
 def parser():
     parser = argparse.ArgumentParser(
         prog="python -m lessons",
-        description="The lessons: lists them, starts and checks their exercises.",
+        description="Lists the lessons, and starts and checks their exercises.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -201,7 +202,7 @@ def parser():
         if name == "run":
             modes = command.add_mutually_exclusive_group()
             modes.add_argument("--check", dest="mode", action="store_const", const="check", default="show",
-                               help="compare outputs and pictures with those of the lesson")  # fmt: skip
+                               help="compare outputs and pictures with those in the lesson")  # fmt: skip
             modes.add_argument("--write", dest="mode", action="store_const", const="write",
                                help="write outputs and pictures into the lesson")  # fmt: skip
     return parser

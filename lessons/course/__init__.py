@@ -1,1 +1,1 @@
-"""What runs and checks the lessons, and makes notebooks and a website of them."""
+"""Runs and checks the lessons, and turns them into notebooks and a website."""

@@ -1,12 +1,12 @@
-"""Kernels compiled and run in the ways that kernels/cpu offers to find their bugs: checked builds.
+"""Checked builds: compiles and runs kernels in the ways that kernels/cpu offers to find their bugs.
 
-A program is a kernel with a main(), as text. BUILDS says how it is compiled, MODES how what came of it is run:
+A program is a kernel with a main(), as text. BUILDS says how it is compiled, and MODES how it is then run:
 
-    compile_runtimes(folder)                                    once; programs are compiled in `folder` from then on
-    executable = compile_program(sources, "races", folder)      raises KernelError, with what the compiler said
-    ran = run(executable, MODES["races"].environment)           how it ended, and all that it said
+    compile_runtimes(folder)                                    once; then programs can be compiled in `folder`
+    executable = compile_program(sources, "races", folder)      raises KernelError with the compiler's output
+    ran = run(executable, MODES["races"].environment)           how it ended, and its output
 
-tests/kernel_bugs holds the kernels to these, and lessons/course/kernel_check.py the learner's.
+tests/kernel_bugs checks the library's kernels with these, and lessons/course/kernel_check.py a learner's.
 """
 
 import os
@@ -22,7 +22,7 @@ from minisrgan.errors import KernelError
 
 
 class Build(NamedTuple):
-    """Flags for the kernel, flags for the runtime (which no sanitizer instruments)."""
+    """Flags for the kernel, flags for the runtime (which no sanitizer instruments), and the kernel's sanitizers."""
 
     kernel: list
     runtime: list
@@ -30,7 +30,7 @@ class Build(NamedTuple):
 
 
 class Mode(NamedTuple):
-    """A build, and the environment that it runs in."""
+    """A build, and the environment variables with which it runs."""
 
     build: str
     environment: dict
@@ -60,7 +60,7 @@ MODES = {
 
 
 def compiler():
-    """The command of the C++ compiler, without -march=native: that is for a build to say. Raises KernelError."""
+    """The C++ compiler's command, without -march=native, which a build may add. Raises KernelError if there is none."""
     if (found := find_compiler()) is None:
         raise KernelError(NO_COMPILER)
     return [word for word in found.command if not word.startswith(("-march=", "-mcpu="))]
@@ -84,11 +84,11 @@ def problem(build, folder):
 
 
 def compile_runtimes(folder, builds=tuple(BUILDS)):
-    """Programs of these builds are compiled in `folder` from here on."""
+    """Compile the runtimes of these builds into `folder`, so that programs can be compiled there."""
 
     def compile_one(build):
         command = [*compiler(), "-std=c++17", "-O2", "-g", *BUILDS[build].runtime, "-c", FOLDER / "cpu/runtime.cpp"]
-        # whole or not at all: another process may be using the folder
+        # in a folder of its own, then renamed: another process using `folder` never sees a half-written file
         with tempfile.TemporaryDirectory(dir=folder) as own:
             subprocess.run([*command, "-o", f"{own}/{build}.o"], check=True)
             os.replace(f"{own}/{build}.o", f"{folder}/{build}.o")
@@ -98,11 +98,13 @@ def compile_runtimes(folder, builds=tuple(BUILDS)):
 
 
 def compile_program(sources, build, folder, flags=(), into=None):
-    """The path of the executable, in `into` or else in `folder`, where the runtimes are.
+    """Compile a program; return the path of the executable.
 
-    sources   (the path that messages name, text) one after another, as in kernels.py
+    sources   (the path to name in messages, the text), one after another, as in device/source.py
+    folder    where the runtimes are
+    into      the folder for the executable, by default `folder`
 
-    Raises KernelError with all that the compiler said.
+    Raises KernelError with the compiler's whole output.
     """
     handle, path = tempfile.mkstemp(dir=into or folder, suffix=".cpp")
     with open(handle, "w", encoding="utf-8") as file:
@@ -116,7 +118,7 @@ def compile_program(sources, build, folder, flags=(), into=None):
 
 
 class Run(NamedTuple):
-    """How a program ended: its exit status (None: it was stopped, after too long), and what it said."""
+    """How a program ended: its exit status (None: it took too long and was stopped), and its output."""
 
     status: int | None
     said: str

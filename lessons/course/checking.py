@@ -1,7 +1,7 @@
-"""What is wrong with an answer? A check that only says no teaches nothing, so these look for the nearest mistake.
+"""Diagnoses a wrong answer. A check that only says "wrong" teaches nothing, so these look for the nearest mistake.
 
-A lesson's check.py calls them on the learner's functions. Each returns nothing if all is right, and raises Wrong with
-a diagnosis if not.
+A lesson's check.py calls these functions for the learner's functions. Each returns nothing if all is right, and raises
+Wrong with a diagnosis if not.
 """
 
 import inspect
@@ -14,7 +14,7 @@ from minisrgan.tensor import Tensor
 
 
 class Wrong(Exception):
-    """A diagnosis: `kind` names the mistake in a word or two, `message` says what was seen and where to look."""
+    """A diagnosis: `kind` names the mistake in a word or two; `message` says what is wrong and where to look."""
 
     def __init__(self, kind, message):
         super().__init__(f"{kind}: {message}")
@@ -24,9 +24,9 @@ class Wrong(Exception):
 def check_function(function, reference, cases, tolerance=1e-6, because={}):  # noqa: B006  never written to
     """Compare a learner's function with a reference on every case.
 
-    cases      a dict: label -> tuple of arguments. A label that begins with "odd" marks odd sizes
-    tolerance  relative to the largest element of what is wanted
-    because    a dict: kind -> a sentence that is added to the message of a diagnosis of this kind
+    cases      {label: tuple of arguments}. A label that begins with "odd" marks odd sizes
+    tolerance  relative to the largest element of the right result
+    because    {kind: a sentence to add to the message of a diagnosis of this kind}
     """
     found, right = {}, []
     for label, arguments in cases.items():
@@ -38,7 +38,7 @@ def check_function(function, reference, cases, tolerance=1e-6, because={}):  # n
         except Exception:
             if not found:
                 raise
-            break  # the first thing that is wrong explains more than what came of it
+            break  # the first mistake explains more than an exception that follows from it
     if not found:
         return
     label, first = next(iter(found.items()))
@@ -69,7 +69,7 @@ def check_case(function, reference, arguments, tolerance, because):
 
 
 def compare_gradients(made, wanted, tolerance=1e-6, because={}):  # noqa: B006
-    """Compare dicts of gradients by name. Finds those that are missing, and two that were exchanged, too."""
+    """Compare dicts of gradients by name. Also finds missing gradients, and two that were exchanged."""
     for name in wanted:
         if made.get(name) is None:
             raise diagnosis("gradient missing", f"there is no gradient for {name}.", because)
@@ -82,7 +82,7 @@ def compare_gradients(made, wanted, tolerance=1e-6, because={}):  # noqa: B006
 
 
 def compare(what, made, wanted, tolerance=1e-6, because={}):  # noqa: B006
-    """Raise Wrong with the nearest diagnosis unless `made` is `wanted`: a number, an array, a Tensor, or a tuple."""
+    """Raise Wrong with the nearest diagnosis unless `made` equals `wanted`: a number, an array, a Tensor or a tuple."""
     if isinstance(wanted, tuple | list):
         return compare_tuples(what, made, wanted, tolerance, because)
     try:
@@ -97,9 +97,9 @@ def diagnosis(kind, message, because):
 
 def compare_tuples(what, made, wanted, tolerance, because):
     if not isinstance(made, tuple | list):
-        raise diagnosis("type", f"{what} is {described(made)}, where {len(wanted)} results are wanted.", because)
+        raise diagnosis("type", f"{what} is {described(made)} instead of {len(wanted)} results.", because)
     if len(made) != len(wanted):
-        raise diagnosis("type", f"{what} has {len(made)} results, where {len(wanted)} are wanted.", because)
+        raise diagnosis("type", f"{what} has {len(made)} results instead of {len(wanted)}.", because)
     if len(wanted) == 1:
         return compare(what, made[0], wanted[0], tolerance, because)
     exchanged = len(wanted) == 2 and is_close(made[0], wanted[1], tolerance) and is_close(made[1], wanted[0], tolerance)
@@ -117,7 +117,7 @@ def find_difference(what, made, wanted, tolerance):
     if made.shape != wanted.shape:
         raise shape_diagnosis(what, made, wanted, tolerance)
     if made.dtype != wanted.dtype and wanted.ndim:
-        raise Wrong("dtype", f"{what} is {made.dtype}, where {wanted.dtype} is wanted.")
+        raise Wrong("dtype", f"{what} has the dtype {made.dtype} instead of {wanted.dtype}.")
     if count := int(np.sum(np.isfinite(wanted) & ~np.isfinite(made))):
         which = f"{count} of {made.size} elements are" if made.size > 1 else "it is"
         raise Wrong("not finite", f"{what}: {which} NaN or infinite.")
@@ -130,41 +130,41 @@ def find_difference(what, made, wanted, tolerance):
 
 
 def as_array(what, made, wanted):
-    """Both as arrays, or a diagnosis of what the learner returned instead."""
+    """(made, wanted) as arrays. Raises Wrong if the learner returned something else."""
     if made is None:
         raise Wrong("type", f"{what} is None: is a `return` missing?")
     if isinstance(wanted, Tensor):
         if not isinstance(made, Tensor):
-            raise Wrong("type", f"{what} is {described(made)}, where a Tensor is wanted.")
+            raise Wrong("type", f"{what} is {described(made)} instead of a Tensor.")
         made, wanted = made.data, wanted.data
     elif isinstance(made, Tensor):
-        advice = "an array is wanted: its .data is one" if np.ndim(wanted) else "a number is wanted: its .item() is one"
-        raise Wrong("type", f"{what} is a Tensor, where {advice}.")
+        advice = "an array: return its .data" if np.ndim(wanted) else "a number: return its .item()"
+        raise Wrong("type", f"{what} is a Tensor instead of {advice}.")
     wanted = np.asarray(wanted)
     try:
         array = np.asarray(made)
     except ValueError:
         array = np.empty(0, object)
     if array.dtype.kind not in "biuf":
-        raise Wrong("type", f"{what} is {described(made)}, where {described(wanted)} is wanted.")
+        raise Wrong("type", f"{what} is {described(made)} instead of {described(wanted)}.")
     if isinstance(made, tuple | list):
-        raise Wrong("type", f"{what} is {described(made)}, where {described(wanted)} is wanted.")
+        raise Wrong("type", f"{what} is {described(made)} instead of {described(wanted)}.")
     return array, wanted
 
 
 def shape_diagnosis(what, made, wanted, tolerance):
-    shapes = f"{what} has the shape {made.shape}, where {wanted.shape} is wanted"
+    shapes = f"{what} has the shape {made.shape} instead of {wanted.shape}"
     for axes in permutations(made.ndim):
         if is_close(made.transpose(axes), wanted, tolerance):
-            return Wrong("transpose", f"{shapes}: its axes are in the order {inverse(axes)} of those wanted.")
+            return Wrong("transpose", f"{shapes}: its axes are the right ones in the order {inverse(axes)}.")
     squeezed = tuple(size for size in made.shape if size != 1), tuple(size for size in wanted.shape if size != 1)
     if squeezed[0] == squeezed[1]:
-        how = "missing" if made.ndim < wanted.ndim else "too many or elsewhere"
+        how = "missing" if made.ndim < wanted.ndim else "extra or misplaced"
         return Wrong("shape", f"{shapes}: an axis of length 1 is {how}.")
     if not made.ndim:
-        return Wrong("shape", f"{shapes}: a single number, so something was summed or averaged that should be kept.")
+        return Wrong("shape", f"{shapes}. It is a single number: something was summed or averaged that should be kept.")
     if not wanted.ndim:
-        return Wrong("shape", f"{shapes}: a single number, so something is left to be summed or averaged.")
+        return Wrong("shape", f"{shapes}. The result is a single number: something still has to be summed or averaged.")
     return Wrong("shape", f"{shapes}.")
 
 
@@ -181,13 +181,13 @@ def find_scale(what, made, wanted, tolerance):
     if not factor or not is_close(made / factor, wanted, max(tolerance, 1e-9)):
         return None
     name = factor_name(factor, wanted.shape, tolerance)
-    if wanted.size == 1 and name is None:  # any number is some multiple of another
+    if wanted.size == 1 and name is None:  # every number is some multiple of another
         return None
     return Wrong("constant factor", f"{what} is {name or f'{factor:.6g}'} times what it should be.")
 
 
 def factor_name(factor, shape, tolerance):
-    """`2`, `1/2`, `1/12 (12: the number of elements)`; None for a number that has no such name."""
+    """`2`, `1/2`, `1/12 (12: the number of elements)`; None for a number without such a name."""
     groups = [axes for n in range(len(shape), 0, -1) for axes in itertools.combinations(range(len(shape)), n)]
     sizes = {math.prod(shape[axis] for axis in axes): axes for axes in groups}  # the fewest axes give the name
     for number in [*range(2, 17), *sorted(sizes)]:
@@ -202,7 +202,7 @@ def factor_name(factor, shape, tolerance):
 
 
 def find_offset(what, made, wanted, tolerance):
-    """Is the same number added to every element?"""
+    """Was the same number added to every element?"""
     if wanted.size == 1:
         return None
     offset = float(np.mean(np.subtract(made, wanted, dtype=float)))
@@ -219,7 +219,7 @@ def find_permutation(what, made, wanted, tolerance):
     for n in range(1, made.ndim + 1):
         for axes in itertools.combinations(range(made.ndim), n):
             if is_close(np.flip(made, axes), wanted, tolerance):
-                return Wrong("flip", f"{what} is turned round along {axes_text(axes)}.")
+                return Wrong("flip", f"{what} is reversed along {axes_text(axes)}.")
     if made.ndim > 1 and 1 < made.shape[-1] <= 64:
         order = [
             next((j for j in range(made.shape[-1]) if is_close(made[..., j], wanted[..., i], tolerance)), None)
@@ -231,7 +231,7 @@ def find_permutation(what, made, wanted, tolerance):
 
 
 def find_border(what, made, wanted, tolerance):
-    """Is it right but for a margin?"""
+    """Is only a margin wrong?"""
     if made.ndim not in SPATIAL:
         return None
     wrong = np.moveaxis(where_wrong(made, wanted, tolerance), SPATIAL[made.ndim], (0, 1))
@@ -239,19 +239,19 @@ def find_border(what, made, wanted, tolerance):
     for margin in range(1, (min(wrong.shape) + 1) // 2):
         if not wrong[margin:-margin, margin:-margin].any():
             rows = "row and column" if margin == 1 else f"{margin} rows and columns"
-            where = f"right inside and wrong at the border, in the outermost {rows}"
+            where = f"right inside, but wrong in the outermost {rows}"
             return Wrong("border", f"{what} is {where}: {worst(made, wanted)}.")
     return None
 
 
 def find_shift(what, made, wanted, tolerance):
-    """Is it moved by one pixel?"""
+    """Is it shifted by one pixel?"""
     for axis in SPATIAL.get(made.ndim, ()):
         ahead, behind = [slice(None)] * made.ndim, [slice(None)] * made.ndim
         ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
         for one, other, where in [(ahead, behind, "later"), (behind, ahead, "earlier")]:
             if made.shape[axis] > 2 and is_close(made[tuple(one)], wanted[tuple(other)], tolerance):
-                return Wrong("shift", f"{what} is one element {where} along {axes_text((axis,))} than it should be.")
+                return Wrong("shift", f"{what} is shifted: it is one element {where} along {axes_text((axis,))}.")
     return None
 
 
@@ -281,13 +281,13 @@ def is_close(made, wanted, tolerance):
 
 
 def largest(array):
-    """The size that errors are relative to."""
+    """The size to which errors are relative: the largest finite element, or 1 for an array of zeros."""
     finite = np.abs(array[np.isfinite(array)], dtype=float)
     return float(finite.max(initial=0)) or 1.0
 
 
 def permutations(ndim):
-    """The orders of the axes but for the one they are in; none for so many axes that it would take long."""
+    """All orders of the axes but the present one; none if there are so many axes that it would take long."""
     return list(itertools.permutations(range(ndim)))[1:] if ndim <= 5 else []
 
 
@@ -306,7 +306,7 @@ def listed(words):
 
 
 def worst(made, wanted):
-    """Where a result is farthest off, in words."""
+    """The element with the largest error, in words."""
     index = np.unravel_index(np.argmax(np.abs(np.subtract(made, wanted, dtype=float))), made.shape)
     where = f" at {[int(i) for i in index]}" if made.ndim else ""
     return f"{made[index]:.6g} instead of {wanted[index]:.6g}{where}"
@@ -320,7 +320,7 @@ def copies(arguments):
 
 
 def call_text(function, arguments):
-    """`shuffle(x, 2), x of shape (1, 4, 6, 8)`: a call as the learner would write it."""
+    """`shuffle(x, 2) with x of shape (1, 4, 6, 8)`: a call as the learner would write it."""
     names = list(inspect.signature(function).parameters)
     texts, shapes = [], []
     for i, value in enumerate(arguments):

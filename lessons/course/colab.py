@@ -1,6 +1,6 @@
-"""Sets up a lesson in a notebook, on Colab or elsewhere: the first cell of each notebook calls set_up.
+"""Sets up a lesson in a notebook, on Colab or elsewhere: each notebook's first cell calls `set_up`.
 
-It runs before anything is installed, so it begins with the standard library alone.
+It runs before anything is installed, so at first it uses only the standard library.
 """
 
 import importlib
@@ -18,7 +18,7 @@ LOADED = {"numpy": "numpy", "PIL": "pillow", "matplotlib": "matplotlib", "skimag
 SESSION = "MINISRGAN_LESSON"  # the lesson that this session was set up for
 PATIENCE = 300  # seconds for CuPy to compute a few numbers
 
-# CuPy can be imported without being the one for the driver: only a computation, a kernel and a matrix product tell.
+# A CuPy that does not suit the driver can still be imported. Only a computation, a kernel and a matrix product show it.
 PROBE = """
 import cupy, numpy
 twice = cupy.RawKernel('extern "C" __global__ void twice(float *x) { x[blockIdx.x * 32 + threadIdx.x] *= 2; }', "twice")
@@ -30,11 +30,11 @@ assert float((x.reshape(1, 96) @ cupy.ones((96, 1), cupy.float32))[0, 0]) == 96 
 
 
 class SetupError(Exception):
-    """What stopped the set-up, and what to do about it."""
+    """The set-up cannot go on. The message says why, and what to do about it."""
 
 
 def set_up(lesson):
-    """Install what is missing, choose the device, and go to the folder of a lesson, such as "01_derivatives"."""
+    """Install missing packages, choose the device, and change to the folder of a lesson, such as "01_derivatives"."""
     install(missing(project()["dependencies"]))
     device, why = choose_device()
     os.environ["MINISRGAN_DEVICE"] = device
@@ -45,7 +45,7 @@ def set_up(lesson):
     os.chdir(folder)
     print(f"device: {device} ({why})")
     print(f"folder: {folder}")
-    if os.environ.get(SESSION) != lesson:  # else the exercise that is there is this notebook's own
+    if os.environ.get(SESSION) != lesson:  # otherwise an existing exercise is this notebook's own
         keep_exercise(lesson)
     os.environ[SESSION] = lesson
 
@@ -58,7 +58,7 @@ def project():
 
 
 def missing(requirements):
-    """Those that are not installed, or in a version that they do not name."""
+    """The requirements that are not installed, or only in a version that they do not allow."""
     try:
         from packaging.requirements import Requirement
     except ImportError:
@@ -83,7 +83,7 @@ def install(requirements):
     old = [name for name, package in LOADED.items() if name in sys.modules and is_old(name, package)]
     if old:
         raise SetupError(
-            f"a newer {', '.join(old)} was installed than this session has loaded: restart the session (on Colab: "
+            f"this session has loaded an older {', '.join(old)} than was installed now: restart the session (on Colab: "
             "Runtime, Restart session), then run this cell again"
         )
 
@@ -100,14 +100,14 @@ def pip(*arguments):
 
 
 def last_line(text):
-    return (text.strip().splitlines() or ["it says nothing"])[-1]
+    return (text.strip().splitlines() or ["it printed nothing"])[-1]
 
 
 # ---- The device ---------------------------------------------------------------------------------------
 
 
 def choose_device():
-    """(the device, why): cuda if there is a GPU and a CuPy that works on it, which is installed if need be."""
+    """(the device, why): cuda if there is a GPU and a CuPy that works on it. CuPy is installed if need be."""
     gpu = nvidia_gpu()
     if not gpu:
         return without_gpu("no NVIDIA GPU was found; on Colab: Runtime, Change runtime type")
@@ -128,7 +128,7 @@ def choose_device():
 
 
 def without_gpu(why):
-    """The kernels on the CPU, or, where no compiler is found, NumPy."""
+    """(the device, why) without a GPU: the kernels on the CPU, or NumPy if no compiler is found."""
     from minisrgan.device import PROBLEMS
 
     problem = PROBLEMS["cpu"]()
@@ -136,7 +136,7 @@ def without_gpu(why):
 
 
 def cupy_problem():
-    """Why CuPy does not work, or None: asked in a process of its own, since this one can import CuPy only once."""
+    """Why CuPy does not work, or None. It is tried in another process, since this one can import CuPy only once."""
     try:
         ran = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired:
@@ -145,7 +145,7 @@ def cupy_problem():
 
 
 def replace_cupy(extra):
-    """Install CuPy as pyproject.toml's extra names it, in place of any other."""
+    """Install the CuPy that pyproject.toml's extra names, in place of any other."""
     requirement = cupy_requirement(ROOT, extra)
     others = {name for each in metadata.distributions() if (name := each.metadata["Name"] or "").startswith("cupy")}
     if others:
@@ -159,7 +159,7 @@ def replace_cupy(extra):
 
 
 def keep_exercise(name):
-    """The notebook will write exercise.py: if the learner has one already, put it aside."""
+    """Rename the learner's exercise.py, if there is one: the notebook will write its own."""
     from .document import Lesson
     from .exercises import reset
 

@@ -1,11 +1,11 @@
-"""A lesson's README.md as data: its code cells, what they print, and its excerpts of the library.
+"""Reads a lesson's README.md: its code cells, their outputs, and its excerpts of the library.
 
-Fences are of four kinds, told apart by the words after the three backquotes:
+There are four kinds of fences, by the words after the three backquotes:
 
     python                       a cell: the cells run in order, in one namespace
-    text output                  what the cell before it prints
-    py source=FILE:OBJECT        an excerpt (`cuda source=...` of a kernel), held to what the file has
-    anything else                text: shown, never run
+    text output                  the output of the cell before it
+    py source=FILE:OBJECT        an excerpt (`cuda source=...` for a kernel); a test compares it with the file
+    anything else                text that is shown, never run
 """
 
 import ast
@@ -37,12 +37,12 @@ class Lesson(NamedTuple):
 
     @property
     def solution(self):
-        """solution.py, or solution.cu where the exercise is a kernel."""
+        """solution.py, or solution.cu if the exercise is a kernel."""
         return next(path for path in (self.folder / "solution.py", self.folder / "solution.cu") if path.is_file())
 
     @property
     def exercise(self):
-        """The learner's file, which may not be there yet."""
+        """The learner's file, which may not exist yet."""
         return self.folder / f"exercise{self.solution.suffix}"
 
     @property
@@ -52,7 +52,7 @@ class Lesson(NamedTuple):
 
 
 def find_lessons(folder=LESSONS):
-    """Every lesson there is, in order."""
+    """All lessons, in order."""
     return [Lesson(path.parent) for path in sorted(Path(folder).glob("[0-9][0-9]_*/README.md"))]
 
 
@@ -61,8 +61,8 @@ class Fence(NamedTuple):
 
     words: str
     text: str
-    start: int  # of the text, in characters
-    line: int  # of its first line, from 1
+    start: int  # the text's first character
+    line: int  # the text's first line, counted from 1
 
 
 def fences(document):
@@ -73,7 +73,7 @@ def fences(document):
 
 
 def cells(document):
-    """(the code, the fence of what it prints or None) for each cell, in order."""
+    """(the cell's fence, its output's fence or None) for each cell, in order."""
     found = fences(document)
     following = [*found[1:], None]
     return [
@@ -84,7 +84,7 @@ def cells(document):
 
 
 def with_outputs(document, outputs):
-    """The document with each `text output` fence saying what its cell printed, `outputs` having one text a cell."""
+    """The document with new texts in the `text output` fences. `outputs` has one text for each cell."""
     for (_, fence), printed in reversed(list(zip(cells(document), outputs, strict=True))):
         if fence:
             document = document[: fence.start] + printed + document[fence.start + len(fence.text) :]
@@ -101,9 +101,9 @@ def excerpts(document):
 
 
 def source_of(path, name):
-    """The text of a function, class, Class.method or assignment of a .py file, or of a function of a CUDA file.
+    """The dedented text of a function, class, Class.method or assignment in a .py file, or a function in a CUDA file.
 
-    Dedented. Raises ValueError where the file has no such object.
+    Raises ValueError if the file has no such object.
     """
     text = Path(path).read_text(encoding="utf-8")
     lines = python_lines(text, name) if Path(path).suffix == ".py" else cuda_lines(text, name)
@@ -116,7 +116,7 @@ def source_of(path, name):
 
 
 def python_lines(text, name):
-    """The first and the last line of an object, from 1."""
+    """The numbers of an object's first and last line, counted from 1; None if there is no such object."""
     body = ast.parse(text).body
     node = None
     for part in name.split("."):
@@ -129,14 +129,14 @@ def python_lines(text, name):
 
 
 def names_of(node):
-    """What a statement defines."""
+    """The names that a statement defines."""
     if isinstance(node, ast.Assign):
         return {target.id for target in node.targets if isinstance(target, ast.Name)}
     return {getattr(node, "name", None)}
 
 
 def cuda_lines(text, name):
-    """Likewise for a function that starts at the margin and ends with a brace there."""
+    """The same for a CUDA function, which starts at the left margin and ends with a brace there."""
     for start in re.finditer(rf"^(?![ \t#/}}]).*\b{re.escape(name)}\s*\(", text, re.MULTILINE):
         end = re.compile(r"^\}|;[ \t]*$", re.MULTILINE).search(text, start.end())
         if end and "{" in text[start.end() : end.end()]:
@@ -153,7 +153,7 @@ GAP = re.compile(r"^\s*(?:#|//) \.\.\.$")
 
 
 def excerpt_matches(excerpt, source):
-    """Whether an excerpt has the source's lines, all of them and in order, but for what `# ...` stands for."""
+    """Whether an excerpt has all the source's lines in order, except where `# ...` stands for lines left out."""
     lines, runs = source.splitlines(), [[]]
     for line in excerpt.splitlines():
         if GAP.match(line):

@@ -1,6 +1,8 @@
-"""Check one file in a process of its own, so that a kernel that crashes or a loop without end harms nobody.
+"""Checks one file in a process of its own, so that a crash or an endless loop does no harm.
 
     python -m lessons.course.examine lessons/01_derivatives lessons/01_derivatives/exercise.py verdict.json
+
+The Verdict is written to verdict.json.
 """
 
 import importlib.util
@@ -22,24 +24,24 @@ PATIENCE = 120  # seconds
 
 
 class Verdict(NamedTuple):
-    """`kind` is None if all is right; else the kind of mistake, with a message."""
+    """`kind` is None if all is right, otherwise the kind of mistake; `message` explains it."""
 
     kind: str | None
     message: str = ""
 
 
 def examine(lesson, path, patience=PATIENCE):
-    """The Verdict on a file. What the file prints goes to where this process prints. LessonError, if it is no UTF-8."""
+    """The Verdict on a file. Its output goes where this process' output goes. Raises LessonError if it is not UTF-8."""
     if is_stub(lesson, path):
         return Verdict("unfinished", "nothing is written yet: look for TODO.")
-    read(path)  # or LessonError, which names the encoding
+    read(path)  # raises LessonError, which explains the encoding
     with tempfile.TemporaryDirectory(prefix="lesson-") as folder:
         report = Path(folder, "verdict.json")
         command = [sys.executable, "-m", "lessons.course.examine", lesson.folder, Path(path).resolve(), report]
         try:
             ran = subprocess.run(command, cwd=REPOSITORY, timeout=patience)
         except subprocess.TimeoutExpired:
-            return Verdict("timeout", f"not done after {patience} s: is there a loop without end?")
+            return Verdict("timeout", f"not finished after {patience} s: is there an endless loop?")
         if ran.returncode < 0:
             name = signal.Signals(-ran.returncode).name
             return Verdict("crash", f"the process was ended by {name}: memory outside of an array was used.")
@@ -65,7 +67,7 @@ def judge(folder, path):
 
 
 def line_text(error, path):
-    """Where an error came from: the last line of the learner's file that it went through, or else the check's."""
+    """Where an error was raised: the last line of the learner's file in its traceback; if none, the check's line."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == str(path)]
     frame = (own or frames)[-1]
@@ -76,7 +78,7 @@ def line_text(error, path):
 def load(path, name):
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickles look there
+    sys.modules[name] = module  # dataclasses and pickle look it up there
     spec.loader.exec_module(module)
     return module
 

@@ -1,6 +1,6 @@
-"""Exercises: the learner's file is made from solution.py, so the two cannot drift apart.
+"""Exercises. The learner's file is made from solution.py, so the two always fit each other.
 
-The part that the learner is to write stands between two comments (`//` in a kernel):
+The part that the learner writes is between two comments (`//` in a kernel):
 
     # >>> Return the difference quotient
     return (f(x + h) - f(x - h)) / (2 * h)
@@ -20,11 +20,12 @@ MARKED = re.compile(r"^([ \t]*)(#|//) >>> ([^\n]*)\n(.*?)^[ \t]*\2 <<<[^\n]*\n",
 
 
 class LessonError(MinisrganError):
-    """A mistake in how a lesson's command was used."""
+    """A lesson's command cannot do what it was asked to do."""
 
 
 class Mistake(NamedTuple):
-    """A wrong solution: `text`, which the solution has once, replaced. It must be diagnosed as `kind`."""
+    """A wrong solution: `text`, which occurs once in the solution, is replaced by `instead`. The check must call the
+    mistake `kind`."""
 
     kind: str
     text: str
@@ -32,7 +33,7 @@ class Mistake(NamedTuple):
 
 
 def stub(solution):
-    """The learner's file, from the solution's text."""
+    """The text of the learner's file, made from the solution's text."""
 
     def to_do(match):
         indent, comment, task = match.group(1, 2, 3)
@@ -52,18 +53,18 @@ def is_stub(lesson, path):
 
 
 def read(path):
-    """The text of a file. Raises LessonError for one that is not in UTF-8: Python and the compiler would misread it."""
+    """The text of a file. Raises LessonError if it is not UTF-8: Python and the compiler would misread it."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # sig: some editors begin a file with a mark
+        text = Path(path).read_text(encoding="utf-8-sig")  # sig: some editors begin a file with a byte order mark
     except UnicodeDecodeError:
         text = "\0"
-    if "\0" in text:  # UTF-16 without its mark
-        raise LessonError(f"{path}: is not saved as UTF-8, but in another encoding: choose UTF-8 where you save it")
+    if "\0" in text:  # UTF-16 without its byte order mark
+        raise LessonError(f"{path}: is not saved as UTF-8, but in another encoding: save it as UTF-8")
     return text
 
 
 def start(lesson):
-    """Make the learner's file, unless there is one: (its path, whether it is new)."""
+    """Make the learner's file unless it exists; return (its path, whether it is new)."""
     if lesson.exercise.exists():
         return lesson.exercise, False
     write_whole(lesson.exercise, stub(read(lesson.solution)).encode())
@@ -71,7 +72,7 @@ def start(lesson):
 
 
 def reset(lesson):
-    """A new file for the learner. The old one is kept under another name, which is returned; None if it was new."""
+    """Make the learner's file again. Old code is kept in a file of another name, which is returned; None if none was."""
     kept = None
     if lesson.exercise.exists() and not is_stub(lesson, lesson.exercise):
         names = (lesson.exercise.with_name(f"exercise-{n}{lesson.exercise.suffix}") for n in range(1, 10**6))
@@ -81,7 +82,7 @@ def reset(lesson):
 
 
 def hints(lesson):
-    """[(name, text)] of hints.md."""
+    """The hints in hints.md: [(name, text)]."""
     found = re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", read(lesson.folder / "hints.md"), re.MULTILINE | re.DOTALL)
     return [(name.strip(), text.strip("\n").rstrip()) for name, text in found]
 
@@ -90,28 +91,28 @@ def hints(lesson):
 
 
 class Progress:
-    """What the learner has done, in a file: lesson name -> {"attempts", "hints", "started", "passed", "solution"}."""
+    """What the learner has done, kept in a file: {lesson: {"attempts", "hints", "started", "passed", "solution"}}."""
 
     def __init__(self, path):
         self.path = Path(path)
         try:
             self.lessons = json.loads(read(path)) if self.path.exists() else {}
             if not isinstance(self.lessons, dict) or not all(isinstance(each, dict) for each in self.lessons.values()):
-                raise ValueError("not what this program writes")
+                raise ValueError("this program did not write it")
         except (OSError, ValueError) as error:
-            raise LessonError(f"{path} cannot be read ({error}): mend it, or move it away to begin anew") from None
+            raise LessonError(f"{path} cannot be read ({error}): repair it, or move it away to start again") from None
 
     def of(self, lesson):
         return {"attempts": 0, "hints": 0} | self.lessons.get(lesson.name, {})
 
     def note(self, lesson, **changes):
-        """Write down what changed for a lesson. A value of `now` is the time."""
+        """Record changes for a lesson. The value "now" stands for the current time."""
         now = datetime.now().isoformat(timespec="seconds")
         changes = {key: now if value == "now" else value for key, value in changes.items()}
         self.lessons[lesson.name] = self.of(lesson) | changes
         write_whole(self.path, (json.dumps(self.lessons, indent=2) + "\n").encode())
 
     def current(self, lessons):
-        """The lesson that was started last and is not passed; None if there is none."""
+        """The lesson that was started last and is not passed yet; None if there is none."""
         open_ones = [each for each in lessons if "started" in self.of(each) and "passed" not in self.of(each)]
         return max(open_ones, key=lambda each: self.of(each)["started"], default=None)

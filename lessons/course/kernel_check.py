@@ -1,15 +1,15 @@
-"""A learner's kernels, in every way that kernels/cpu offers to find what is wrong with them.
+"""Checks a learner's kernels in every way that kernels/cpu offers to find mistakes.
 
     from lessons.course.kernel_check import Launch, run_kernels
 
     made = run_kernels("exercise.cu", {"12 numbers": Launch("prelu", 3, 4, x, a, y, 12, 5)})
     compare("y of 12 numbers", made["12 numbers"]["y"], wanted)
 
-runs the launches with the threads in order, reversed and shuffled, with shared memory full of NaN, under
-AddressSanitizer and under the race detector. It returns the arrays that each kernel may write, as they are after a run
-in order, by the names of the kernel's parameters; or it raises Wrong, with the learner's own line.
+This runs the launches with the threads in order, reversed and shuffled, with shared memory full of NaN, under
+AddressSanitizer and under the race detector. It returns the arrays that each kernel may write, under the names of the
+kernel's parameters, as they are after a run in order. Or it raises Wrong, which quotes the learner's own line.
 
-The kernels are compiled with a main() of ours that reads launches from one file and writes arrays to another.
+The kernels are compiled with a main() of ours, which reads launches from one file and writes arrays to another.
 """
 
 import atexit
@@ -31,18 +31,18 @@ from minisrgan.device import cpu, cuts, source
 from minisrgan.device import launch as launching
 from minisrgan.errors import KernelError
 
-SECONDS = 10  # that a run may take: a kernel that loops for ever is stopped then
-NEAR = 4096  # bytes: who uses memory so near to an array meant that array
-KEEP = "The kernels' names and parameters are to stay as `start` made them."
-SAME = 1e-4  # relative: further apart, the results of two orders are no matter of rounding
-WITHOUT = {
-    "address": "accesses outside of arrays are found only where they do harm",
-    "races": "races are found only where the order of the threads shows them",
+SECONDS = 10  # after which a run is stopped, because a kernel may loop for ever
+NEAR = 4096  # bytes: an access this near to an array was meant for it
+KEEP = "Keep the kernels' names and parameters as `start` wrote them."
+SAME = 1e-4  # relative; results of two orders that differ by more do not differ by rounding alone
+WITHOUT = {  # what a check without this build misses
+    "address": "accesses outside of arrays are found only if they do harm",
+    "races": "races are found only if the order of the threads changes the result",
 }
 
 
 class Launch:
-    """One launch of a kernel: grid and block as for minisrgan.device.launch.launch, then its arguments."""
+    """A launch of a kernel: grid and block as for minisrgan.device.launch.launch, then the kernel's arguments."""
 
     def __init__(self, kernel, grid, block, *args, shared=0):
         self.kernel, self.shared = kernel, shared
@@ -51,25 +51,28 @@ class Launch:
 
 
 def run_kernels(file, launches):
-    """The arrays that the launches write: {label: {parameter: array}}. `launches` is a dict, label -> Launch."""
+    """The arrays that the launches write, {label: {parameter: array}}. `launches` is {label: Launch}.
+
+    Raises Wrong with a diagnosis.
+    """
     try:
         program = Program(Path(file), launches)
         builds = program.compile()
     except KernelError as error:
-        raise Wrong("error", str(error)) from error  # there is no compiler: it says what to install
+        raise Wrong("error", str(error)) from error  # there is no compiler: the message says what to install
     program.run(builds, ("forward", "address", "races", "reversed", "shuffled", "poison"))
     return program.outputs("forward")
 
 
 class Program:
-    """The learner's file, and what is to be launched of it."""
+    """The learner's file, and the launches of its kernels."""
 
     def __init__(self, path, launches):
         self.path, self.launches = path.resolve(), launches
         self.text = self.path.read_text(encoding="utf-8-sig")
         self.parameters, values, reals = [], [], set()
         try:
-            listed = launching.signatures.__wrapped__(str(self.path))  # anew: the file may have changed
+            listed = launching.signatures.__wrapped__(str(self.path))  # not from the cache: the file may have changed
         except KernelError as error:
             raise Wrong("signature", f"{error}. {KEEP}") from error
         for launch in launches.values():
@@ -77,7 +80,7 @@ class Program:
                 raise Wrong(
                     "signature",
                     f"{path.name} has no kernel `{launch.kernel}`, only: {', '.join(listed) or 'none'}. "
-                    f'It begins with `extern "C" __global__ void {launch.kernel}(`.',
+                    f'The kernel begins with `extern "C" __global__ void {launch.kernel}(`.',
                 )
             try:
                 real, _, _, numbers = listed[launch.kernel].check(launch.args, {})
@@ -108,7 +111,7 @@ class Program:
         (self.folder / "launches").write_bytes(b"".join(parts))
 
     def outputs(self, mode):
-        """What the kernels wrote in a mode."""
+        """The arrays that the kernels wrote in a mode: {label: {parameter: array}}."""
         content, at, made = (self.folder / mode).read_bytes(), 0, {}
         for (label, launch), parameters in zip(self.launches.items(), self.parameters):
             made[label] = {}
@@ -129,7 +132,7 @@ class Program:
         return [(common, text), (self.path, self.text), ("main", exports + TYPES + entries + MAIN)]
 
     def compile(self):
-        """{build: its executable}. A build whose sanitizer is missing here is left out, after saying so."""
+        """{build: its executable}. A build whose sanitizer is missing here is left out, and the user is told."""
         runtimes = runtimes_folder()
         sources, flags = self.sources(), [f"-Dreal={self.real}"]
 
@@ -146,14 +149,14 @@ class Program:
         return {build: each for build, each in made.items() if not isinstance(each, KernelError) or self.missing(build)}
 
     def missing(self, build):
-        """Say what a build that cannot be made here would have found."""
+        """Say what the check misses because a build cannot be made here."""
         reason = checked_builds.problem(build, self.folder) or f"the build `{build}` cannot be made here"
         print(f"(Not all could be checked: {reason}, so {WITHOUT[build]}.)")
 
-    # ---- What was found --------------------------------------------------------------------------------
+    # ---- Diagnoses -------------------------------------------------------------------------------------
 
     def run(self, builds, modes):
-        """Run it in the modes, and raise Wrong for what was found: the gravest first."""
+        """Run the program in the modes. Raises Wrong for the gravest mistake that was found."""
 
         def run_one(mode):
             build, environment = MODES[mode]
@@ -164,7 +167,7 @@ class Program:
             )
 
         ran = {modes[0]: run_one(modes[0])}
-        self.timeout(ran[modes[0]])  # or else each mode would take as long
+        self.timeout(ran[modes[0]])  # otherwise every mode would take as long
         with ThreadPoolExecutor(2) as pool:
             ran |= dict(zip(modes[1:], pool.map(run_one, modes[1:])))
         for mode in ("address", "races"):
@@ -179,34 +182,34 @@ class Program:
         self.order()
 
     def line(self, number):
-        """A line of the learner's file, to be quoted."""
+        """A line of the learner's file, to quote in a message."""
         return f"line {number}, `{self.text.splitlines()[int(number) - 1].strip().removesuffix(' {')}`"
 
     def lines_of(self, report):
-        """The numbers of the learner's lines that a report names, in its order."""
+        """The numbers of the learner's lines that a report names, in the report's order."""
         return re.findall(rf"{re.escape(str(self.path))}:(\d+)", report)
 
     def where(self, ran):
-        """The launch in which a run ended."""
-        begun = self.begun(ran)
-        return "The program" if begun is None else self.called(begun)
+        """The name of the launch in which a run ended."""
+        launch = self.last_launch(ran)
+        return "The program" if launch is None else self.launch_name(launch)
 
-    def begun(self, ran):
-        """The number of that launch. The race detector goes on after its first report, which is all that is told."""
+    def last_launch(self, ran):
+        """The number of the launch in which a run ended, or raced first: after its report the race detector goes on."""
         before = ran.said.partition("WARNING: ThreadSanitizer")[0]
-        begun = re.findall(r"^check: launch (\d+)$", before, re.M)
-        return int(begun[-1]) if begun else None
+        launches = re.findall(r"^check: launch (\d+)$", before, re.M)
+        return int(launches[-1]) if launches else None
 
-    def called(self, launch):
-        """What a launch is called in messages: its kernel and its label."""
+    def launch_name(self, launch):
+        """A launch's name in messages: its kernel and its label."""
         label = list(self.launches)[launch]
         kernel = self.launches[label].kernel
         rest = label.removeprefix(kernel).lstrip(", ")
         return f"`{kernel}` ({rest})" if rest else f"`{kernel}`"
 
     def element(self, ran, address):
-        """The element of a launch's array that lies, or would lie, at an address; None if there is none near."""
-        launch = self.begun(ran)
+        """(name, index, size) of the array whose element is, or would be, at an address; None if no array is near."""
+        launch = self.last_launch(ran)
         arguments = list(self.launches.values())[launch].args
         near = []
         for index, start, size in re.findall(rf"^check: array {launch} (\d+) (\w+) (\d+)$", ran.said, re.M):
@@ -234,8 +237,8 @@ class Program:
             raise Wrong("error", f"{self.where(ran)}: {why}")
         raise Wrong(
             "barrier",
-            f"{self.where(ran)}: {why}. All threads of a block must come to each __syncthreads(), as often as each "
-            "other: no `return` before it, and none in a branch or a loop that only some of them take.",
+            f"{self.where(ran)}: {why}. All threads of a block must reach each __syncthreads() equally often: do not "
+            "`return` before it, and do not put it into a branch or a loop that only some of the threads take.",
         )
 
     def out_of_bounds(self, ran):
@@ -264,7 +267,7 @@ class Program:
         raise Wrong("out of bounds", f"{self.where(ran)}{place}:{self.who(ran)} {does}{what}.")
 
     def who(self, ran):
-        """The CUDA thread that ran when AddressSanitizer stopped the program."""
+        """The CUDA thread that was running when AddressSanitizer stopped the program."""
         at = re.search(r"^check: thread (\d+) (\d+) (\d+) block (\d+) (\d+) (\d+)$", ran.said, re.M)
         if not at:
             return " a thread"
@@ -297,13 +300,13 @@ class Program:
         else:
             places = [f" in {self.line(each)}" if each else "" for each in lines]
             told = f"One {does[0]} it{places[0]}; the other {does[1]} it{places[1]}."
-        advice = "Each element should be one thread's own." if element else self.where_barriers_are(lines)
+        advice = "Let only one thread use each element." if element else self.barrier_advice(lines)
         raise Wrong(
-            "race", f"{self.where(ran)}: two threads use {what}, and nothing says who comes first. {told} {advice}"
+            "race", f"{self.where(ran)}: two threads use {what}, and their order is not defined. {told} {advice}"
         )
 
-    def where_barriers_are(self, lines):
-        """What to say of the barriers between two lines that race: in a loop each of them comes before the other."""
+    def barrier_advice(self, lines):
+        """Advice on the barriers between two lines that race. In a loop, each of the lines comes before the other."""
         first, last = sorted(int(line) if line else 0 for line in (lines[0], lines[-1]))
         between = without_comments("\n".join(self.text.splitlines()[first:last])) if first else ""
         if "__syncthreads" not in between:
@@ -315,55 +318,55 @@ class Program:
 
     def timeout(self, ran):
         if ran.status is None:
-            raise Wrong("timeout", f"{self.where(ran)} was not done after {SECONDS} seconds. Does a loop never end?")
+            raise Wrong("timeout", f"{self.where(ran)} did not end within {SECONDS} seconds. Does a loop never end?")
 
     def crash(self, ran):
         if ran.status:
             last = (ran.said.strip().splitlines() or [""])[-1]
             how = f"crashed (signal {-ran.status})" if ran.status < 0 else f"ended with status {ran.status}: {last}"
-            raise Wrong("crash", f"{self.where(ran)} {how}. Usually an index far outside of an array.")
+            raise Wrong("crash", f"{self.where(ran)} {how}. Usually an index is far outside of an array.")
 
     def guard(self, found):
-        """Without AddressSanitizer: what lies around the arrays is as it was."""
+        """Without AddressSanitizer: were the bytes around the arrays written to?"""
         for ran in found.values():
             if hit := re.search(r"^check: guard (\d+) (\d+) (before|after)$", ran.said, re.M):
                 launch = int(hit[1])
                 name = self.parameters[launch][int(hit[2])].name
                 where = "before its first element" if hit[3] == "before" else "beyond its last element"
-                raise Wrong("out of bounds", f"{self.called(launch)} writes to {name} {where}.")
+                raise Wrong("out of bounds", f"{self.launch_name(launch)} writes to {name} {where}.")
 
     def order(self):
-        """The same in every order, and with shared memory full of NaN?"""
+        """Are the results the same in every order, and with shared memory full of NaN?"""
         usual = self.outputs("forward")
         for mode in ("poison", "reversed", "shuffled"):
             for launch, (label, arrays) in enumerate(self.outputs(mode).items()):
-                for name in [name for name, array in arrays.items() if not alike(array, usual[label][name])]:
+                for name in [name for name, array in arrays.items() if not nearly_equal(array, usual[label][name])]:
                     if mode == "poison":
                         raise Wrong(
                             "uninitialised",
-                            f"{self.called(launch)} reads shared memory that no thread has written: with NaN there "
-                            f"before each block, {name} is not the same. Who fills each element?",
+                            f"{self.launch_name(launch)} reads shared memory that no thread has written: {name} is not "
+                            "the same if that memory is NaN before each block. Which thread writes each element?",
                         )
                     raise Wrong(
                         "order",
-                        f"{self.called(launch)}: {name} is not the same when the threads take their turns {mode}. A "
-                        "GPU promises no order. Is a barrier missing, or do two blocks write the same element?",
+                        f"{self.launch_name(launch)}: {name} is not the same if the threads run in {mode} order. A GPU "
+                        "promises no order. Is a barrier missing, or do two blocks write the same element?",
                     )
 
 
 def all_written(what, made):
-    """Raise Wrong for elements of an output that are NaN, as all of it should have been before the launch."""
+    """Raise Wrong if elements of an output are NaN. A check fills the output with NaN before the launch."""
     if missing := int(np.isnan(made).sum()):
         first = [int(i) for i in np.argwhere(np.isnan(made))[0]]
         how_many = "all elements are" if missing == made.size else f"{missing} of {made.size} elements are"
         raise Wrong(
             "not written",
-            f"{what}: {how_many} NaN, as before the launch; the first at {first}. Which thread writes it? "
+            f"{what}: {how_many} NaN, as before the launch; the first is at {first}. Which thread writes it? "
             "With += it stays NaN.",
         )
 
 
-def alike(a, b):
+def nearly_equal(a, b):
     scale = np.nanmax(np.abs(b), initial=0) if b.size else 0
     return np.allclose(a, b, rtol=0, atol=SAME * scale, equal_nan=True)
 
@@ -382,7 +385,7 @@ def without_comments(text):
     return re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
 
 
-# ---- Where things are ----------------------------------------------------------------------------------
+# ---- Folders -------------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -395,7 +398,7 @@ def scratch():
 
 @functools.cache
 def runtimes_folder():
-    """Where the runtimes of the three builds are, compiled: among minisrgan's compiled kernels, or in scratch()."""
+    """The folder of the three builds' compiled runtimes: in the cache of compiled kernels, or else in scratch()."""
     command, texts = (
         checked_builds.compiler(),
         [path.read_text(encoding="utf-8") for path in sorted((source.FOLDER / "cpu").glob("*.*"))],
@@ -409,7 +412,7 @@ def runtimes_folder():
         if cpu.problem_of(folder.parent) or cpu.problem_of(folder):
             raise PermissionError("another user could have put something there")
         checked_builds.compile_runtimes(folder, [each for each in BUILDS if not (folder / f"{each}.o").exists()])
-    except OSError:  # a cache that cannot be written to, or trusted
+    except OSError:  # the cache cannot be written to, or cannot be trusted
         folder = Path(scratch())
         checked_builds.compile_runtimes(folder)
     return folder
@@ -423,7 +426,7 @@ MAIN = r"""
 #include <stdlib.h>
 extern "C" const char *kernel_error();
 
-#ifdef CHECK_ADDRESS  // sees what lies around an array; elsewhere bytes that must stay as they are do
+#ifdef CHECK_ADDRESS  // AddressSanitizer watches the memory around an array; without it, guard bytes show a write there
 constexpr size_t GUARD = 0;
 extern "C" void __sanitizer_set_death_callback(void (*)());
 static void say_who() {
@@ -433,7 +436,8 @@ static void say_who() {
 #else
 constexpr size_t GUARD = 256;
 #endif
-// Of each array others: bytes copied from one to the other show. And not NaN: what a kernel makes of NaN is NaN again.
+// Another value for each array, so that bytes copied from one to another show. And not NaN, from which a kernel would
+// compute NaN again.
 static unsigned char untouched(int argument) { return 0x50 + argument; }
 
 static FILE *launches;

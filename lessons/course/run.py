@@ -1,4 +1,4 @@
-"""Run a lesson's cells as a script; compare what they print and draw with what its README.md shows."""
+"""Runs a lesson's cells as a script, and compares their output and pictures with those in its README.md."""
 
 import contextlib
 import io
@@ -18,17 +18,18 @@ from minisrgan.files import write_whole
 
 from .document import REPOSITORY, cells, with_outputs
 
-BLOCK = 8  # pixels: pictures are compared by the mean colours of squares of this size,
-SHADE = 16  # of 255: which may differ by this much
-SHARE = 0.02  # in all but this share of the squares
+# Two pictures count as the same if the mean colours of their squares differ little in nearly all squares.
+SQUARE = 8  # pixels on a side of a square
+SHADE = 16  # levels of 255 by which two mean colours may differ
+SHARE = 0.02  # the share of the squares that may differ more
 
 
 class CellError(Exception):
-    """A cell that failed. The message is its traceback, in lines of the README."""
+    """A cell failed. The message is its traceback, with the README's line numbers."""
 
 
 def execute(lesson, place):
-    """Run a lesson's cells in `place`, a folder that stands where the lesson's does; yield what each prints.
+    """Run a lesson's cells in `place`, a folder in the lesson's stead; yield each cell's output.
 
     Raises CellError with a traceback that names the README's lines.
     """
@@ -44,7 +45,7 @@ def execute(lesson, place):
                 with contextlib.redirect_stdout(printed):
                     exec(code, namespace)
             except Exception as error:
-                frames = error.__traceback__.tb_next  # without this function's own
+                frames = error.__traceback__.tb_next  # without this function's own frame
                 text = "".join(traceback.format_exception(type(error), error, frames))
                 raise CellError(printed.getvalue() + text) from error
             yield printed.getvalue()
@@ -52,7 +53,7 @@ def execute(lesson, place):
 
 @contextlib.contextmanager
 def first_on_path(folder):
-    """Let modules of `folder` be imported, as they are in a notebook that runs there."""
+    """Make the modules in `folder` importable, as they are in a notebook that runs there."""
     sys.path.insert(0, str(folder))
     try:
         yield
@@ -62,7 +63,7 @@ def first_on_path(folder):
 
 @contextlib.contextmanager
 def scratch_place(lesson):
-    """A scratch folder in the lesson's stead: what it reads by ../ is there, and its pictures overwrite none."""
+    """A scratch folder in the lesson's stead. What the lesson reads by ../ is there; its pictures overwrite none."""
     with tempfile.TemporaryDirectory(prefix="lesson-") as top:
         place = Path(top, "lessons", lesson.name)
         (place / "images").mkdir(parents=True)
@@ -75,8 +76,11 @@ def scratch_place(lesson):
 
 
 def run(lesson, mode):
-    """Run a lesson. `mode`: "show" prints and keeps the pictures in runs/lessons; "write" puts both into the lesson;
-    "check" compares both with what the lesson has. Returns the differences, as lines of text."""
+    """Run a lesson; return the differences, as lines of text.
+
+    mode   "show" prints the output and puts the pictures into runs/lessons; "write" puts both into the lesson; "check"
+           compares both with the lesson's
+    """
     began = time.perf_counter()
     document = lesson.readme.read_text(encoding="utf-8")
     with scratch_place(lesson) as place:
@@ -113,8 +117,10 @@ def compare_outputs(document, outputs):
 
 
 def same_output(printed, shown):
-    """Whether two texts are the same, but for small differences between machines in numbers with a point or exponent:
-    5 %, or one unit of the last digit shown."""
+    """Whether two texts are the same, apart from small differences between machines.
+
+    Numbers with a point or an exponent may differ by 5 %, or by one unit of the last digit shown.
+    """
     printed, shown = (" ".join(text.split()) for text in (printed, shown))
     if NUMBER.sub("0", printed) != NUMBER.sub("0", shown):
         return False
@@ -137,15 +143,15 @@ def compare_pictures(lesson, made):
         if name not in there:
             differences.append(f"images/{name}: drawn by the lesson, but not in the repository")
         elif (share := picture_difference(path, there[name])) > SHARE:
-            differences.append(f"images/{name}: {share:.1%} of the picture is not what the lesson draws")
-    return [f"{each}; `python -m lessons run {lesson.number} --write` draws them anew" for each in differences]
+            differences.append(f"images/{name}: {share:.1%} of the picture differs from what the lesson draws")
+    return [f"{each}; `python -m lessons run {lesson.number} --write` draws them again" for each in differences]
 
 
 def picture_difference(one, other):
-    """The share of two pictures that differs visibly: 1 where their sizes do."""
+    """The share of two pictures that differs visibly; 1 if their sizes differ."""
     one, other = (np.asarray(Image.open(path).convert("RGB"), np.float32) for path in (one, other))
     if one.shape != other.shape:
         return 1.0
-    height, width = (size - size % BLOCK for size in one.shape[:2])
-    squares = (one - other)[:height, :width].reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, 3).mean(axis=(1, 3))
-    return float((np.abs(squares).max(axis=-1) > SHADE).mean())
+    height, width = (size - size % SQUARE for size in one.shape[:2])
+    squares = (one - other)[:height, :width].reshape(height // SQUARE, SQUARE, width // SQUARE, SQUARE, 3)
+    return float((np.abs(squares.mean(axis=(1, 3))).max(axis=-1) > SHADE).mean())

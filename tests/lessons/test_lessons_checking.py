@@ -114,7 +114,7 @@ def test_a_reason_is_added():
 
 def test_tuples():
     assert kind_of((WANTED, 2.0), (2.0, WANTED))[0] == "swapped"
-    assert kind_of((WANTED,), (2.0, WANTED)) == ("type", "f(x) has 1 results, where 2 are wanted.")
+    assert kind_of((WANTED,), (2.0, WANTED)) == ("type", "f(x) has 1 results instead of 2.")
     assert kind_of(WANTED, (2.0, WANTED))[0] == "type"
     kind, message = kind_of((2.0, -WANTED), (2.0, WANTED))
     assert kind == "sign" and message.startswith("f(x)[1]")

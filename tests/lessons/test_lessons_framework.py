@@ -348,7 +348,7 @@ def test_what_was_written_is_never_lost(command, lesson):
     [
         (["start", "7"], "there is no lesson 7, only 1 to 1"),
         (["check"], "no exercise is open"),
-        (["check", "1"], "exercise.py is not there yet: python -m lessons start 1"),
+        (["check", "1"], "exercise.py does not exist yet: python -m lessons start 1"),
         (["hint"], "no exercise is open"),
         (["run", "9"], "there is no lesson 9"),
         (["start", "one"], "invalid int"),

@@ -1,4 +1,4 @@
-"""kernel_check.py where something is missing, or a kernel never ends. The rest: the lessons' mistakes."""
+"""kernel_check.py if a tool is missing, or if a kernel never ends. The lessons' mistakes.py test the rest."""
 
 import numpy as np
 import pytest
@@ -114,7 +114,7 @@ def test_without_a_compiler_it_says_what_to_install(run_copy, monkeypatch):
 
 def test_a_loop_without_end_is_stopped(run_copy, monkeypatch):
     monkeypatch.setattr(kernel_check, "SECONDS", 1)
-    with pytest.raises(Wrong, match="timeout: `copy` .five. was not done after 1 seconds"):
+    with pytest.raises(Wrong, match="timeout: `copy` .five. did not end within 1 seconds"):
         run_copy(COPY.replace("if (i < n)", "for (volatile int j = 0; j < 1; j = 0)"))
 
 

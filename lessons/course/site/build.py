@@ -1,7 +1,9 @@
-"""Build the site: the pages for Sphinx into build/site/pages, the site into build/site/html.
+"""Builds the site.
 
-    python -m lessons.course.site.build             runs what has to be run once for its output (make site)
-    python -m lessons.course.site.build --no-run    only with the outputs that the lessons' files have
+    python -m lessons.course.site.build             runs lessons whose outputs are not known yet (make site)
+    python -m lessons.course.site.build --no-run    runs none, and shows only outputs that are known
+
+Sphinx's input goes to build/site/pages, the site itself to build/site/html.
 """
 
 import argparse
@@ -20,11 +22,11 @@ from .pages import Site
 
 
 def build(to, root=REPOSITORY, run=True):
-    """The exit status: 1 for a dead link or anything that Sphinx warns of."""
+    """Build the site; return the exit status, which is 1 for a dead link or any warning of Sphinx."""
     to, root = Path(to), Path(root)
     if report(problem for path in documents(root) for problem in local_problems(path, root)):
         return 1
-    for folder in ("pages", "extra", "doctrees", "html"):  # what was removed from a lesson is not to stay
+    for folder in ("pages", "extra", "doctrees", "html"):  # so that nothing stays that was removed from a lesson
         shutil.rmtree(to / folder, ignore_errors=True)
     Site(to / "pages", root).write(run)
     write_notebooks(to / "extra" / "notebooks", root)
@@ -35,7 +37,7 @@ def build(to, root=REPOSITORY, run=True):
 
 
 def report(problems):
-    """Print them; the exit status."""
+    """Print the problems; return the exit status."""
     problems = list(problems)
     for problem in problems:
         print(problem, file=sys.stderr)

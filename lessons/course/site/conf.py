@@ -1,4 +1,4 @@
-"""Sphinx's settings. Its pages are written by pages.py, which build.py calls."""
+"""Sphinx's settings. build.py calls pages.py, which writes the pages, and then Sphinx."""
 
 import minisrgan
 
@@ -11,12 +11,12 @@ extensions = ["myst_nb", "sphinx.ext.mathjax", "sphinx_copybutton"]
 extensions += ["lessons.course.site.formulas", "lessons.course.site.sources"]
 source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
 
-# The lessons as GitHub shows them
+# so that the site shows the lessons as GitHub does
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 6
 nb_execution_mode = "off"  # the outputs are in the notebooks that pages.py writes
 nb_merge_streams = True
-nb_ipywidgets_js = {}  # nothing from another server
+nb_ipywidgets_js = {}  # load nothing from another server
 
 mathjax_path = "tex-svg.js"
 mathjax3_config = {"options": {"enableMenu": False}}

@@ -1,7 +1,7 @@
-"""Sphinx extension: mathematics by a copy of MathJax in the site itself, and formulas checked while the site is built.
+"""Sphinx extension: shows mathematics with a copy of MathJax in the site, and checks formulas while the site is built.
 
-MathJax works in the reader's browser, so a formula that it cannot read would be seen by readers alone. Hence the check,
-by another reader of LaTeX, and by the words that MathJax knows.
+MathJax runs in the reader's browser, so only readers would notice a formula that it cannot show. Therefore each formula
+is checked here: another LaTeX parser has to accept it, and MathJax has to know its commands.
 """
 
 import functools
@@ -14,12 +14,12 @@ from docutils import nodes
 from math_core import LatexError, LatexToMathML
 from sphinx.util import logging
 
-MATHJAX = "sphinx-mathjax-offline"  # the package that brings it
-SCRIPT = "tex-svg.js"  # draws its letters itself: a browser may refuse fonts to a page that is a file
+MATHJAX = "sphinx-mathjax-offline"  # the package that has it
+SCRIPT = "tex-svg.js"  # draws letters as shapes: a browser may refuse to load fonts for a page that is a local file
 
 
 def keep_together(app, document):
-    """Let no line begin with the comma or point after a formula."""
+    """Keep the punctuation after a formula on the formula's line."""
     for node in list(document.findall(nodes.math)):
         following = node.next_node(descend=False, siblings=True)
         ending = re.match(r"[.,;:!?)\]’”-]+", following) if isinstance(following, nodes.Text) else None
@@ -35,7 +35,7 @@ def check(app, document):
     for node in document.findall(lambda node: isinstance(node, nodes.math | nodes.math_block)):
         latex = node.astext()
         faults = [f"MathJax has no \\{name}" for name in re.findall(r"\\([A-Za-z]+)", latex) if name not in known]
-        latex = re.sub(r"\\cr\b", r"\\\\", latex)  # the same; a lesson has \cr, since GitHub loses a backslash of two
+        latex = re.sub(r"\\cr\b", r"\\\\", latex)  # the same; lessons use \cr, since GitHub turns \\ into \
         try:
             converter.convert_with_local_state(latex, displaystyle=isinstance(node, nodes.math_block))
         except LatexError as error:
@@ -46,7 +46,7 @@ def check(app, document):
 
 @functools.cache
 def words(path):
-    """Every word of MathJax's script: the names of all that it knows are among them."""
+    """Every word in MathJax's script. The names of all the commands that it knows are among them."""
     return frozenset(re.findall(r"[A-Za-z]+", path.read_text(encoding="utf-8")))
 
 

@@ -1,7 +1,9 @@
-"""Check every link of the lessons and the project's pages: relative ones by looking, external ones by asking.
+"""Checks every link of the lessons and the project's pages.
 
-    python -m lessons.course.site.links              all of them (make links)
-    python -m lessons.course.site.links --local      the relative ones alone, without a network
+    python -m lessons.course.site.links              all links (make links)
+    python -m lessons.course.site.links --local      only the relative ones, which needs no network
+
+The target of a relative link has to exist; an external address has to answer.
 """
 
 import argparse
@@ -18,7 +20,7 @@ from ..document import REPOSITORY
 from .markdown import anchors, links
 
 EXTERNAL = ("http://", "https://")
-BUSY = {403, 405, 429, 503}  # there, but not for programs, or not now
+BUSY = {403, 405, 429, 503}  # the page exists, but not for programs, or not now
 AGENT = {"User-Agent": "Mozilla/5.0 (minisrgan: make links)"}
 
 
@@ -29,7 +31,7 @@ def documents(root=REPOSITORY):
 
 
 def local_problems(path, root=REPOSITORY):
-    """What is wrong with the relative links of a document, one line for each."""
+    """The problems of a document's relative links, as lines of text."""
     text = path.read_text(encoding="utf-8")
     found = []
     for link in links(text):
@@ -53,7 +55,7 @@ def local_problem(path, target, root):
 
 
 def external_links(paths, root=REPOSITORY):
-    """Address -> where it is first used."""
+    """{address: where it is first used}."""
     found = {}
     for path in paths:
         for link in links(path.read_text(encoding="utf-8")):
@@ -65,7 +67,7 @@ def external_links(paths, root=REPOSITORY):
 def external_problem(address, seconds=20):
     """Why an address does not answer; None if it does."""
     problem = None
-    for method in ("HEAD", "GET"):  # some servers refuse the first
+    for method in ("HEAD", "GET"):  # some servers refuse HEAD
         try:
             request = urllib.request.Request(address, headers=AGENT, method=method)
             with urllib.request.urlopen(request, timeout=seconds):
@@ -80,7 +82,7 @@ def external_problem(address, seconds=20):
 
 
 class Page(HTMLParser):
-    """What a page of the site points at: addresses, those that are loaded with the page, and the page's own anchors."""
+    """A page of the site: the addresses that it links to, those that are loaded with it, and its own anchors."""
 
     def __init__(self, text):
         super().__init__()
@@ -96,7 +98,7 @@ class Page(HTMLParser):
 
 
 def site_problems(folder):
-    """What is wrong with the links of a built site: they lead nowhere, or something comes from another server."""
+    """The problems of a built site's links: they lead nowhere, or something is loaded from another server."""
     pages = {path: Page(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.html"))}
     found = []
     for path, page in pages.items():
@@ -115,7 +117,7 @@ def site_problems(folder):
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m lessons.course.site.links", description="Check every link.")
-    parser.add_argument("--local", action="store_true", help="the relative ones alone")
+    parser.add_argument("--local", action="store_true", help="check only the relative links")
     paths = documents()
     found = [problem for path in paths for problem in local_problems(path)]
     outside = {} if parser.parse_args().local else external_links(paths)

@@ -1,7 +1,7 @@
 """The lessons as notebooks for Colab: `make notebooks` writes build/notebooks/NN_name.ipynb.
 
-Each has a first cell that sets it up (lessons/course/colab.py), the lesson with its outputs and pictures, and last the
-exercise: the learner's file as a cell, and the command that checks it.
+A notebook has a first cell that sets it up (lessons/course/colab.py), then the lesson with its outputs and pictures,
+and at the end the exercise: the learner's file as a cell, and the commands that check it and give hints.
 """
 
 import base64
@@ -23,10 +23,10 @@ from .markdown import change_links, parts
 SHOWN = re.compile(r"\A```text output\n.*?^```[ \t]*\n*", re.MULTILINE | re.DOTALL)
 NAVIGATION = re.compile(r"(?:\A|\n)\[(?:←|All lessons)[^\n]*\s*\Z")
 EXCERPT = re.compile(r"\bsource=([^\s:]+)(?::(\S+))?")
-LANGUAGES = {"py": "python", "cuda": "cpp"}  # what notebooks highlight
+LANGUAGES = {"py": "python", "cuda": "cpp"}  # names that notebooks can highlight
 
-SET_UP = '''\
-# Run this cell first: it finds minisrgan, or fetches it, and chooses the device.
+SET_UP = """\
+# Run this cell first: it finds or downloads minisrgan, and chooses the device.
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +48,7 @@ sys.path.insert(0, str(root))
 
 from lessons.course.colab import set_up
 
-set_up(LESSON)'''
+set_up(LESSON)"""
 
 
 def published(root=REPOSITORY):
@@ -58,7 +58,7 @@ def published(root=REPOSITORY):
 
 
 def plain(lesson):
-    """A lesson as Jupytext makes a notebook of it, less what its cells print and the links to its neighbours."""
+    """The notebook that Jupytext makes of a lesson, without outputs and without the links to its neighbours."""
     notebook = jupytext.reads(read(lesson.readme), "md")
     notebook.metadata.pop("jupytext", None)
     for before, cell in zip(notebook.cells, notebook.cells[1:]):
@@ -66,7 +66,7 @@ def plain(lesson):
             text = SHOWN.sub("", cell.source) if before.cell_type == "code" else cell.source
             cell.source = NAVIGATION.sub("", text)
     for i, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{i}"  # Jupytext's are random
+        cell.id = f"cell-{i}"  # Jupytext's ids are random
     notebook.cells = [cell for cell in notebook.cells if cell.source.strip()]
     return notebook
 
@@ -76,12 +76,12 @@ def printed(text):
 
 
 def notebook(lesson, root=REPOSITORY):
-    """The notebook for Colab."""
-    made = plain(lesson)
+    """A lesson's notebook for Colab."""
+    result = plain(lesson)
     address = published(root)
     shown = iter(cells(read(lesson.readme)))
     before = None
-    for cell in made.cells:
+    for cell in result.cells:
         if cell.cell_type == "code":
             _, output = next(shown)
             cell.outputs = printed(output.text if output else "")
@@ -89,26 +89,26 @@ def notebook(lesson, root=REPOSITORY):
             cell.source = markdown(cell.source, lesson, before, root, address)
         before = cell
     first = new_code_cell(SET_UP.format(repository=address, lesson=lesson.name), id="set-up")
-    title, *others = split_title(made.cells)
-    made.cells = [cell for cell in (title, first, *others, *exercise(lesson)) if cell.source.strip()]
-    made.metadata["colab"] = {"provenance": [], "name": f"{lesson.name}.ipynb"}
-    nbformat.validate(made)
-    return made
+    title, *others = split_title(result.cells)
+    result.cells = [cell for cell in (title, first, *others, *exercise(lesson)) if cell.source.strip()]
+    result.metadata["colab"] = {"provenance": [], "name": f"{lesson.name}.ipynb"}
+    nbformat.validate(result)
+    return result
 
 
 def split_title(found):
-    """The cells, with the title and what stands under it in a cell of its own."""
+    """The cells, of which the first is split in two: the title with the text below it, and the rest."""
     title, heading, rest = found[0].source.partition("\n## ")
     rest = new_markdown_cell((heading + rest).strip(), id="rest")
     return [new_markdown_cell(title.strip(), id="title"), rest, *found[1:]]
 
 
 def exercise(lesson):
-    """The last cells: the learner's file, and its check."""
+    """The last cells: the learner's file, and the commands that check it and give hints."""
     if not any(lesson.folder.glob("solution.*")):
         return []
     text = f"## Write it here\n\nThe cell writes `{lesson.exercise.name}`. Change it, run it, then check it."
-    run = '!"{sys.executable}" -m lessons'  # the Python of this notebook, whatever `python` may be
+    run = '!"{sys.executable}" -m lessons'  # the notebook's own Python; `python` may be another
     return [
         new_markdown_cell(text, id="write"),
         new_code_cell(f"%%writefile {lesson.exercise.name}\n{stub(read(lesson.solution)).rstrip()}", id="exercise"),
@@ -117,7 +117,7 @@ def exercise(lesson):
 
 
 def markdown(text, lesson, before, root, address):
-    """Markdown as a notebook that is alone can show it. A picture that the cell `before` draws becomes its output."""
+    """Markdown for a notebook that stands alone. A picture that the cell `before` draws becomes that cell's output."""
 
     def link(picture, words, target):
         if target.startswith((*EXTERNAL, "mailto:", "#")):
@@ -129,8 +129,8 @@ def markdown(text, lesson, before, root, address):
             return "" if show(before, path, goal, words) else f"![{words}]({data_address(goal)})"
         if address:
             return f"[{words}]({address}/blob/main/{name}{'#' + anchor if anchor else ''})"
-        known = goal.name in words or goal.name == "README.md"  # a file that is named, or another lesson
-        return words if known else f"{words} (`{name}`)"
+        is_clear = goal.name in words or goal.name == "README.md"  # the words name the file, or it is another lesson
+        return words if is_clear else f"{words} (`{name}`)"
 
     text = "".join(fence_text(fence) if fence else change_links(part, link) for fence, part in parts(text))
     return text.strip()
@@ -145,7 +145,7 @@ def fence_text(fence):
 
 
 def show(cell, path, picture, alternative):
-    """If the cell draws this picture, let it show it too, here and when it is run. Returns whether it does."""
+    """Make the cell show this picture too, here and whenever it runs, if it draws it. Returns whether it does."""
     if cell is None or cell.cell_type != "code" or path not in cell.source:
         return False
     cell.source += f'\ndisplay(Image("{path}"))'
@@ -160,7 +160,7 @@ def data_address(picture):
 
 
 def write_notebooks(to, root=REPOSITORY):
-    """Write a notebook for each lesson into a folder; their paths."""
+    """Write a notebook for each lesson into a folder; return their paths."""
     to.mkdir(parents=True, exist_ok=True)
     paths = []
     for lesson in find_lessons(root / "lessons"):

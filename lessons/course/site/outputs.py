@@ -1,7 +1,8 @@
-"""What the cells of a lesson print, for the site.
+"""The outputs of a lesson's cells, for the site.
 
-Where a `text output` fence follows a cell, it says so, and a test holds it to the truth. What other cells print (their
-times, say) is known by running the lesson, once for each version of its code: it is kept in build/outputs.
+If a `text output` fence follows a cell, it has the output, and a test compares it with what the cell prints. To get the
+outputs of other cells (times, for example), the lesson is run, once for each version of its code. They are kept in
+build/outputs.
 """
 
 import hashlib
@@ -14,10 +15,13 @@ KEPT = REPOSITORY / "build" / "outputs"
 
 
 def outputs(lesson, run=True):
-    """One text for each cell, in order. Without `run`, what no fence shows is left empty unless it was kept."""
+    """One text for each cell, in order.
+
+    Without `run`, an output that no fence shows is "", unless it was kept before.
+    """
     found = cells(lesson.readme.read_text(encoding="utf-8"))
     if any(prints_unshown(*each) for each in found):
-        printed = kept(lesson, found) or (executed(lesson, found) if run else [""] * len(found))
+        printed = kept_outputs(lesson, found) or (run_and_keep(lesson, found) if run else [""] * len(found))
     else:
         printed = [""] * len(found)
     return [shown.text if shown else text for (_, shown), text in zip(found, printed, strict=True)]
@@ -31,7 +35,7 @@ def version(found):
     return hashlib.sha256("\0".join(cell.text for cell, _ in found).encode()).hexdigest()
 
 
-def kept(lesson, found):
+def kept_outputs(lesson, found):
     path = KEPT / f"{lesson.name}.json"
     if path.exists():
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -40,7 +44,7 @@ def kept(lesson, found):
     return None
 
 
-def executed(lesson, found):
+def run_and_keep(lesson, found):
     print(f"running lesson {lesson.number}", flush=True)
     with scratch_place(lesson) as place:
         printed = list(execute(lesson, place))

@@ -1,10 +1,10 @@
-"""Writes what Sphinx reads: the lessons as notebooks with their outputs, the other Markdown pages, the list of sources.
+"""Writes Sphinx's input: the lessons as notebooks with their outputs, the other Markdown pages, the list of sources.
 
 In the repository most pages are the README.md of a folder; on the site each has a name of its own:
 
     index                 lessons/README.md
     lessons/NN_name       lessons/NN_name/README.md
-    project, docs/…       README.md, docs/*.md, and the others of PROJECT
+    project, docs/…       README.md, docs/*.md, and the others in PROJECT
     sources               every source file, with its first sentence; each has a page under sources/
 """
 
@@ -25,7 +25,7 @@ from .markdown import change_links, parts
 from .notebooks import EXCERPT, plain, printed, published
 from .outputs import outputs
 
-PROJECT = {  # the pages about the project, in the sidebar's order: file -> its page on the site
+PROJECT = {  # the pages about the project, in the sidebar's order: file: its page on the site
     "README.md": "project",
     "docs/using.md": "docs/using",
     "docs/training.md": "docs/training",
@@ -38,9 +38,9 @@ PROJECT = {  # the pages about the project, in the sidebar's order: file -> its 
     "CONTRIBUTING.md": "contributing",
     "CHANGELOG.md": "changes",
 }
-ROOMS = ("minisrgan", "kernels")  # whose sources have pages whether a lesson mentions them or not
+ROOMS = ("minisrgan", "kernels")  # all their sources have pages; other sources only if a page links to them
 SUFFIXES = {".py", ".cu", ".cuh", ".h", ".cpp"}
-TEXTS = SUFFIXES | {".json", ".csv", ".toml", ".mplstyle"}  # of a folder that a page links to
+TEXTS = SUFFIXES | {".json", ".csv", ".toml", ".mplstyle"}  # files that get a page if a page links to their folder
 FIGURE = re.compile(r"^!\[([^\]]*)\]\((\S+)\)\n\n\*((?:[^\n]|\n(?!\n))+)\*[ \t]*$", re.MULTILINE)
 MINUTES = re.compile(r"^\*About [^*]*\*$", re.MULTILINE)
 
@@ -60,13 +60,13 @@ class Site:
         self.files = {name for name in self.files if Path(name).suffix in SUFFIXES and "__pycache__" not in name}
 
     def name(self, path):
-        """A file's name in the repository: minisrgan/losses.py."""
+        """A file's path in the repository: minisrgan/losses.py."""
         return Path(os.path.relpath(path, self.root)).as_posix()
 
     # ---- Links ----
 
     def link(self, origin, picture, words, target):
-        """A Markdown link of the document `origin`, as the site has it."""
+        """A Markdown link of the document `origin`, changed for the site."""
         if "](" in words:
             words = change_links(words, lambda *inner: self.link(origin, *inner))
         if target.startswith((*EXTERNAL, "mailto:", "#")):
@@ -74,7 +74,7 @@ class Site:
         path, anchor = urldefrag(target)
         goal = self.name(os.path.normpath(self.root / origin / ".." / path))
         page = self.documents[origin]
-        if f"{goal}/README.md" in self.documents:  # GitHub shows a folder with its README
+        if f"{goal}/README.md" in self.documents:  # GitHub shows a folder's README
             goal = f"{goal}/README.md"
         if goal in self.documents:
             return f"[{words}]({from_page(page, self.documents[goal])}{'#' + anchor if anchor else ''})"
@@ -83,14 +83,14 @@ class Site:
         return self.source_link(page, goal, words)
 
     def copied(self, name, page):
-        """A picture or another file that is no text, copied for the page that shows or offers it."""
+        """Copy a picture or another file that is not text; return its address on the page that shows or offers it."""
         to = self.to / "pictures" / name
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.root / name, to)
         return from_page(page, f"pictures/{name}")
 
     def source_link(self, page, name, words, line=None):
-        """HTML, since these pages are not documents of Sphinx's."""
+        """A link to a source's page, as HTML: these pages are not documents of Sphinx's."""
         if (self.root / name).is_dir():
             self.files |= {self.name(path) for path in (self.root / name).rglob("*") if path.suffix in TEXTS}
             address = from_page(page, f"sources.html#folder-{name.replace('/', '-')}")
@@ -115,7 +115,7 @@ class Site:
         (self.to / "sources.json").write_text(json.dumps(listed), encoding="utf-8")
 
     def markdown(self, origin, text):
-        """A document's text, or a part of it, with links, pictures and excerpts as the site has them."""
+        """A document's text, or a part of it, with links, pictures and excerpts changed for the site."""
         return "".join(self.fence(origin, fence) if fence else self.text(origin, part) for fence, part in parts(text))
 
     def text(self, origin, text):
@@ -123,10 +123,10 @@ class Site:
         return FIGURE.sub(figure, text)
 
     def fence(self, origin, fence):
-        """A fence; an excerpt of a source file says where it is from, and links there."""
+        """A fence. An excerpt of a source file gets a caption that links to the source."""
         excerpt = EXCERPT.search(fence[3])
         language = fence[3].split()[0] if fence[3].strip() else "text"
-        if language == "console" and not fence[4].startswith("$ "):  # commands alone
+        if language == "console" and not fence[4].startswith("$ "):  # commands without their output
             language = "sh"
         caption = ""
         if excerpt:
@@ -137,7 +137,7 @@ class Site:
         return f"{caption}{fence[1]}{fence[2]}{language}\n{fence[4]}{fence[1]}{fence[2]}"
 
     def line(self, name, thing):
-        """The line on which a function or class begins."""
+        """The line on which a function or class begins; None if it is not known."""
         if not thing:
             return None
         text = (self.root / name).read_text(encoding="utf-8")
@@ -157,13 +157,13 @@ class Site:
         return notebook
 
     def head(self, lesson, text):
-        """Below the title: how long it takes, and the lesson as a file to take away."""
+        """Add a link to the lesson's notebook below the line that says how long the lesson takes."""
         address = f"../notebooks/{lesson.name}.ipynb"
         link = f'<a class="take-away" href="{address}" download>Notebook for Colab or Jupyter</a>'
         return MINUTES.sub(lambda match: f"{match[0]}\n\n{link}", text, count=1)
 
     def contents(self):
-        """The order of the pages, for the sidebar and for previous and next."""
+        """Tables of contents, which give the pages' order: for the sidebar, and for the links to previous and next."""
         contents = {
             "Lessons": [f"lessons/{lesson.name}" for lesson in self.lessons],
             "The project": [*self.project.values(), "sources"],
@@ -193,13 +193,13 @@ class Site:
 
 
 def figure(match):
-    """A picture and its caption, as MyST's directive."""
+    """A picture and its caption, as a directive of MyST."""
     alternative, target, caption = match.groups()
     return f"```{{figure}} {target}\n:alt: {' '.join(alternative.split())}\n\n{caption}\n```"
 
 
 def from_page(page, target):
-    """The relative address of a file of the site, from a page of it."""
+    """The relative address of one of the site's files, from one of its pages."""
     return os.path.relpath(target, os.path.dirname(page) or ".").replace(os.sep, "/")
 
 
@@ -211,7 +211,7 @@ def is_text(path):
 
 
 def first_sentence(path):
-    """What a source file says it is."""
+    """The first sentence of a source file's docstring or header comment."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         words = ast.get_docstring(ast.parse(text)) or ""

@@ -1,6 +1,6 @@
-"""Sphinx extension: a page for each source file, its lines numbered: sources/minisrgan/losses.py.html#L-12 is one.
+"""Sphinx extension: a page for each source file, with an anchor for each line: sources/minisrgan/losses.py.html#L-12.
 
-Which files: pages.py lists them in sources.json beside the pages.
+pages.py lists the files in sources.json, beside the pages.
 """
 
 import html
@@ -29,7 +29,7 @@ def page(root, name, published):
     text = (root / name).read_text(encoding="utf-8")
     code = highlight(text, lexer(Path(name)), HtmlFormatter(linespans="L", cssclass="highlight source-file"))
     link = f'<p><a href="{published}/blob/main/{name}">{name} in the repository</a></p>' if published else ""
-    # long paths may break after a slash
+    # so that a long path can break after a slash
     title = html.escape(name).replace("/", "/<wbr>")
     return f'<section><h1 class="source-name">{title}</h1>\n{link}{code}</section>'
 
