@@ -1,4 +1,4 @@
-"""The photos of a training: which are learned from, which are held out, and what of each."""
+"""The photos of a training: which ones it learns from, which are held out, and which part of each is used."""
 
 import numpy as np
 import pytest
