@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""Fixtures that several test files share."""
 
 import os
 import runpy
@@ -33,7 +33,7 @@ def measurement_data():
 
 @pytest.fixture(scope="session")
 def genuine(measurement_data, tmp_path_factory):
-    """The Caffe variant of VGG19, unpacked by the script that is beside it."""
+    """The Caffe variant of VGG19, unpacked by the script beside it."""
     source = measurement_data / "vgg19" / "unpack.py"
     if not source.is_file():
         pytest.skip(f"VGG19's weights are not at {source.parent}")
@@ -47,7 +47,7 @@ def genuine(measurement_data, tmp_path_factory):
 
 @pytest.fixture
 def tiny_config():
-    """A function that gives the smallest training worth the name, changed as its arguments say."""
+    """A function that gives the smallest useful TrainConfig, with its arguments as changes."""
 
     def build(steps=(6, 6), batch_norm=True, schedule="constant", ema=0.0, **changes):
         values = dict(
@@ -87,7 +87,7 @@ def photo_folder(tmp_path_factory, smooth_photo):
 
 @pytest.fixture
 def generator_file(tmp_path):
-    """A file of a small generator, untrained: the bicubic enlargement and a whisper."""
+    """The file of a small untrained generator: its SR is nearly the bicubic enlargement."""
     generator = Generator(
         GeneratorConfig(channels=2, blocks=1, edge_kernel=3, batch_norm=False, bicubic_skip=True),
         np.random.default_rng(0),
@@ -105,7 +105,7 @@ def no_pictures(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def numpy_again():
-    """What a command in this process chose to compute on is not what the next test computes on."""
+    """Undo a command's choice of a device, so that the next test does not compute there."""
     yield
     use_device("numpy")
 

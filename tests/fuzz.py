@@ -1,4 +1,4 @@
-"""Feeds damaged files to each reader: whatever is in a file, it is read right or refused in one line.
+"""Feeds damaged files to each reader, which must read a file correctly or refuse it in one line.
 
     python tests/fuzz.py --seconds 3600
 
@@ -90,7 +90,7 @@ NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 
 
 
 def damaged(rng, data):
-    """Bytes with one to four damages, of which most are near the beginning or the end, where the structure is."""
+    """The bytes with one to four damages, most of them near the beginning or the end, where the structure is."""
     data = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         if not data:
@@ -120,7 +120,7 @@ def damaged(rng, data):
 
 
 def reworded(rng, data):
-    """Text with another number, word or piece in the place of one."""
+    """The text with one number, word or piece replaced by another."""
     words = list(re.finditer(rb'-?\d+(\.\d+)?|"[^"]{0,60}"|null|true|false|[\[\]{}]', data))
     if not words or rng.random() < 0.2:
         return damaged(rng, data)
@@ -131,7 +131,7 @@ def reworded(rng, data):
 
 
 def rewritten_header(rng, data):
-    """A safetensors file whose header has other words, and its right length."""
+    """A safetensors file whose header has other words, and the right length."""
     length = int.from_bytes(data[:8], "little")
     header = data[8 : 8 + length]
     if rng.random() < 0.5:  # the JSON within the JSON
@@ -145,7 +145,7 @@ def rewritten_header(rng, data):
 
 
 def rewritten_pickle(rng, data):
-    """A zip file of PyTorch's whose pickle is damaged, and has its right checksum."""
+    """A zip file of PyTorch whose pickle is damaged, but has the right checksum."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
         for name in old.namelist():
@@ -155,7 +155,7 @@ def rewritten_pickle(rng, data):
 
 
 def rewritten_chunk(rng, data):
-    """A PNG file with a damaged chunk, and its right checksum."""
+    """A PNG file with a damaged chunk that has the right checksum."""
     if not data.startswith(b"\x89PNG"):
         return damaged(rng, data)
     chunks, at = [], 8
@@ -214,7 +214,7 @@ def without_checksum(path):
 
 
 def readers(folder):
-    """{name: Reader}; what they need lies in the folder."""
+    """{name: Reader}; the files that they need are in the folder."""
     generator = folder / "generator.safetensors"
     save_generator(generator, Generator(CONFIG.generator, np.random.default_rng(0)), seed=1)
     safetensors = (damaged, rewritten_header)
@@ -254,7 +254,7 @@ def vggs(folder):
 
 
 def pytorch_files(arrays):
-    """The arrays as PyTorch's two formats have them."""
+    """The arrays in PyTorch's two formats."""
 
     class Named:  # pickled as a name alone
         def __init__(self, module, name):
@@ -305,7 +305,7 @@ def pytorch_files(arrays):
 
 
 def runs(folder):
-    """The three files of a run that are read to go on with it."""
+    """The three files of a run that are read when it is resumed."""
     photo = np.random.default_rng(0).integers(256, size=(20, 20, 3), dtype=np.uint8)
     trainer = Trainer(CONFIG, PhotoSet([("a", photo)], 4, 16), "numpy")
     run = Run.create(folder / "run", CONFIG, trainer, data=None, stages=STAGES, photos=trainer.photos.hashes)
@@ -374,7 +374,7 @@ def photos():
 
 
 def case(reader, seed, number):
-    """The number-th mutant of a reader's files."""
+    """A reader's mutant with that number."""
     rng = random.Random(f"{seed} {number}")
     return rng.choice(reader.mutations)(rng, rng.choice(reader.seeds))
 
@@ -392,7 +392,7 @@ def judge(reader, path):
 
 
 def child(reader, seed, folder, until, progress):
-    """Try one file after another; `progress` has the number of the one that is tried. Ends the process."""
+    """Try one file after another, and write each one's number to `progress`. Ends the process."""
     status = 1
     try:
         with open("/proc/self/statm") as file:

@@ -1,4 +1,4 @@
-"""What the tests of the kernels share. They run on the CPU, or with MINISRGAN_DEVICE=cuda on a GPU."""
+"""Helpers for the kernels' tests. The tests run on the CPU, or with MINISRGAN_DEVICE=cuda on a GPU."""
 
 import os
 from contextlib import contextmanager

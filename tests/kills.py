@@ -1,4 +1,4 @@
-"""Kills a training at random moments, lets another process go on with it, and looks whether what was saved is there.
+"""Kills a training at random moments, resumes it in another process, and checks that nothing saved was lost.
 
     python tests/kills.py --kills 300
 
@@ -40,7 +40,7 @@ training.draw_comparison = training.draw_curves = lambda *args: None  # which ta
 
 
 def live(folder):
-    """Begin a run, or go on with it, to its end."""
+    """Begin a run or resume it, and train to its end."""
     noise = np.random.default_rng(0).integers(256, size=(2, 20, 20, 3), dtype=np.uint8)
     trainer = Trainer(CONFIG, PhotoSet([("a", noise[0])], 4, 16), "numpy")
     run = Run(folder)
@@ -52,7 +52,7 @@ def live(folder):
 
 
 def killed(folder, seconds):
-    """Whether a process that lives the run was killed after so many seconds; else it had ended."""
+    """Run `live` in a process, kill it after so many seconds, and return whether it was still running."""
     if (child := os.fork()) == 0:
         status = 1
         try:
@@ -69,7 +69,7 @@ def killed(folder, seconds):
 
 
 def saved(folder):
-    """The place of the state that a run would go on from, (-1, 0) before the first. Everything saved is looked at."""
+    """The place of the state from which a run would be resumed, (-1, 0) before the first. Checks everything saved."""
     run, places = Run(folder), []
     for path in run.states():
         about = read_arrays(path)[1]
@@ -85,7 +85,7 @@ def saved(folder):
 
 
 def outcome(folder):
-    """What must not depend on kills: the files of the end, and the log but for its clock."""
+    """Everything that must not depend on kills: the final files, and the log without its times."""
     run = Run(folder)
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".safetensors", ".part")}
     return files, [{name: text for name, text in row.items() if name != "seconds"} for row in run.rows()]

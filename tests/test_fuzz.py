@@ -1,4 +1,4 @@
-"""Damaged files for each reader, for some seconds; and that a reader which goes wrong is found out."""
+"""Feeds damaged files to each reader for some seconds, and checks that a faulty reader is noticed."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What was changed in place after an op had read it: a gradient through it is refused, never silently another one."""
+"""If an array was changed in place after an op read it, its gradient is refused, never silently wrong."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_the_classic_mistake_of_a_gan_is_refused_and_named(device):
 
 
 def weight_changed_by(change):
-    """Of y = x·w + x, the gradient at x after `change(w)`."""
+    """The gradient of y = x·w + x at x, after `change(w)`."""
     x, w = normal(4, 3), Parameter(normal(3, 3, seed=1).data)
     y = x @ w + x
     change(w)

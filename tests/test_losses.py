@@ -311,7 +311,7 @@ def test_what_remains_to_learn_from_a_sure_discriminator_is_not_rounded_to_nothi
 
 
 def pattern(rng, period=4, squares=(3, 2), window=4):
-    """A pattern of that period, the same in each square of a window, of another strength in each."""
+    """A pattern of that period. It is the same in each square of a window, but has another strength in each."""
     one = rng.standard_normal((period, period, 3))
     one -= one.mean((0, 1))
     strength = rng.uniform(1, 2, squares).repeat(window * period, 0).repeat(window * period, 1)

@@ -1,4 +1,4 @@
-"""Modules: what they find in themselves, how they begin, and how their state travels."""
+"""Modules: how they find their parts, how they are initialised, and how their state is saved and loaded."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def rng(seed=0):
 
 
 class Model(Module):
-    """A bit of everything: an attribute, a list, a Sequential, a buffer, and what is no state."""
+    """A bit of everything: an attribute, a list, a Sequential, a buffer, and something that is not state."""
 
     def __init__(self, seed=0):
         self.first = Conv(rng(seed), 3, 4)

@@ -1,4 +1,4 @@
-"""Adam against the paper's algorithm, one number at a time, by its definition and by its kernel."""
+"""Adam, by its definition and by its kernel, compared with the paper's algorithm, one number at a time."""
 
 from math import sqrt
 

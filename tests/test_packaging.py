@@ -1,4 +1,4 @@
-"""pyproject.toml, requirements.txt, the Makefile and what they point at say the same."""
+"""pyproject.toml, requirements.txt, the Makefile and the files that they name agree with each other."""
 
 import importlib
 import re

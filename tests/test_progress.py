@@ -1,4 +1,4 @@
-"""A bar into a file or a pipe, where nothing of it can be wiped away again."""
+"""A progress bar in a file or a pipe, where no line can be erased again."""
 
 from itertools import count
 

@@ -1,4 +1,4 @@
-"""Regularisers against discriminators whose gradients are known; what they ask for, refuse, and leave untouched."""
+"""Regularisers on discriminators with known gradients: what they ask for, refuse, and leave unchanged."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def same_state(a, b):
 
 
 class Linear(Module):
-    """D(x) = ⟨w, x⟩, of slope ‖w‖ everywhere."""
+    """D(x) = ⟨w, x⟩, whose gradient has the norm ‖w‖ everywhere."""
 
     def __init__(self, w):
         self.w = Parameter(w)
@@ -43,7 +43,7 @@ class Linear(Module):
 
 
 class Bowl(Module):
-    """D(x) = a/2·‖x‖², of slope a‖x‖."""
+    """D(x) = a/2·‖x‖², whose gradient has the norm a‖x‖."""
 
     def __init__(self, a):
         self.a = Parameter(np.array(a))
@@ -212,7 +212,7 @@ def test_a_normalised_layer_computes_with_weights_of_norm_one(layer):
 
 
 def test_at_its_own_singular_vectors_the_derivative_is_that_of_the_exact_norm():
-    """Of W/σ(W) with σ by SVD, though u and v are held fixed in ours."""
+    """The derivative of W/σ(W), with σ from an SVD, is the reference; ours holds u and v fixed."""
     bounded = SpectralNormed(rng(1), Dense(rng(2), 5, 4).to(dtype=np.float64)).to(dtype=np.float64)
     w, x = bounded.layer.weight, normal(3, 5, seed=3)
     bounded.u, bounded.v = power_iteration(w.data, bounded.v, 3000)

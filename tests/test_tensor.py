@@ -1,4 +1,4 @@
-"""The engine: what reaches which tensor, what is recorded, what is released, and what is said when it cannot be."""
+"""The engine: which gradient reaches which tensor, what is recorded and released, and the errors."""
 
 import gc
 import weakref
@@ -25,7 +25,7 @@ def leaf(*values, dtype=np.float64):
 
 @pytest.fixture
 def no_collector():
-    """Memory must fall by reference counts alone."""
+    """Memory must be freed by reference counts alone, without the garbage collector."""
     gc.collect()
     gc.disable()
     yield
@@ -428,7 +428,7 @@ def test_the_walk_releases_each_tensor_as_it_goes(no_collector):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_no_reference_cycles(case, no_collector):
-    """Neither a graph dropped unwalked nor one walked, once or twice, leaves anything to the collector."""
+    """A dropped graph leaves nothing to the garbage collector, whether it was walked never, once or twice."""
     xs = [Tensor(array, requires_grad=True) for array in case.arrays]
     case.function(*xs)
     out = case.function(*xs)

@@ -77,8 +77,8 @@ def problem(build, folder):
     program = Path(folder, f"empty-{build}.cpp")
     program.write_text("int main() {}", encoding="utf-8")
     executable = program.with_suffix(".exe")
-    made = subprocess.run([*command, f"-fsanitize={sanitizers}", program, "-o", executable], capture_output=True)
-    if made.returncode or subprocess.run([executable], capture_output=True).returncode:
+    compiled = subprocess.run([*command, f"-fsanitize={sanitizers}", program, "-o", executable], capture_output=True)
+    if compiled.returncode or subprocess.run([executable], capture_output=True).returncode:
         return f"{command[0]} has no {sanitizers} sanitizer here"
     return None
 
@@ -121,7 +121,7 @@ class Run(NamedTuple):
     """How a program ended: its exit status (None: it took too long and was stopped), and its output."""
 
     status: int | None
-    said: str
+    output: str
 
 
 def run(executable, environment, *arguments, timeout=120):

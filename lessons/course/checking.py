@@ -53,7 +53,7 @@ def check_case(function, reference, arguments, tolerance, because):
     what = call_text(function, arguments)
     given, again = copies(arguments), copies(arguments)
     try:
-        made = function(*given)
+        result = function(*given)
         second = function(*again)
     except Exception as error:
         error.add_note(f"in {what}")
@@ -61,32 +61,32 @@ def check_case(function, reference, arguments, tolerance, because):
     for before, after in zip(arguments, given):
         if isinstance(before, np.ndarray) and not np.array_equal(before, after, equal_nan=before.dtype.kind == "f"):
             raise diagnosis("input changed", f"{what} changes its argument: make a new array.", because)
-    compare(what, made, wanted, tolerance, because)
+    compare(what, result, wanted, tolerance, because)
     try:
-        compare(what, second, made, 0, {})
+        compare(what, second, result, 0, {})
     except Wrong:
         raise Wrong("not repeatable", f"{what} gives another result when it is called again.") from None
 
 
-def compare_gradients(made, wanted, tolerance=1e-6, because={}):  # noqa: B006
+def compare_gradients(result, wanted, tolerance=1e-6, because={}):  # noqa: B006
     """Compare dicts of gradients by name. Also finds missing gradients, and two that were exchanged."""
     for name in wanted:
-        if made.get(name) is None:
+        if result.get(name) is None:
             raise diagnosis("gradient missing", f"there is no gradient for {name}.", because)
     for one, other in itertools.combinations(wanted, 2):
-        exchanged = is_close(made[one], wanted[other], tolerance) and is_close(made[other], wanted[one], tolerance)
+        exchanged = is_close(result[one], wanted[other], tolerance) and is_close(result[other], wanted[one], tolerance)
         if exchanged and not is_close(wanted[one], wanted[other], tolerance):
             raise diagnosis("swapped", f"the gradients for {one} and {other} are exchanged.", because)
     for name in wanted:
-        compare(f"the gradient for {name}", made[name], wanted[name], tolerance, because)
+        compare(f"the gradient for {name}", result[name], wanted[name], tolerance, because)
 
 
-def compare(what, made, wanted, tolerance=1e-6, because={}):  # noqa: B006
-    """Raise Wrong with the nearest diagnosis unless `made` equals `wanted`: a number, an array, a Tensor or a tuple."""
+def compare(what, result, wanted, tolerance=1e-6, because={}):  # noqa: B006
+    """Raise Wrong with the nearest diagnosis unless `result` is `wanted`: a number, an array, a Tensor or a tuple."""
     if isinstance(wanted, tuple | list):
-        return compare_tuples(what, made, wanted, tolerance, because)
+        return compare_tuples(what, result, wanted, tolerance, because)
     try:
-        find_difference(what, made, wanted, tolerance)
+        find_difference(what, result, wanted, tolerance)
     except Wrong as wrong:
         raise diagnosis(wrong.kind, wrong.message, because) from None
 
@@ -95,90 +95,92 @@ def diagnosis(kind, message, because):
     return Wrong(kind, f"{message} {because[kind]}" if kind in because else message)
 
 
-def compare_tuples(what, made, wanted, tolerance, because):
-    if not isinstance(made, tuple | list):
-        raise diagnosis("type", f"{what} is {described(made)} instead of {len(wanted)} results.", because)
-    if len(made) != len(wanted):
-        raise diagnosis("type", f"{what} has {len(made)} results instead of {len(wanted)}.", because)
+def compare_tuples(what, result, wanted, tolerance, because):
+    if not isinstance(result, tuple | list):
+        raise diagnosis("type", f"{what} is {described(result)} instead of {len(wanted)} results.", because)
+    if len(result) != len(wanted):
+        raise diagnosis("type", f"{what} has {len(result)} results instead of {len(wanted)}.", because)
     if len(wanted) == 1:
-        return compare(what, made[0], wanted[0], tolerance, because)
-    exchanged = len(wanted) == 2 and is_close(made[0], wanted[1], tolerance) and is_close(made[1], wanted[0], tolerance)
+        return compare(what, result[0], wanted[0], tolerance, because)
+    exchanged = (
+        len(wanted) == 2 and is_close(result[0], wanted[1], tolerance) and is_close(result[1], wanted[0], tolerance)
+    )
     if exchanged and not is_close(wanted[0], wanted[1], tolerance):
         raise diagnosis("swapped", f"the two results of {what} are exchanged.", because)
-    for i, (one, other) in enumerate(zip(made, wanted)):
+    for i, (one, other) in enumerate(zip(result, wanted)):
         compare(f"{what}[{i}]", one, other, tolerance, because)
 
 
 # ---- The search for the nearest mistake ---------------------------------------------------------------
 
 
-def find_difference(what, made, wanted, tolerance):
-    made, wanted = as_array(what, made, wanted)
-    if made.shape != wanted.shape:
-        raise shape_diagnosis(what, made, wanted, tolerance)
-    if made.dtype != wanted.dtype and wanted.ndim:
-        raise Wrong("dtype", f"{what} has the dtype {made.dtype} instead of {wanted.dtype}.")
-    if count := int(np.sum(np.isfinite(wanted) & ~np.isfinite(made))):
-        which = f"{count} of {made.size} elements are" if made.size > 1 else "it is"
+def find_difference(what, result, wanted, tolerance):
+    result, wanted = as_array(what, result, wanted)
+    if result.shape != wanted.shape:
+        raise shape_diagnosis(what, result, wanted, tolerance)
+    if result.dtype != wanted.dtype and wanted.ndim:
+        raise Wrong("dtype", f"{what} has the dtype {result.dtype} instead of {wanted.dtype}.")
+    if count := int(np.sum(np.isfinite(wanted) & ~np.isfinite(result))):
+        which = f"{count} of {result.size} elements are" if result.size > 1 else "it is"
         raise Wrong("not finite", f"{what}: {which} NaN or infinite.")
-    if is_close(made, wanted, tolerance):
+    if is_close(result, wanted, tolerance):
         return
     for find in (find_scale, find_offset, find_permutation, find_border, find_shift, find_elements):
-        if found := find(what, made, wanted, tolerance):
+        if found := find(what, result, wanted, tolerance):
             raise found
-    raise Wrong("wrong", f"{what}: {worst(made, wanted)}.")
+    raise Wrong("wrong", f"{what}: {worst(result, wanted)}.")
 
 
-def as_array(what, made, wanted):
-    """(made, wanted) as arrays. Raises Wrong if the learner returned something else."""
-    if made is None:
+def as_array(what, result, wanted):
+    """(result, wanted) as arrays. Raises Wrong if the learner returned something else."""
+    if result is None:
         raise Wrong("type", f"{what} is None: is a `return` missing?")
     if isinstance(wanted, Tensor):
-        if not isinstance(made, Tensor):
-            raise Wrong("type", f"{what} is {described(made)} instead of a Tensor.")
-        made, wanted = made.data, wanted.data
-    elif isinstance(made, Tensor):
+        if not isinstance(result, Tensor):
+            raise Wrong("type", f"{what} is {described(result)} instead of a Tensor.")
+        result, wanted = result.data, wanted.data
+    elif isinstance(result, Tensor):
         advice = "an array: return its .data" if np.ndim(wanted) else "a number: return its .item()"
         raise Wrong("type", f"{what} is a Tensor instead of {advice}.")
     wanted = np.asarray(wanted)
     try:
-        array = np.asarray(made)
+        array = np.asarray(result)
     except ValueError:
         array = np.empty(0, object)
     if array.dtype.kind not in "biuf":
-        raise Wrong("type", f"{what} is {described(made)} instead of {described(wanted)}.")
-    if isinstance(made, tuple | list):
-        raise Wrong("type", f"{what} is {described(made)} instead of {described(wanted)}.")
+        raise Wrong("type", f"{what} is {described(result)} instead of {described(wanted)}.")
+    if isinstance(result, tuple | list):
+        raise Wrong("type", f"{what} is {described(result)} instead of {described(wanted)}.")
     return array, wanted
 
 
-def shape_diagnosis(what, made, wanted, tolerance):
-    shapes = f"{what} has the shape {made.shape} instead of {wanted.shape}"
-    for axes in permutations(made.ndim):
-        if is_close(made.transpose(axes), wanted, tolerance):
+def shape_diagnosis(what, result, wanted, tolerance):
+    shapes = f"{what} has the shape {result.shape} instead of {wanted.shape}"
+    for axes in permutations(result.ndim):
+        if is_close(result.transpose(axes), wanted, tolerance):
             return Wrong("transpose", f"{shapes}: its axes are the right ones in the order {inverse(axes)}.")
-    squeezed = tuple(size for size in made.shape if size != 1), tuple(size for size in wanted.shape if size != 1)
+    squeezed = tuple(size for size in result.shape if size != 1), tuple(size for size in wanted.shape if size != 1)
     if squeezed[0] == squeezed[1]:
-        how = "missing" if made.ndim < wanted.ndim else "extra or misplaced"
+        how = "missing" if result.ndim < wanted.ndim else "extra or misplaced"
         return Wrong("shape", f"{shapes}: an axis of length 1 is {how}.")
-    if not made.ndim:
+    if not result.ndim:
         return Wrong("shape", f"{shapes}. It is a single number: something was summed or averaged that should be kept.")
     if not wanted.ndim:
         return Wrong("shape", f"{shapes}. The result is a single number: something still has to be summed or averaged.")
     return Wrong("shape", f"{shapes}.")
 
 
-def find_scale(what, made, wanted, tolerance):
+def find_scale(what, result, wanted, tolerance):
     """Is it the right array times a number?"""
-    if not np.any(made):
+    if not np.any(result):
         return Wrong("wrong", f"{what} is zero everywhere.")
-    if is_close(-made, wanted, tolerance):
+    if is_close(-result, wanted, tolerance):
         return Wrong("sign", f"{what} has the wrong sign.")
     norm = float(np.sum(np.square(wanted, dtype=float)))
     if not norm or not np.all(np.isfinite(wanted)):
         return None
-    factor = float(np.sum(np.multiply(made, wanted, dtype=float))) / norm
-    if not factor or not is_close(made / factor, wanted, max(tolerance, 1e-9)):
+    factor = float(np.sum(np.multiply(result, wanted, dtype=float))) / norm
+    if not factor or not is_close(result / factor, wanted, max(tolerance, 1e-9)):
         return None
     name = factor_name(factor, wanted.shape, tolerance)
     if wanted.size == 1 and name is None:  # every number is some multiple of another
@@ -201,28 +203,28 @@ def factor_name(factor, shape, tolerance):
     return None
 
 
-def find_offset(what, made, wanted, tolerance):
+def find_offset(what, result, wanted, tolerance):
     """Was the same number added to every element?"""
     if wanted.size == 1:
         return None
-    offset = float(np.mean(np.subtract(made, wanted, dtype=float)))
-    if not is_close(made - offset, wanted, max(tolerance, 1e-9)):
+    offset = float(np.mean(np.subtract(result, wanted, dtype=float)))
+    if not is_close(result - offset, wanted, max(tolerance, 1e-9)):
         return None
     return Wrong("offset", f"{what} has {offset:.6g} added to every element.")
 
 
-def find_permutation(what, made, wanted, tolerance):
+def find_permutation(what, result, wanted, tolerance):
     """Are the right elements in other places?"""
-    for axes in permutations(made.ndim):
-        if made.transpose(axes).shape == wanted.shape and is_close(made.transpose(axes), wanted, tolerance):
+    for axes in permutations(result.ndim):
+        if result.transpose(axes).shape == wanted.shape and is_close(result.transpose(axes), wanted, tolerance):
             return Wrong("transpose", f"{what} has its axes in the order {inverse(axes)}.")
-    for n in range(1, made.ndim + 1):
-        for axes in itertools.combinations(range(made.ndim), n):
-            if is_close(np.flip(made, axes), wanted, tolerance):
+    for n in range(1, result.ndim + 1):
+        for axes in itertools.combinations(range(result.ndim), n):
+            if is_close(np.flip(result, axes), wanted, tolerance):
                 return Wrong("flip", f"{what} is reversed along {axes_text(axes)}.")
-    if made.ndim > 1 and 1 < made.shape[-1] <= 64:
+    if result.ndim > 1 and 1 < result.shape[-1] <= 64:
         order = [
-            next((j for j in range(made.shape[-1]) if is_close(made[..., j], wanted[..., i], tolerance)), None)
+            next((j for j in range(result.shape[-1]) if is_close(result[..., j], wanted[..., i], tolerance)), None)
             for i in range(wanted.shape[-1])
         ]
         if None not in order:
@@ -230,54 +232,54 @@ def find_permutation(what, made, wanted, tolerance):
     return None
 
 
-def find_border(what, made, wanted, tolerance):
+def find_border(what, result, wanted, tolerance):
     """Is only a margin wrong?"""
-    if made.ndim not in SPATIAL:
+    if result.ndim not in SPATIAL:
         return None
-    wrong = np.moveaxis(where_wrong(made, wanted, tolerance), SPATIAL[made.ndim], (0, 1))
+    wrong = np.moveaxis(where_wrong(result, wanted, tolerance), SPATIAL[result.ndim], (0, 1))
     wrong = wrong.reshape(*wrong.shape[:2], -1).any(axis=-1)
     for margin in range(1, (min(wrong.shape) + 1) // 2):
         if not wrong[margin:-margin, margin:-margin].any():
             rows = "row and column" if margin == 1 else f"{margin} rows and columns"
             where = f"right inside, but wrong in the outermost {rows}"
-            return Wrong("border", f"{what} is {where}: {worst(made, wanted)}.")
+            return Wrong("border", f"{what} is {where}: {worst(result, wanted)}.")
     return None
 
 
-def find_shift(what, made, wanted, tolerance):
+def find_shift(what, result, wanted, tolerance):
     """Is it shifted by one pixel?"""
-    for axis in SPATIAL.get(made.ndim, ()):
-        ahead, behind = [slice(None)] * made.ndim, [slice(None)] * made.ndim
+    for axis in SPATIAL.get(result.ndim, ()):
+        ahead, behind = [slice(None)] * result.ndim, [slice(None)] * result.ndim
         ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
         for one, other, where in [(ahead, behind, "later"), (behind, ahead, "earlier")]:
-            if made.shape[axis] > 2 and is_close(made[tuple(one)], wanted[tuple(other)], tolerance):
+            if result.shape[axis] > 2 and is_close(result[tuple(one)], wanted[tuple(other)], tolerance):
                 return Wrong("shift", f"{what} is shifted: it is one element {where} along {axes_text((axis,))}.")
     return None
 
 
-def find_elements(what, made, wanted, tolerance):
+def find_elements(what, result, wanted, tolerance):
     """Are only some elements wrong?"""
-    wrong = where_wrong(made, wanted, tolerance)
+    wrong = where_wrong(result, wanted, tolerance)
     if wrong.mean() >= 0.5:
         return None
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
     message = f"{what}: {wrong.sum()} of {wrong.size} elements are wrong, the first at {list(index)}: "
-    return Wrong("some elements", f"{message}{made[index]:.6g} instead of {wanted[index]:.6g}.")
+    return Wrong("some elements", f"{message}{result[index]:.6g} instead of {wanted[index]:.6g}.")
 
 
 SPATIAL = {4: (1, 2), 3: (0, 1), 2: (0, 1)}  # rows and columns, by the number of axes
 
 
-def where_wrong(made, wanted, tolerance):
-    off = np.abs(np.subtract(made, wanted, dtype=float)) > tolerance * largest(wanted)
-    return off | (np.isfinite(wanted) & ~np.isfinite(made))
+def where_wrong(result, wanted, tolerance):
+    off = np.abs(np.subtract(result, wanted, dtype=float)) > tolerance * largest(wanted)
+    return off | (np.isfinite(wanted) & ~np.isfinite(result))
 
 
-def is_close(made, wanted, tolerance):
-    made, wanted = np.asarray(made), np.asarray(wanted)
-    if made.shape != wanted.shape or made.dtype.kind not in "biuf":
+def is_close(result, wanted, tolerance):
+    result, wanted = np.asarray(result), np.asarray(wanted)
+    if result.shape != wanted.shape or result.dtype.kind not in "biuf":
         return False
-    return bool(np.allclose(made, wanted, rtol=0, atol=tolerance * largest(wanted), equal_nan=True))
+    return bool(np.allclose(result, wanted, rtol=0, atol=tolerance * largest(wanted), equal_nan=True))
 
 
 def largest(array):
@@ -305,11 +307,11 @@ def listed(words):
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def worst(made, wanted):
+def worst(result, wanted):
     """The element with the largest error, in words."""
-    index = np.unravel_index(np.argmax(np.abs(np.subtract(made, wanted, dtype=float))), made.shape)
-    where = f" at {[int(i) for i in index]}" if made.ndim else ""
-    return f"{made[index]:.6g} instead of {wanted[index]:.6g}{where}"
+    index = np.unravel_index(np.argmax(np.abs(np.subtract(result, wanted, dtype=float))), result.shape)
+    where = f" at {[int(i) for i in index]}" if result.ndim else ""
+    return f"{result[index]:.6g} instead of {wanted[index]:.6g}{where}"
 
 
 # ---- Words --------------------------------------------------------------------------------------------

@@ -112,17 +112,17 @@ class Program:
 
     def outputs(self, mode):
         """The arrays that the kernels wrote in a mode: {label: {parameter: array}}."""
-        content, at, made = (self.folder / mode).read_bytes(), 0, {}
+        content, at, written = (self.folder / mode).read_bytes(), 0, {}
         for (label, launch), parameters in zip(self.launches.items(), self.parameters):
-            made[label] = {}
+            written[label] = {}
             for parameter, argument in zip(parameters, launch.args):
                 if not parameter.pointer or argument is None:
                     continue
                 array = np.frombuffer(content, argument.dtype, argument.size, at).reshape(argument.shape)
                 at += argument.nbytes
                 if not parameter.const:
-                    made[label][parameter.name] = array.copy()
-        return made
+                    written[label][parameter.name] = array.copy()
+        return written
 
     def sources(self):
         exports = "".join(f"EXPORT_KERNEL({name})\n" for name in self.names)
@@ -143,12 +143,16 @@ class Program:
                 return error
 
         with ThreadPoolExecutor(len(BUILDS)) as pool:
-            made = dict(zip(BUILDS, pool.map(compile_one, BUILDS)))
-        if isinstance(made["fast"], KernelError):
-            self.does_not_compile(str(made["fast"]))
-        return {build: each for build, each in made.items() if not isinstance(each, KernelError) or self.missing(build)}
+            tried = dict(zip(BUILDS, pool.map(compile_one, BUILDS)))
+        if isinstance(tried["fast"], KernelError):
+            self.does_not_compile(str(tried["fast"]))
+        executables = {build: each for build, each in tried.items() if not isinstance(each, KernelError)}
+        for build in tried:
+            if build not in executables:
+                self.say_missing(build)
+        return executables
 
-    def missing(self, build):
+    def say_missing(self, build):
         """Say what the check misses because a build cannot be made here."""
         reason = checked_builds.problem(build, self.folder) or f"the build `{build}` cannot be made here"
         print(f"(Not all could be checked: {reason}, so {WITHOUT[build]}.)")
@@ -171,8 +175,8 @@ class Program:
         with ThreadPoolExecutor(2) as pool:
             ran |= dict(zip(modes[1:], pool.map(run_one, modes[1:])))
         for mode in ("address", "races"):
-            if ran[mode] and "FATAL: " in ran[mode].said and "==ERROR" not in ran[mode].said:
-                self.missing(mode)  # it was made, but the sanitizer cannot run on this machine
+            if ran[mode] and "FATAL: " in ran[mode].output and "==ERROR" not in ran[mode].output:
+                self.say_missing(mode)  # it was made, but the sanitizer cannot run on this machine
                 ran[mode] = None
         found = {mode: each for mode, each in ran.items() if each}
         for finder in (self.barrier, self.out_of_bounds, self.undefined, self.race, self.timeout, self.crash):
@@ -196,7 +200,7 @@ class Program:
 
     def last_launch(self, ran):
         """The number of the launch in which a run ended, or raced first: after its report the race detector goes on."""
-        before = ran.said.partition("WARNING: ThreadSanitizer")[0]
+        before = ran.output.partition("WARNING: ThreadSanitizer")[0]
         launches = re.findall(r"^check: launch (\d+)$", before, re.M)
         return int(launches[-1]) if launches else None
 
@@ -212,7 +216,7 @@ class Program:
         launch = self.last_launch(ran)
         arguments = list(self.launches.values())[launch].args
         near = []
-        for index, start, size in re.findall(rf"^check: array {launch} (\d+) (\w+) (\d+)$", ran.said, re.M):
+        for index, start, size in re.findall(rf"^check: array {launch} (\d+) (\w+) (\d+)$", ran.output, re.M):
             start, size, array = int(start, 16), int(size), arguments[int(index)]
             off = max(start - address, address - (start + size - 1), 0)
             if array is not None and off < NEAR:
@@ -220,15 +224,15 @@ class Program:
                 near.append((off, name, (address - start) // array.itemsize, array.size))
         return min(near)[1:] if near else None
 
-    def does_not_compile(self, said):
-        errors = re.findall(rf"{re.escape(str(self.path))}:(\d+):\d+: (?:fatal )?error: (.*)", said)
+    def does_not_compile(self, messages):
+        errors = re.findall(rf"{re.escape(str(self.path))}:(\d+):\d+: (?:fatal )?error: (.*)", messages)
         if errors:
             number, complaint = errors[0]
             raise Wrong("does not compile", f"{self.line(number)}: {complaint}")
-        raise Wrong("does not compile", source.first_errors(said))
+        raise Wrong("does not compile", source.first_errors(messages))
 
     def barrier(self, ran):
-        refused = re.search(r"^check: refused (.*)$", ran.said, re.M)
+        refused = re.search(r"^check: refused (.*)$", ran.output, re.M)
         if not refused:
             return
         why = re.sub(rf"(?:\bat )?{re.escape(str(self.path))}:(\d+)", lambda m: f"in {self.line(m[1])}", refused[1])
@@ -242,8 +246,8 @@ class Program:
         )
 
     def out_of_bounds(self, ran):
-        report = re.search(r"ERROR: AddressSanitizer: (\S+)(.*)", ran.said, re.S)
-        overrun = re.search(r"(\S+):(\d+):\d+: runtime error: (index .* out of bounds.*)", ran.said)
+        report = re.search(r"ERROR: AddressSanitizer: (\S+)(.*)", ran.output, re.S)
+        overrun = re.search(r"(\S+):(\d+):\d+: runtime error: (index .* out of bounds.*)", ran.output)
         if overrun:
             raise Wrong("out of bounds", f"{self.where(ran)}, {self.line(overrun[2])}: {overrun[3]}.")
         if not report:
@@ -268,19 +272,19 @@ class Program:
 
     def who(self, ran):
         """The CUDA thread that was running when AddressSanitizer stopped the program."""
-        at = re.search(r"^check: thread (\d+) (\d+) (\d+) block (\d+) (\d+) (\d+)$", ran.said, re.M)
+        at = re.search(r"^check: thread (\d+) (\d+) (\d+) block (\d+) (\d+) (\d+)$", ran.output, re.M)
         if not at:
             return " a thread"
         thread, block = (name_of_index(at.groups()[i : i + 3]) for i in (0, 3))
         return f" thread {thread} of block {block}"
 
     def undefined(self, ran):
-        found = re.search(rf"{re.escape(str(self.path))}:(\d+):\d+: runtime error: (.*)", ran.said)
+        found = re.search(rf"{re.escape(str(self.path))}:(\d+):\d+: runtime error: (.*)", ran.output)
         if found:
             raise Wrong("undefined", f"{self.where(ran)}, {self.line(found[1])}: {found[2]}.")
 
     def race(self, ran):
-        _, found, report = ran.said.partition("WARNING: ThreadSanitizer: data race")
+        _, found, report = ran.output.partition("WARNING: ThreadSanitizer: data race")
         if not found:
             return
         report = report.partition("SUMMARY:")[0]
@@ -322,14 +326,14 @@ class Program:
 
     def crash(self, ran):
         if ran.status:
-            last = (ran.said.strip().splitlines() or [""])[-1]
+            last = (ran.output.strip().splitlines() or [""])[-1]
             how = f"crashed (signal {-ran.status})" if ran.status < 0 else f"ended with status {ran.status}: {last}"
             raise Wrong("crash", f"{self.where(ran)} {how}. Usually an index is far outside of an array.")
 
     def guard(self, found):
         """Without AddressSanitizer: were the bytes around the arrays written to?"""
         for ran in found.values():
-            if hit := re.search(r"^check: guard (\d+) (\d+) (before|after)$", ran.said, re.M):
+            if hit := re.search(r"^check: guard (\d+) (\d+) (before|after)$", ran.output, re.M):
                 launch = int(hit[1])
                 name = self.parameters[launch][int(hit[2])].name
                 where = "before its first element" if hit[3] == "before" else "beyond its last element"

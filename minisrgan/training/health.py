@@ -25,7 +25,7 @@ from ..models.generator import enlarge_bicubic
 from ..tensor import Tensor, grad, no_grad
 
 WINDOW = 50  # steps; with batches of 8 or 16 that is some hundred images, whose mean d_right errs by about 0.02
-BLOCK_STEPS, BLOCKS = 10, 20  # `turns` looks at so many blocks of so many steps
+BLOCK_STEPS, BLOCKS = 10, 20  # `changes_of_winner` looks at so many blocks of so many steps
 GRADIENTS = ("grad_g", "grad_d")  # the norms whose growth is an explosion
 PROBABLE = ("minimax", "non-saturating", "relativistic")  # the games in which D's logits stand for probabilities
 UNSURE = {"minimax": 0.5, "non-saturating": 0.5, "least-squares": 0.5}  # n·|∂L_D/∂z| if D cannot tell; other games: 1
@@ -84,18 +84,18 @@ class State(NamedTuple):
     remedy: str
 
 
-def middle(rows: Mapping[str, np.ndarray], column: str) -> float:
+def window_median(rows: Mapping[str, np.ndarray], column: str) -> float:
     """The median of a column's last WINDOW values; NaN if there are none: every comparison with NaN is false."""
     return np.median(rows[column][-WINDOW:]) if len(rows.get(column, ())) else np.nan
 
 
 def times_the_first(recent: Mapping[str, np.ndarray], first: Mapping[str, np.ndarray], column: str) -> float:
-    """How many times a column is what it was when the stage began; NaN if there is nothing to compare with."""
-    start = middle(first, column)
-    return middle(recent, column) / start if start > 0 else np.nan
+    """How many times as large a column is as when the stage began; NaN if there is nothing to compare with."""
+    start = window_median(first, column)
+    return window_median(recent, column) / start if start > 0 else np.nan
 
 
-def turns(d_right: np.ndarray) -> int:
+def changes_of_winner(d_right: np.ndarray) -> int:
     """How often D changed between winning and losing.
 
     D wins in a block of steps if it is right at least 3 times in 4, and loses if it is wrong that often. The blocks
@@ -118,19 +118,19 @@ STATES = {
         # D's loss asks for 1/50 of what it asks of a D that cannot tell. If the game has probabilities, D(HR) > 0.99
         # and D(SR) < 0.01. G's gradient then depends on how D's last doubts vary, and hardly on the images. (This never
         # holds for a Wasserstein critic: it is meant to be as good as it can, and its doubt stays 1.)
-        lambda recent, first: middle(recent, "d_doubt") < 0.02,
+        lambda recent, first: window_median(recent, "d_doubt") < 0.02,
         "D is winning: it hardly doubts which images are SR, so its gradient tells G little about how to improve",
         "a regulariser for D (--regulariser r1 or instance-noise), or a larger share or weight of the adversarial loss",
     ),
     "g-winning": State(
         # In balance d_right is 1/2, and its median over the window is within 0.05 of that; 0.4 is not by chance.
-        lambda recent, first: middle(recent, "d_right") < 0.4,
+        lambda recent, first: window_median(recent, "d_right") < 0.4,
         "G is winning: D takes SR for real more often than HR, and leads G astray",
         "a smaller share or weight of the adversarial loss, or a larger D",
     ),
     "oscillation": State(
         # Two changes may be a slip and its repair; three within 200 steps are a rhythm.
-        lambda recent, first: turns(recent.get("d_right", np.zeros(0))) >= 3,
+        lambda recent, first: changes_of_winner(recent.get("d_right", np.zeros(0))) >= 3,
         "G and D go round in circles: D wins and loses again and again",
         "smaller --rates, --regulariser r1, or a longer average (--ema)",
     ),
@@ -149,14 +149,14 @@ STATES = {
     ),
     "no-diversity": State(
         # Half of what G adds does not depend on its input; or G adds only a 20th of what is missing, next to nothing.
-        lambda recent, first: middle(recent, "sameness") > 0.5 or middle(recent, "detail") < 0.05,
+        lambda recent, first: window_median(recent, "sameness") > 0.5 or window_median(recent, "detail") < 0.05,
         "G has lost its diversity: what it adds to the bicubic enlargement is nearly the same whatever the image, or "
         "nearly nothing",
         "a larger weight of the content loss or a smaller one of the adversarial, and smaller --rates",
     ),
     "colour-drift": State(
         # A difference of 5 levels over a whole image is visible side by side; sound trainings stay below 2.
-        lambda recent, first: middle(recent, "drift") > 5,
+        lambda recent, first: window_median(recent, "drift") > 5,
         "the colours drift: SR as a whole has another colour than LR",
         "a share of the pixel loss (--share pixel=0.3)",
     ),

@@ -38,7 +38,7 @@ def train(run: Run, trainer: Trainer, held_out: Sequence[np.ndarray], stages: Se
 
     The folder is locked meanwhile. Raises DivergedError if a number is no longer finite; the last saved state stays.
     """
-    photos = [middle(photo) for photo in held_out]
+    photos = [centre(photo) for photo in held_out]
     run.lock()
     try:
         started = time.perf_counter() - run.seconds()
@@ -181,7 +181,7 @@ def look(run: Run, trainer: Trainer, photos: Sequence[np.ndarray]) -> list[float
     return np.mean([[each.psnr_y for each in pair] for pair in scores], axis=0).tolist()
 
 
-def middle(photo: np.ndarray) -> np.ndarray:
+def centre(photo: np.ndarray) -> np.ndarray:
     """The middle of a photo, at most SHOWN pixels on a side."""
     top, left = (max((size - SHOWN) // 2, 0) for size in photo.shape[:2])
     return photo[top : top + SHOWN, left : left + SHOWN]

@@ -203,7 +203,7 @@ class Run:
             ) from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             problem = f"there is no {error} in it" if isinstance(error, KeyError) else error
-            raise ConfigError(f"{path}: is not the configuration of a run ({problem}): undo the changes to it") from None
+            raise ConfigError(f"{path}: is not the configuration of a run ({problem}): undo its changes") from None
         return config, about
 
     def append(self, rows: Iterable[dict[str, Any]]) -> None:

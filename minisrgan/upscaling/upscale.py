@@ -51,8 +51,8 @@ def upscale(
                     out[lines] = uint8_from_sr(sr)
                 return out
             total = np.zeros(shape, np.float32)
-            views = turns(total)
-            for way, lines, sr in in_bands(generator, turns(photo), device, tile, progress):
+            views = eight_views(total)
+            for way, lines, sr in in_bands(generator, eight_views(photo), device, tile, progress):
                 views[way][lines] += sr
     finally:
         generator.train(was_training)
@@ -62,7 +62,7 @@ def upscale(
     return out
 
 
-def turns(image: np.ndarray) -> list[np.ndarray]:
+def eight_views(image: np.ndarray) -> list[np.ndarray]:
     """Eight views of an (h, w, …) image: itself and its mirror image, each turned by 0, 90, 180 and 270 degrees."""
     return [np.rot90(each, quarters) for each in (image, image[:, ::-1]) for quarters in range(4)]
 

@@ -1,4 +1,4 @@
-"""The commands as a user meets them: what they make, and the one line for every mistake."""
+"""The commands as a user runs them: what they write, and the one line for every mistake."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def on_the_processor(monkeypatch):
 
 @pytest.fixture
 def tiny(monkeypatch, tiny_config):
-    """The tiny preset, tinier: two steps in each stage."""
+    """The tiny preset made smaller: two steps in each stage."""
     monkeypatch.setattr(train, "LOOKS", 1)
     monkeypatch.setitem(PRESETS, "tiny", tiny_config(steps=(2, 2)))
     return PRESETS["tiny"]
@@ -59,7 +59,7 @@ def tiny(monkeypatch, tiny_config):
 
 @pytest.fixture
 def minisrgan(capfd):
-    """Run a command that succeeds; gives what it printed."""
+    """Run a command that succeeds; return its output."""
 
     def call(*words):
         status = cli.main([str(word) for word in words])
@@ -72,7 +72,7 @@ def minisrgan(capfd):
 
 @pytest.fixture
 def refused(capfd):
-    """Run a command that is a mistake; gives the one line that says so."""
+    """Run a command that is a mistake; return the one line that says so."""
 
     def call(*words):
         assert cli.main([str(word) for word in words]) == 2
@@ -664,7 +664,7 @@ def test_the_weights_in_the_package_are_the_default(minisrgan, smooth_photo, tmp
 
 @pytest.fixture
 def models(tmp_path, monkeypatch):
-    """A package with two generators of tiny, and of small one: {name: Generator}."""
+    """A package with two generators of the model tiny and one of the model small: {name: Generator}."""
     monkeypatch.setattr("minisrgan.weights.generators.FOLDER", tmp_path / "package")
     config = GeneratorConfig(channels=2, blocks=1, edge_kernel=3, batch_norm=False)
     made = {}

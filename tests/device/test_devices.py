@@ -1,4 +1,4 @@
-"""Devices: which is chosen and why, and which implementation an array calls for."""
+"""Devices: which one is chosen and why, and which implementation runs for which array."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A fact of a launch has one owner, and the kernel asserts what it assumes of it."""
+"""Each fact of a launch has one owner, and the kernel asserts what it assumes."""
 
 import re
 

@@ -165,7 +165,7 @@ def test_the_average_of_weights(dtype):
 
 
 class Pair(Module):
-    """A long array and a single number, one of them learned."""
+    """A long array and a single number; one of the two is a parameter."""
 
     buffers = ("one",)
 

@@ -1,4 +1,4 @@
-"""Every derivative once more, to the second order, in float64, through the kernels."""
+"""Checks every derivative again, to the second order, in float64, through the kernels."""
 
 import numpy as np
 import pytest

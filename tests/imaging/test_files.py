@@ -1,4 +1,4 @@
-"""Photos of every kind in, photos out, and one clear line for every file that is no photo."""
+"""Reading photos of every kind, writing photos, and one clear line for every file that is not a photo."""
 
 import os
 import struct
@@ -25,7 +25,7 @@ def noise(*shape, seed=0):
 
 
 def smooth(height, width):
-    """A photo that JPEG keeps well, with colour edges of one pixel that chroma subsampling would not."""
+    """A photo that JPEG keeps well. It has colour edges of one pixel, which chroma subsampling would lose."""
     y, x = np.mgrid[:height, :width]
     return np.stack([90 + 8 * y, 60 + 6 * x, np.where(x % 2, 120, 140)], axis=2).astype(np.uint8)
 
@@ -36,7 +36,7 @@ def saved(tmp_path, image, name, **options):
 
 
 def png(bits, colour_type, rows, before_data=b""):
-    """A PNG file from its parts, for the kinds that Pillow reads and cannot write."""
+    """A PNG file made from its parts, for the kinds that Pillow reads but cannot write."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -54,7 +54,7 @@ def png(bits, colour_type, rows, before_data=b""):
 
 
 def refusal(path, of=read_photo):
-    """What `of` says of `path` when it refuses it: one line that starts with the path."""
+    """The message with which `of` refuses `path`: one line that starts with the path."""
     with pytest.raises(ImageError) as caught:
         of(path)
     text = str(caught.value)
@@ -268,7 +268,7 @@ SRGB = np.array([[0.43607, 0.22249, 0.01392], [0.38515, 0.71687, 0.09708], [0.14
 
 
 def in_srgb(rgb, primaries, gamma=2.2):
-    """What the colours of a display of `primaries` and `gamma` are in sRGB, by the formulas."""
+    """The colours of a display with these `primaries` and this `gamma`, converted to sRGB by the formulas."""
     linear = (rgb / 255.0) ** gamma @ primaries @ np.linalg.inv(SRGB)
     linear = linear.clip(0, 1)
     return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)

@@ -16,7 +16,7 @@ from minisrgan.training.photos import HELD_OUT, named, packaged
 
 
 def pair(*shape, seed=0, spread=30):
-    """A smooth-ish image and a noisy copy of it, uint8."""
+    """A fairly smooth image and a noisy copy of it, uint8."""
     rng = np.random.default_rng(seed)
     a = np.cumsum(rng.integers(-60, 61, shape), axis=0) + 128.0
     b = a + rng.normal(0, spread, shape)
@@ -79,7 +79,7 @@ def test_a_score_is_of_y_and_of_rgb():
 
 
 def test_y_of_a_grey_file_is_its_values_and_that_of_an_rgb_file_that_looks_grey_is_computed():
-    """Which is 219/255 as far apart: 20 lg (255/219), 1.32 dB."""
+    """The computed Y values are 219/255 as far apart: 20 lg (255/219), 1.32 dB."""
     values = np.tile(np.arange(5, 250, 5, dtype=np.uint8), (20, 1))
     hr, sr = (np.dstack([grey] * 3) for grey in (values, values + 5))
     as_grey, as_rgb = score(sr, hr, 2, grey=True), score(sr, hr, 2)
@@ -117,7 +117,7 @@ def test_images_that_do_not_belong_together_are_refused():
 
 
 def test_the_grid_of_photos_as_another_program_has_it():
-    """Figures of the same definition by Pillow's greys and NumPy's FFT, written by others."""
+    """Figures by the same definition from others' code, which uses Pillow's greys and NumPy's FFT."""
     found = {}
     for path in packaged(HELD_OUT):
         name, hr = named(path)

@@ -1,4 +1,4 @@
-"""PNG and TIFF files whose notes are odd, whose pixels are of rare kinds, or whose transparency hides colours."""
+"""PNG and TIFF files with odd metadata, rare kinds of pixels, or colours hidden by transparency."""
 
 import struct
 import zlib
@@ -136,7 +136,7 @@ def test_the_transparent_colour_of_a_png_of_16_bits(tmp_path):
 
 
 def directory(order, tags, at, after=0):
-    """An IFD at a place in a file: {tag: (type, values)}, with its values after it."""
+    """The bytes of an IFD at a place in a file, {tag: (type, values)}, and of its values after it."""
     sizes, letters = {1: 1, 3: 2, 4: 4, 5: 8, 10: 8}, {1: "B", 3: "H", 4: "I", 5: "I", 10: "i"}
     entries, rest = b"", b""
     place = at + 2 + 12 * len(tags) + 4

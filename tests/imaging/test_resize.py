@@ -1,4 +1,4 @@
-"""The resampling against MATLAB's own files, against exact arithmetic, and the conversions of pixels."""
+"""Compares the resampling with MATLAB's own files and with exact arithmetic; tests the conversions of pixels."""
 
 from fractions import Fraction
 from math import floor
@@ -31,7 +31,7 @@ def exact_cubic(x):
 
 
 def exact_weights(n_in, i, scale):
-    """What each input pixel gives to output pixel `i`, in exact arithmetic: {pixel: weight}."""
+    """The weight of each input pixel in output pixel `i`, in exact arithmetic: {pixel: weight}."""
     shrink = min(scale, Fraction(1))
     centre = (i + Fraction(1, 2)) / scale - Fraction(1, 2)
     raw = {j: exact_cubic(shrink * (centre - j)) for j in range(-40, n_in + 40)}

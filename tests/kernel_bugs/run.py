@@ -58,7 +58,7 @@ def summary(ran, kernel):
         return "HANGS"
     if ran.status == 0:
         return None
-    lines = ran.said.splitlines()
+    lines = ran.output.splitlines()
     told = [x for x in lines if re.search(r"^(wrong|refused):|runtime error:|^SUMMARY:|^WARNING: Thread", x)]
     if ran.status < 0 and not told:
         return f"CRASHES with signal {-ran.status}"

@@ -1,4 +1,4 @@
-"""The steps of lesson 6: each is the NumPy definition of a convolution, whatever the shape. How they are measured."""
+"""The steps of lesson 6: each agrees with the NumPy definition of a convolution for any shape. Their measurement."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""Every lesson: its form, its excerpts, its code, and its exercise with stub, solution and seeded mistakes."""
+"""Every lesson: its form, its excerpts, its code, and its exercise with stub, solution and planted mistakes."""
 
 import functools
 import re
@@ -81,7 +81,7 @@ def test_mathematics_can_be_shown_everywhere(path):
 
 
 def mathematics_problems(text):
-    """What GitHub's, Jupyter's or MyST's mathematics would break on, as lines of text."""
+    """The problems that GitHub, Jupyter or MyST would have with a page's mathematics, as lines of text."""
     text = re.sub(r"`[^`\n]+`", "", without_fences(text))
     problems = []
     for block in re.findall(r"\$\$.*?\$\$", text, re.DOTALL):
@@ -151,7 +151,7 @@ def kernels_problem():
 
 @pytest.fixture
 def answer(tmp_path):
-    """A function that puts a text into an exercise's file and gives the Verdict on it."""
+    """A function that writes a text into an exercise's file and returns the Verdict on it."""
 
     def examined(lesson, text):
         if lesson.solution.suffix == ".cu" and (problem := kernels_problem()):

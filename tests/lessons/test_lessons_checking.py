@@ -1,4 +1,4 @@
-"""Does a check find the mistake that was made?"""
+"""Does a check name the right mistake?"""
 
 import numpy as np
 import pytest

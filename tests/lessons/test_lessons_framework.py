@@ -1,4 +1,4 @@
-"""The lessons' own machinery: documents, runs, exercises, verdicts and the command, on a lesson made for it."""
+"""The lessons' machinery: documents, runs, exercises, verdicts and the command, on a lesson made for these tests."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The lessons' links, site and notebooks, and what sets a notebook up on Colab."""
+"""The lessons' links, site and notebooks, and the set-up of a notebook on Colab."""
 
 import http.server
 import importlib.util

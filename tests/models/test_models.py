@@ -1,4 +1,4 @@
-"""G and D: what goes in and comes out, and what an output pixel can see."""
+"""G and D: their inputs and outputs, and an output pixel's receptive field."""
 
 import numpy as np
 import pytest
@@ -129,7 +129,7 @@ def test_an_output_pixel_sees_as_far_as_the_receptive_radius_and_no_farther(conf
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_untrained_generator_passes_on_what_it_reads_however_deep_it_is(preset):
-    """A residual branch starts as a whisper: what leaves the last block is what came out of the first layer."""
+    """Residual branches start small: the last block's output is nearly the first layer's output."""
     g, lr = Generator(PRESETS[preset].generator, np.random.default_rng(0)), images(2, 12, 12, 3)
     first = x = g.head(lr)
     for block in g.blocks:
@@ -266,13 +266,13 @@ def truncated(path, g):
 
 
 def without_number_type(path, g):
-    """A tensor of bfloat16, which NumPy has not."""
+    """A tensor of bfloat16, a type that NumPy does not have."""
     header = b'{"a":{"dtype":"BF16","shape":[1],"data_offsets":[0,2]}}'
     write(path, len(header).to_bytes(8, "little") + header + b"\0\0")
 
 
 def from_elsewhere(path, g):
-    """A header as PyTorch writes it: its metadata is no JSON."""
+    """A header as PyTorch writes it: its metadata is not JSON."""
     header = b'{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     write(path, len(header).to_bytes(8, "little") + header + b"\0\0\0\0")
 

@@ -1,4 +1,4 @@
-"""ST-LPIPS: its pooling against loops, its network with random weights, its figures against its own package's."""
+"""ST-LPIPS: its pooling compared with loops, its network with random weights, its figures with its own package's."""
 
 import zipfile
 from functools import partial
@@ -215,7 +215,7 @@ def test_the_wheels_vgg_is_numbered_as_torchvisions():
 
 
 def test_the_figures_of_its_own_package():
-    """Of photos reduced and enlarged by bicubic, as the package stlpips-pytorch 0.0.2 has them with PyTorch 2.13."""
+    """For photos reduced and enlarged by bicubic; the figures are from stlpips-pytorch 0.0.2 with PyTorch 2.13."""
     if not st_lpips.fetched().exists():
         pytest.skip("the networks of ST-LPIPS were not fetched: `minisrgan vgg fetch --st-lpips` gets them")
     network, found = load_st_lpips("numpy"), {}
@@ -231,7 +231,7 @@ FIGURES = {"chelsea.png": 0.42304, "coffee.png": 0.26413}
 
 
 def test_the_maps_of_its_vgg():
-    """The means of relu1_2 … relu5_3 of the same package's VGG16, of a piece of a photo."""
+    """The means of relu1_2 … relu5_3 in the same package's VGG16, for a piece of a photo."""
     if not st_fetched().exists():
         pytest.skip("the networks of ST-LPIPS were not fetched: `minisrgan vgg fetch --st-lpips` gets them")
     vgg, photos = load_vgg(st_fetched(), scale=1), dict(named(path) for path in packaged(HELD_OUT))

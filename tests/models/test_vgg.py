@@ -1,4 +1,4 @@
-"""VGG's network: its layers by either name, its two input contracts, and what being frozen saves."""
+"""VGG: its layers by either name, its two kinds of input, and what freezing its weights saves."""
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ def test_a_vgg_that_cannot_be(blocks, family):
 
 
 def by_hand(image, arrays, upto, blocks=TINY):
-    """The layers in float64, tap by tap, by nothing but NumPy's sums. `image` is what the first layer takes."""
+    """The layers in float64, tap by tap, with nothing but NumPy's sums. `image` is the first layer's input."""
     x = image.astype(np.float64)
     kinds = sum(([Conv, ReLU] * len(block) + [MaxPool] for block in blocks), [])
     for index, kind in enumerate(kinds[: upto + 1]):
@@ -159,7 +159,7 @@ def test_a_frozen_network_computes_no_weight_gradient_and_remembers_nothing_for_
 
 
 def test_the_gradient_of_the_content_loss_goes_the_right_way():
-    """A small step against it lessens the loss by as much as it says."""
+    """A small step against the gradient lessens the loss by as much as the gradient predicts."""
     vgg = features().to(dtype=np.float64)
     sr = Tensor(images(1, 8, 8, 3).data.astype(np.float64), requires_grad=True)
     target = vgg(Tensor(images(1, 8, 8, 3, seed=2).data.astype(np.float64)))

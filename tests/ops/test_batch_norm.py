@@ -46,7 +46,7 @@ def test_the_fused_backward_is_the_composed_one(shape):
 
 
 def test_the_gradient_is_orthogonal_to_what_batch_norm_takes_out():
-    """y does not change where x is shifted or (up to ε) scaled, so ∂x has no part along 1 and along x."""
+    """y does not change if x is shifted or (up to ε) scaled, so ∂x has no component along 1 or x."""
     rng = np.random.default_rng(4)
     layer, x = layer_in_float64(3), Tensor(rng.standard_normal((4, 5, 6, 3)), requires_grad=True)
     layer.eps = 0.0

@@ -1,4 +1,4 @@
-"""The convolution triple against the sum in its definition, at any geometry and in blocks of any size."""
+"""Compares the three convolutions with the sum that defines them, at any geometry and in blocks of any size."""
 
 import numpy as np
 import pytest

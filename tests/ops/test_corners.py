@@ -1,5 +1,5 @@
-"""Inputs that no training has: of no elements, of no axes, of a wrong type. A right result or a clear error, the same
-on every device."""
+"""Inputs that no training has: without elements, without axes, of a wrong type. They give the right result or a clear
+error, the same on every device."""
 
 import warnings
 from fractions import Fraction
@@ -27,7 +27,7 @@ def x(*shape):
 
 
 def combinations(shapes):
-    """Every shape for one input, the others being as they were; for all; and each length once as 0."""
+    """Every shape for one input while the others stay; every shape for all inputs; and each length once as 0."""
     for i in range(len(shapes)):
         for shape in SHAPES:
             yield [*shapes[:i], shape, *shapes[i + 1 :]]

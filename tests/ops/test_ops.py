@@ -1,4 +1,4 @@
-"""Each operation against NumPy's or a loop's idea of it, at its kinks, at its extremes and in float32."""
+"""Compares each operation with NumPy or a loop, at its kinks, at its extremes and in float32."""
 
 from math import exp, log1p
 

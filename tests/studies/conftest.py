@@ -1,4 +1,4 @@
-"""What tests of several studies share."""
+"""Fixtures that the tests of several studies share."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The small VGG: what distorts photos, how distances are measured by it, and that it learned to see as VGG19 does."""
+"""The small VGG: the distortions of photos, its distances, and that it learned to see as VGG19 does."""
 
 from functools import partial
 from pathlib import Path
@@ -124,7 +124,7 @@ def test_a_trial_asks_every_kind_and_says_a_row_for_each_distance(held_out):
 
 @pytest.fixture
 def little(monkeypatch):
-    """Less of everything, so that a step takes a moment."""
+    """A small setting of everything, so that a step is quick."""
     less = {"LEAST_SIDE": 16 + 2 * MARGIN, "PAIRS": 1, "FITTED_ON": 4, "WINDOWS": 2000, "EVERY": 2, "RATE": 1e-4}
     for name, value in less.items():
         monkeypatch.setattr(vgg_distil, name, value)
@@ -161,7 +161,7 @@ def test_nothing_tells_a_teacher_from_itself_and_the_gradient_is_the_content_los
 
 
 def test_the_gradient_of_every_term_in_the_students_weights():
-    """That of the term of gradients is the gradient of a gradient."""
+    """For the term of gradients, it is the gradient of a gradient."""
     rng = np.random.default_rng(4)
     x, made = (Tensor(rng.uniform(-1, 1, (2, 8, 8, 3))) for _ in range(2))
     teacher = random_vgg(2, THIN).to(dtype="float64")
@@ -206,7 +206,7 @@ def test_least_squares_find_a_convolution(monkeypatch):
 
 
 def test_a_student_of_the_teachers_size_begins_as_the_teacher(smooth_photo):
-    """And is of size 1 where the teacher is of the size that is returned."""
+    """Its features have the size 1 if the teacher's have the size that is returned."""
     blocks = ((4, 6), (8, 8))
     teacher = random_vgg(8, blocks)
     student = VGG(VGGConfig(blocks), np.random.default_rng(9), VGGConfig(blocks).index())
@@ -331,7 +331,7 @@ def test_the_package_ships_what_the_command_makes():
 
 
 def test_the_content_loss_has_the_size_of_the_pixels_mse(held_out):
-    """As the paper's 1/12.75 is to bring about; measured on photos that the calibration did not see."""
+    """That is the purpose of the paper's 1/12.75. It is measured on photos that the calibration did not see."""
     for layer in ("vgg12", "vgg22", "vgg32", "vgg34"):
         assert 0.4 < content_against_pixels(load_vgg(layer=layer), held_out) < 2.5
 

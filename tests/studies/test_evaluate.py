@@ -94,7 +94,7 @@ def test_photos_too_small_to_measure_are_left_out_and_counted(generator_file, ph
 def test_what_cannot_be_measured_is_left_out_named_and_counted(
     generator_file, photo_folder, smooth_photo, tmp_path, by
 ):
-    """A flat photo is enlarged without error: its infinite PSNR would be the mean's."""
+    """A flat photo is enlarged without error, and its infinite PSNR would make the mean infinite."""
     Image.new("RGB", (40, 40), (128, 128, 128)).save(tmp_path / "flat.png")
     (tmp_path / "cut.png").write_bytes((photo_folder / "a.png").read_bytes()[:300])
     (tmp_path / "notes.txt").touch()

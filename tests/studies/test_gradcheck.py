@@ -91,7 +91,7 @@ def test_a_fault_within_a_loss_or_a_penalty_is_caught(case):
 
 
 def f_with_gradient(value, slope):
-    """A function of one Tensor whose value and whose claimed gradient are two things."""
+    """A function of one Tensor whose claimed gradient need not be its value's."""
 
     class Claimed(Op):
         def forward(x):

@@ -1,4 +1,4 @@
-"""What is said of the machine, by `doctor` and by benchmarks."""
+"""What `doctor` and the benchmarks say about the machine."""
 
 import os
 import sys

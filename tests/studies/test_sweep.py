@@ -1,4 +1,4 @@
-"""The sweep: which settings it tries, and what it says of them."""
+"""The sweep: which settings it tries, and what it reports about them."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""The monitor: each state is told where it holds and nowhere else, from made-up figures and from real trainings."""
+"""The monitor: it reports each state if it holds and never otherwise, for made-up figures and for real trainings."""
 
 import numpy as np
 import pytest
@@ -205,7 +205,7 @@ def test_a_sound_training_raises_no_alarm(states):
 
 
 def test_an_explosion_is_seen_at_once_and_stands_for_a_while():
-    """Before there are rows enough for a median; and a network that it killed has no gradient any more."""
+    """It is seen before there are enough rows for a median. The alarm stands, since a dead network has no gradient."""
     monitor = Monitor()
     for gradient in [1.0, 30.0, 2000.0, *[0.0] * WINDOW]:
         monitor.add({"grad_g": gradient})

@@ -1,4 +1,4 @@
-"""The photos of a training: which are learned from, which are held out, and what of each."""
+"""The photos of a training: which ones it learns from, which are held out, and which part of each is used."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_a_package_without_its_photos_gets_one_line():
 @pytest.mark.parametrize("size", [(300, 700), (256, 256), (257, 100), (20, 20)])
 def test_the_middle_is_the_middle(size):
     photo = np.arange(size[0] * size[1] * 3, dtype=np.uint32).reshape(*size, 3)
-    cut = train.middle(photo)
+    cut = train.centre(photo)
     assert cut.shape == (min(size[0], 256), min(size[1], 256), 3)
     top, left = (size[0] - cut.shape[0]) // 2, (size[1] - cut.shape[1]) // 2
     assert (

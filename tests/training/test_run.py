@@ -1,4 +1,4 @@
-"""The run's folder: what is in it, and that a run stopped anywhere goes on as if it never had been."""
+"""The run's folder: what is in it, and that a run stopped anywhere can be resumed as if it had never stopped."""
 
 import csv
 import json
@@ -26,7 +26,7 @@ from minisrgan.weights.generators import load_generator, read_arrays, write_arra
 
 
 class PowerCut(Exception):
-    """What stops a run in these tests."""
+    """The exception that stops a run in these tests."""
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def photos(smooth_photo):
 
 @pytest.fixture
 def start(tmp_path, photos, tiny_config):
-    """A function that starts a run, or goes on with it, and gives (run, trainer)."""
+    """A function that starts a run or resumes it, and returns (run, trainer)."""
 
     def begin(name="run", resume=False, stages=STAGES, **changes):
         config = tiny_config(**changes)
@@ -290,7 +290,7 @@ def test_a_training_that_diverges_keeps_its_last_good_state(monkeypatch, start, 
 
 
 def spoil(monkeypatch, where, times=99):
-    """Let SR become NaN at the given (stage, step), as often as `times`, if the training comes there again."""
+    """Make SR NaN at the given (stage, step), up to `times` times if the training gets there again."""
     generate, count = Trainer.generate, iter(range(times))
 
     def spoiled(trainer, lr):
@@ -303,7 +303,7 @@ def spoil(monkeypatch, where, times=99):
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("stage, times, back", [("pretrain", 1, 4), ("gan", 1, 4), ("gan", 2, 2), ("gan", 3, 0)])
 def test_a_training_that_rolls_back_goes_on_in_another_way(monkeypatch, start, capsys, stage, times, back):
-    """And each time further back, for the state that it went back to may be where things went wrong."""
+    """It goes further back each time, because things may have gone wrong at the state that it went back to."""
     monkeypatch.setattr(training, "LOOKS", 3)  # a state is saved at 0, 2, 4 and 6
     whole, _ = start("whole")
     spoil(monkeypatch, (stage, 5), times=times)
@@ -390,7 +390,7 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(monkeypatch, start
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("written", [1, 2])
 def test_a_run_cut_off_between_two_files_goes_on_as_if_it_never_had_been(monkeypatch, start, written):
-    """Of the files that a state is, `written` are new and the others old."""
+    """Of the files that make up a state, those in `written` are new and the others old."""
     monkeypatch.setattr(training, "LOOKS", 1)
     whole, _ = start("whole", steps=(4, 0))
     replace, count = os.replace, iter(range(99))
@@ -488,7 +488,7 @@ def test_config_json_is_for_people_too(tmp_path, tiny_config):
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("lost", [1, 4])
 def test_rows_that_are_there_stay_though_the_last_are_lost(start, lost):
-    """A power cut can lose the end of a log that was not brought to the disk."""
+    """A power cut can lose the end of a log that was not yet written to the disk."""
     run, _ = start()
     lines = run.log.read_text().splitlines(keepends=True)
     run.log.write_text("".join(lines[:-lost]) + "gan,6,0.001,")
@@ -593,7 +593,7 @@ def test_what_is_killed_holds_no_lock(tmp_path, tiny_config):
 
 
 def explode(monkeypatch, where, factor=1e4):
-    """Let SR be so many times too large from the given (stage, step) on: far too much, and finite."""
+    """Make SR many times too large from the given (stage, step) on: far too large, but finite."""
     generate = Trainer.generate
 
     def exploding(trainer, lr):
@@ -605,7 +605,7 @@ def explode(monkeypatch, where, factor=1e4):
 
 @pytest.fixture
 def states_saved(monkeypatch):
-    """The (stage, step) of each state that is written, as it is."""
+    """The (stage, step) of each state, recorded as it is written."""
     saved, save = [], Run.save
 
     def watched(run, trainer, **how):
@@ -666,7 +666,7 @@ def test_some_good_states_are_kept_and_no_more(monkeypatch, start, links):
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("on_nan", ["stop", "rollback"])
 def test_a_state_that_is_not_finite_is_not_saved(monkeypatch, start, tmp_path, on_nan):
-    """A step can spoil the weights, which no loss shows before the next one."""
+    """A step can spoil the weights, and no loss shows it before the next step."""
     monkeypatch.setattr(training, "LOOKS", 3)
     update, spoils = Trainer.update_generator, iter([True])
 
@@ -702,7 +702,7 @@ def test_where_the_last_state_is_damaged_the_one_before_is_named_and_will_do(mon
 
 @pytest.mark.usefixtures("no_pictures")
 def test_a_rolled_back_run_that_is_stopped_between_goes_back_as_far(monkeypatch, start):
-    """What Ctrl-C saved is no state to go back to: the run that was not stopped has none there."""
+    """The run does not go back to a state that Ctrl-C saved: a run that was not stopped has no such state."""
     monkeypatch.setattr(training, "LOOKS", 2)  # of 6 steps: 0, 3, 6
     runs = {}
     for name in ("whole", "stopped"):
@@ -765,7 +765,7 @@ def test_what_somebody_keeps_in_a_folder_is_no_beginning(tmp_path, tiny_config):
 
 @pytest.fixture(autouse=True)
 def not_in_the_background():
-    """A job in a shell's background ignores Ctrl-C, under nohup a closed terminal too: so would the trainings here."""
+    """A job in a shell's background ignores Ctrl-C, under nohup also a closed terminal. The trainings here must not."""
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
     before = {number: signal.signal(number, handler) for number, handler in usual.items()}
     yield

@@ -1,4 +1,4 @@
-"""The seven steps: their order, who learns from what, and that the same seed is the same run."""
+"""The seven steps: their order, which network learns from which, and that the same seed gives the same run."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def record_calls(monkeypatch, trainer, names=SEVEN):
 
 
 def batch_of(trainer):
-    """(HR, SR), as a step has them."""
+    """(HR, SR) of a step."""
     crops = trainer.choose_crops()
     return trainer.sample_hr(crops), trainer.generate(trainer.downsample(crops))
 

@@ -1,4 +1,4 @@
-"""Bands: the photo comes out as it would in one piece, to the bit."""
+"""Bands: the result has the same bits as the whole photo enlarged at once."""
 
 import tracemalloc
 from itertools import product
@@ -27,7 +27,7 @@ from minisrgan.weights.generators import load_generator, packaged
 
 
 def generator(**config):
-    """One that sees as far as it can: each weight is positive, and each layer keeps the mean level."""
+    """A generator that uses its whole receptive field: positive weights, and each layer keeps the mean level."""
     values = dict(channels=2, blocks=0, edge_kernel=3, batch_norm=False) | config
     made = Generator(GeneratorConfig(**values), np.random.default_rng(0))
     rng = np.random.default_rng(1)
@@ -48,7 +48,7 @@ def in_one_piece(g, photo):
 
 
 def in_bands(g, photo, device, axis, lines):
-    """SR before it is rounded, where a difference of a bit shows."""
+    """SR before it is rounded, so that a difference of one bit shows."""
     with no_grad():
         return (
             g.eval()(lr_bands(photo, device, axis, lines)).reader().take(photo.shape[axis - 1] * g.config.scale).data[0]
@@ -149,7 +149,7 @@ def test_the_generator_is_left_in_its_mode(training):
 
 
 def test_no_band_is_longer_than_the_others():
-    """Not the last either, when all that the layers held back is to be made of the photo's last lines."""
+    """Not even the last one, when the layers compute all the lines that they held back."""
     for length, lines in product((41, 64, 101), (8, 16)):
         with use_device("cpu"):  # that kernels have a grain of 4 is all that is asked of it
             stops = [0, *generator(blocks=6, bicubic_skip=True)(lr_bands(noise(length, 5), "cpu", 1, lines)).stops]

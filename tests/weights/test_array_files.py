@@ -1,4 +1,4 @@
-"""Arrays in files: each of ours carries a checksum, and one line says what is wrong with any other."""
+"""Arrays in files: each of our files carries a checksum, and one line says what is wrong with a bad file."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ def generator(config=SMALL):
 
 
 def written(path, about=None, arrays=None):
-    """A file as another writer could make it, without a checksum; `about` is JSON or text."""
+    """A file as another program could write it, without a checksum; `about` is JSON or text."""
     text = about if isinstance(about, str) else json.dumps(about)
     path.write_bytes(save(generator().state() if arrays is None else arrays, {KEY: text}))
     return path

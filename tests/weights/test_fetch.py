@@ -23,7 +23,7 @@ HTML = b"<!DOCTYPE html><html>Sorry, no.</html>"
 
 @pytest.fixture(autouse=True)
 def thin(monkeypatch, tmp_path):
-    """A VGG19 of few channels, a cache of our own, and no waiting."""
+    """A VGG19 with few channels, a cache for the test alone, and no pauses."""
     monkeypatch.setattr(vgg_weights, "NAMES", {THIN19: "VGG19", SMALL: "VGG small"})
     monkeypatch.setattr(vgg_fetch, "NAMES", vgg_weights.NAMES)
     monkeypatch.setattr(vgg_weights.fetched, "__defaults__", (THIN19,))
@@ -73,7 +73,7 @@ def answer(handler, status, body, length=None, **headers):
 
 
 def whole(handler, data):
-    """What a good server does."""
+    """The behaviour of a good server."""
     start = int((re.match(r"bytes=(\d+)-$", handler.headers.get("Range", "bytes=0-")))[1])
     if start >= len(data):
         answer(handler, 416, b"", Content_Range=f"bytes */{len(data)}")
@@ -84,7 +84,7 @@ def whole(handler, data):
 
 
 def breaks_after(count):
-    """Announces all, and sends so many bytes of it."""
+    """The behaviour of a server that announces all bytes, and sends only so many."""
 
     def behave(handler, data):
         start = int((re.match(r"bytes=(\d+)-$", handler.headers.get("Range", "bytes=0-")))[1])
@@ -148,7 +148,7 @@ def get(server, name=None):
 
 
 def kept(tmp_path):
-    """What is in the cache, by name."""
+    """The names of the files in the cache."""
     folder = tmp_path / "cache"
     return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
 
@@ -238,7 +238,7 @@ def tagged(tag, behave=whole):
 
 @pytest.mark.parametrize("old, new", [('"a"', '"b"'), ('W/"a"', 'W/"a"'), ("a", "a")])
 def test_a_half_of_another_file_is_not_gone_on_with(server, data, tmp_path, old, new):
-    """By a server that sends what is asked for, whatever the condition; a weak tag promises no same bytes."""
+    """The server sends the requested part whatever the condition. (A weak tag does not promise the same bytes.)"""
     server.data, server.plan = bytes(len(data)), [tagged(old, breaks_after(1000)), closes]
     with pytest.raises(WeightsError, match="call again to go on"):
         get(server, "vgg19.safetensors")

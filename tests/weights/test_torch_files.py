@@ -1,4 +1,4 @@
-"""PyTorch's files: those that it writes are read to the last bit, and nothing in a hostile one runs."""
+"""PyTorch's files: what it writes is read to the last bit, and nothing in a hostile file runs."""
 
 import copyreg
 import pickle
@@ -26,7 +26,7 @@ def arrays(path):
 
 @pytest.fixture(params=["zip", "stream"])
 def torch_save(request, tmp_path):
-    """A function that has PyTorch write an object in one of its formats; gives the path."""
+    """A function that lets PyTorch write an object in one of its formats, and returns the path."""
     torch = pytest.importorskip("torch")
 
     def save(thing):
@@ -100,7 +100,7 @@ def test_a_cut_file_of_pytorch(torch_save, length):
 
 
 def test_every_single_damaged_byte_is_refused_or_read(torch_save):
-    """Never any other exception. (A byte of a stream's numbers has nothing that would give it away.)"""
+    """There is never another exception. (Nothing in a stream would reveal a damaged byte among its numbers.)"""
     import torch
 
     path = torch_save({"a": torch.rand(3), "b": torch.nn.Parameter(torch.rand(2, 2))})
@@ -408,7 +408,7 @@ def test_a_zip_directory_that_lies(tmp_path, change, victim):
 
 
 def test_keys_that_take_for_ever_to_look_up_are_refused(tmp_path):
-    """The hash of a tuple is computed anew each time: of one nested n deep, twice in each, 2ⁿ times."""
+    """A tuple's hash is computed again each time: in tuples nested n deep, each twice in the next, 2ⁿ times."""
     path, nested = stream_file(tmp_path / "t.pth", dict_of(w=tensor())), ()
     for _ in range(60):
         nested = nested, nested

@@ -1,4 +1,4 @@
-"""VGG's weights from every kind of file, and one line for every file that is none."""
+"""VGG's weights from every kind of file, and one line for every file that is not a VGG's."""
 
 import json
 import sys
@@ -19,14 +19,14 @@ THIN19 = ((2,) * 2, (2,) * 2, (3,) * 4, (3,) * 4, (4,) * 4)
 
 @pytest.fixture(autouse=True)
 def thin(monkeypatch):
-    """VGG16 and VGG19 with few channels, so that a file is small. What tells them apart stays."""
+    """VGG16 and VGG19 with few channels, so that files are small. They still differ in their layers."""
     monkeypatch.setattr(vgg_weights, "VGG16", THIN16)
     monkeypatch.setattr(vgg_weights, "VGG19", THIN19)
     monkeypatch.setattr(vgg_weights, "NAMES", {THIN16: "VGG16", THIN19: "VGG19", SMALL: "VGG small"})
 
 
 def state(blocks=THIN19, dtype=np.float32):
-    """Weights by torchvision's names and in its layout."""
+    """Weights under torchvision's names and in its layout."""
     rng = np.random.default_rng(0)
     return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes(blocks).items()}
 
@@ -37,7 +37,7 @@ def written(path, arrays, variant="caffe"):
 
 
 def refused(path, family=None):
-    """Sees a file refused in one line that names it; gives the line."""
+    """Check that a file is refused in one line that names it; return the line."""
     with pytest.raises(WeightsError) as caught:
         load_vgg(path, family=family)
     line = str(caught.value)
@@ -201,7 +201,7 @@ def test_a_cut_file_of_keras(keras_file):
 
 
 def elsewhere(file, group, h5py, tmp_path):
-    """Other files' numbers are not read, by whatever of HDF5's means they are asked for."""
+    """Numbers in other files are not read, whichever of HDF5's ways points to them."""
     with h5py.File(tmp_path / "private.h5", "w") as private:
         private["kernel"], private["bias"] = file[f"{group}/kernel"][()], np.ones(2, np.float32)
     (tmp_path / "private.raw").write_bytes(bytes(8))
