@@ -42,7 +42,7 @@ def main() -> None:
     if os.name != "posix":
         sys.exit("set-up: Linux or macOS is needed; on Windows use WSL")
     try:
-        with alone():
+        with setup_lock():
             set_up()
     except (SetupError, OSError) as error:
         sys.exit(f"set-up failed: {error}")
@@ -77,7 +77,7 @@ def set_up() -> None:
     say("done; next: make demo, make test, or .venv/bin/minisrgan --help")
 
 
-def alone() -> BinaryIO:
+def setup_lock() -> BinaryIO:
     """Lock this folder, so that only one set-up runs in it. The system frees the lock however the process ends."""
     import fcntl  # Windows has none, and this file has to load there to say so
 

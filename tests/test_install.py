@@ -210,8 +210,8 @@ def test_a_checkout_that_cannot_be_written_is_one_line(project, monkeypatch, mad
 
 
 def test_two_set_ups_take_turns():
-    with install.alone():
-        second = f"import runpy; runpy.run_path({install.__file__!r})['alone'](); print('second')"
+    with install.setup_lock():
+        second = f"import runpy; runpy.run_path({install.__file__!r})['setup_lock'](); print('second')"
         waiting = subprocess.Popen([sys.executable, "-c", second], stdout=subprocess.PIPE, text=True)
         assert waiting.stdout.readline() == "set-up: waiting for another set-up of this folder to end\n"
     assert waiting.communicate(timeout=20)[0] == "second\n"

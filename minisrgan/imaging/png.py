@@ -40,7 +40,7 @@ def filter_rows(pixels: np.ndarray) -> bytes:
     Four filters predict a pixel from its neighbours. Each row takes the filter whose differences, as signed bytes, have
     the smallest sum of absolute values.
     """
-    x, b = pixels[1:], pixels[:-1]  # the pixel above x; below, a is left of x and c left of b
+    x, b = pixels[1:], pixels[:-1]  # b is the pixel above x; further down, a is left of x, and c is left of b
     a, c = (np.pad(each[:, :-1], ((0, 0), (1, 0), (0, 0))) for each in (x, b))
     mean = (a & b) + ((a ^ b) >> 1)  # ⌊(a + b)/2⌋ without a ninth bit
     rests = np.stack([x - a, x - b, x - mean, x - paeth(a, b, c)])

@@ -157,7 +157,7 @@ def write_arrays(path: Path | str, arrays: Mapping[str, np.ndarray], **metadata:
 def read_arrays(
     path: Path | str, advice: str = "give a generator.safetensors of a run", damaged: str | None = None
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """({name: float32 array}, the metadata with CHECKSUM) of a file that `write_arrays`, or a version of it, wrote.
+    """({name: float32 array}, the metadata with CHECKSUM) of a file that this or an earlier `write_arrays` wrote.
 
     Raises WeightsError for any other file, with `advice`, and for a number that is not finite, with `damaged` (by
     default the same as `advice`).
