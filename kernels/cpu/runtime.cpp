@@ -1,11 +1,11 @@
-// How a grid of CUDA threads runs on a CPU: README.md beside this file says it in words.
+// How a grid of CUDA threads runs on a CPU. README.md beside this file explains it.
 //
 //   launch     a grid of blocks; the operating-system threads of a pool take blocks until none is left
 //   block      its CUDA threads take turns on one operating-system thread: each runs until it must wait
 //   waiting    at a barrier or in a warp operation, it switches to the next CUDA thread's fiber
 //
-// Compiled apart from the kernels, and without sanitizers even where they have one: a sanitizer is to watch
-// the kernels, not the machinery that plays their threads.
+// It is compiled apart from the kernels, and never with a sanitizer: a sanitizer should watch the kernels, not the code
+// that runs their threads.
 #include "cuda.h"
 
 #include <pthread.h>
@@ -28,8 +28,8 @@
 
 #include "fiber.h"
 
-// ThreadSanitizer learns what happens before what through objects: what a thread did before it released one
-// happens before what another one does after it acquired the same.
+// ThreadSanitizer learns the order of accesses through objects. What a thread does before it releases an object happens
+// before what another thread does after it acquires the same object.
 #ifdef CHECK_RACES
 constexpr bool CHECKING_RACES = true;
 extern "C" void __tsan_acquire(void *object);
@@ -85,7 +85,7 @@ struct Lane {
     uint64_t value, result;
 };
 
-// A copy_async that is put off until its thread waits for it.
+// A copy_async that is postponed until its thread waits for it.
 struct LateCopy {
     int thread, group, bytes;
     void *to;
@@ -94,7 +94,7 @@ struct LateCopy {
 
 }  // namespace
 
-// One operating-system thread's equipment: it runs one block at a time.
+// What an operating-system thread needs to run blocks, one at a time.
 struct Worker {
     Launch *launch = nullptr;
     CudaThread *running = nullptr;  // &cuda_thread of this operating-system thread: looked up once
@@ -128,7 +128,7 @@ struct Worker {
     // thread, and with one set, thread 0 of a block would seem to wait for thread 0 of the block before.
     std::vector<Fiber> other_fibers;
     int set = 0;
-    // And two objects in turn: whoever leaves a barrier late must not learn what others did since.
+    // And two objects in turn: a thread that leaves a barrier late must not learn what others did since then.
     char barrier_object[2][2], warp_object[2][MAX_THREADS][2];
     unsigned barriers = 0, warp_syncs[MAX_THREADS] = {};
 
@@ -140,7 +140,7 @@ struct Worker {
 
 namespace {
 
-// memset, which sanitizers do not see: they watch the library's own.
+// memset, but unseen by the sanitizers, which watch the library's own.
 void fill(void *at, uint8_t byte, size_t bytes) {
 #if defined(CHECK_ADDRESS) || defined(CHECK_RACES)
     volatile uint8_t *to = static_cast<uint8_t *>(at);
@@ -159,7 +159,7 @@ char launch_start, launch_end, fence_object;  // ThreadSanitizer's objects for t
     __builtin_unreachable();
 }
 
-// End the launch with a message; the first one counts. Other blocks are not begun any more.
+// End the launch with a message. If there are several, the first one counts. No other block begins after that.
 [[noreturn]] __attribute__((format(printf, 2, 3))) void fail(Worker *w, const char *format, ...) {
     {
         std::lock_guard<std::mutex> hold(error_lock);
@@ -175,7 +175,7 @@ char launch_start, launch_end, fence_object;  // ThreadSanitizer's objects for t
     leave_block(w);
 }
 
-// Nobody can go on. Say why: who waits, and for whom in vain.
+// No thread can go on. Say why: which thread waits, and for which one in vain.
 [[noreturn]] void fail_stuck(Worker *w) {
     for (int t = 0; t < w->threads; ++t) {
         if (w->state[t] != IN_WARP) continue;
@@ -204,8 +204,8 @@ bool create_fibers(std::vector<Fiber> &fibers, int wanted) {
 
 void fiber_main();
 
-// The running CUDA thread cannot go on, or is done: find another one, and switch to its fiber. Returns in the
-// thread that called, once it can go on again.
+// The running CUDA thread must wait, or is done: find another one and switch to its fiber. This function returns in the
+// thread that called it, once that one can go on again.
 void run_another(Worker *w, int self) {
     Fiber *to;
     if (w->started < w->threads) {  // somebody has not begun: give it a fiber of its own
@@ -225,9 +225,9 @@ void run_another(Worker *w, int self) {
     w->running->thread = w->index[self];
 }
 
-// A fiber runs CUDA threads from beginning to end, one after the other, as long as none has to wait. One that
-// waits keeps the fiber, and run_another starts the next thread on a new one. So a kernel without barriers
-// is a plain loop of function calls, and only waiting is paid for.
+// A fiber runs CUDA threads from beginning to end, one after the other, as long as none must wait. A thread that waits
+// keeps the fiber, and run_another starts the next thread on a new one. So a kernel without barriers is a plain loop of
+// function calls, and only waiting costs time.
 void fiber_main() {
     Worker *w = cuda_thread.worker;
     Fiber *me = &w->fibers[w->fibers_used - 1];
@@ -305,7 +305,7 @@ extern "C" void cuda_barrier(const char *file, int line) {
     __tsan_acquire(object);
 }
 
-// All lanes of `mask` meet here; the last one works out everybody's result.
+// All lanes of `mask` meet here. The last one works out the results of all.
 extern "C" uint64_t cuda_warp(int operation, unsigned mask, uint64_t value, int source, const char *file, int line) {
     Worker *w = cuda_thread.worker;
     int self = w->current, warp = self / WARP, first = warp * WARP, me = self - first;
@@ -352,8 +352,8 @@ extern "C" void cuda_fence() {
     __tsan_acquire(&fence_object);
 }
 
-// Called by each thread that comes by the declaration of a shared array: the first one of a block comes before
-// any use. All bits set is NaN in float and double, and -1 in int.
+// Each thread calls this where a shared array is declared. The first thread of a block calls it before any use of the
+// array. A number with all bits set is NaN in float and double, and -1 in int.
 extern "C" void cuda_poison_once(void *array, size_t bytes) {
     std::vector<void *> &known = cuda_thread.worker->poisoned;
     if (std::find(known.begin(), known.end(), array) != known.end()) return;
@@ -465,8 +465,8 @@ int count_threads() {
 #endif
 }
 
-// The caller of a launch works too, as worker 0. The others spin for a moment after each launch, since
-// another one is likely to follow at once, and then sleep.
+// The thread that calls a launch works too, as worker 0. The others spin for a moment after each launch, since another
+// launch is likely to follow at once. Then they sleep.
 class Pool {
 public:
     Pool() : size(count_threads()), workers(size) {
@@ -484,7 +484,7 @@ public:
 private:
     // The launch is open for workers while `ticket` is odd. A worker first counts itself in and then looks
     // whether the launch is still open; the caller first closes it and then waits for the count to be zero.
-    // So nobody is waited for who has not joined: a small launch does not wait for sleepers to wake up.
+    // So it waits for no worker that has not joined: a small launch does not wait until sleeping workers wake up.
     void open(Launch *launch) {
         open_launch = launch;
         ticket.fetch_add(1);
@@ -584,7 +584,7 @@ extern "C" int cuda_launch(const char *name, void (*run_thread)(void **), void *
     return launch.failed;
 }
 
-// Why the last launch that failed did.
+// Says why the last failed launch failed.
 extern "C" const char *kernel_error() { return error_text; }
 
 // How many operating-system threads share a grid.
@@ -593,15 +593,15 @@ extern "C" int kernel_threads() {
     return pool()->size;
 }
 
-// 0 forward, 1 reversed, 2 shuffled: the order in which the CUDA threads of a block take their turns (and
-// the blocks of a grid, where it is reversed).
+// The order in which the CUDA threads of a block take their turns: 0 forward, 1 reversed, 2 shuffled. With 1 the blocks
+// of a grid are reversed too.
 extern "C" void kernel_set_order(int order) {
     std::lock_guard<std::mutex> hold(*launching);
     pool();
     order_of_threads = order;
 }
 
-// 1: shared memory is NaN before each block.
+// 1: shared memory is filled with NaN before each block.
 extern "C" void kernel_set_poison(int on) {
     std::lock_guard<std::mutex> hold(*launching);
     pool();
