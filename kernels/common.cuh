@@ -1,7 +1,7 @@
-// What every kernel may use. This text is put in front of each kernel file, on every device:
-// on a GPU NVRTC compiles it (so: no headers), on a CPU the C++ compiler does, after kernels/cpu/cuda.h.
+// What every kernel may use. This text is put in front of each kernel file, on every device. On a GPU it is compiled by
+// NVRTC, which has no standard headers. On a CPU it is compiled by the C++ compiler, after kernels/cpu/cuda.h.
 //
-// `real` is float or double, from the command line: -Dreal=float.
+// `real` is float or double. The command line says which: -Dreal=float.
 
 #ifndef real
 #define real float
@@ -14,13 +14,14 @@
 //
 //     FOR_EACH(i, n) y[i] = x[i] + z[i];
 //
-// does the n iterations in any order, spread over all threads of the launch; they must not depend on each
-// other. i has the type of n. Any grid and block are right; these are fast:
-// - GPU: blocks of 256 threads. Neighbouring threads take neighbouring elements and all step on by the
-//   number of threads (a grid-stride loop), so each access of a warp is one run of memory.
-// - CPU: blocks of one thread, a few for each core. Each takes one contiguous run, in a plain loop that the
-//   compiler turns into vector instructions. Runs start at multiples of 64 elements: no two threads write
-//   to the same cache line (given aligned arrays).
+// runs the n iterations in any order, spread over all threads of the launch. So they must not depend on each other. i
+// has the type of n. Any grid and any block give the right result. These are fast: - GPU: blocks of 256 threads.
+// Neighbouring threads take neighbouring elements, and each thread steps on by the number of
+//   all threads (a grid-stride loop). So each access of a warp is one run of memory.
+// - CPU: blocks of one thread, a few for each core. Each takes one contiguous run, in a plain loop that the compiler
+// turns
+//   into vector instructions. Runs start at multiples of 64 elements, so that no two threads write to the same cache
+//   line (if the arrays are aligned).
 #define THREAD_NUMBER (blockIdx.x * blockDim.x + threadIdx.x)
 #define THREAD_COUNT (gridDim.x * blockDim.x)
 #ifdef CPU
@@ -30,7 +31,7 @@ inline I run_start(I n, unsigned part, unsigned parts) {
     long long start = run * part;
     return start < n ? I(start) : n;
 }
-// Before a loop: its iterations do not depend on each other, so it may be vectorised without further proof.
+// Before a loop: its iterations do not depend on each other, so the compiler may vectorise it without proof.
 #ifdef __clang__
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #else
@@ -52,9 +53,9 @@ inline I run_start(I n, unsigned part, unsigned parts) {
 //
 //     REQUIRE(blockDim.x == THREADS);
 //
-// at the start of a kernel: a launch that is cut up otherwise ends there, before it leaves numbers out or writes beyond
-// an array. What is known to the compiler, static_assert asks. The macros of a file, THREADS and so on, are given by
-// minisrgan/device/geometry.py.
+// at the start of a kernel: a launch that is cut up in another way ends there, before it leaves out numbers or writes
+// beyond an array. static_assert checks what the compiler already knows. The macros of a file, such as THREADS, come
+// from minisrgan/device/geometry.py.
 #ifdef CPU
 #define REQUIRE(condition)                                              \
     do {                                                                \
@@ -70,11 +71,11 @@ inline I run_start(I n, unsigned part, unsigned parts) {
 // ---- Shared memory -----------------------------------------------------------------------------------
 //
 //     SHARED(real, tile, [8][LANES]);    // __shared__ real tile[8][LANES], aligned for Vec
-//     SHARED_DYNAMIC(real, tile);           // real *tile: as many bytes as the launch asked for
+//     SHARED_DYNAMIC(real, tile);        // real *tile, with as many bytes as the launch asked for
 //
-// Plain `__shared__ real tile[64];` works too, but on a CPU it is slower (the compiler looks up the address
-// of a thread-local variable anew at each use, even in a loop) and the check for reads of uninitialised
-// shared memory does not know of it.
+// Plain `__shared__ real tile[64];` works too. But on a CPU it is slower: the compiler looks up the address of a
+// thread-local variable anew at each use, even in a loop. And the check for reads of uninitialised shared memory does
+// not see it.
 #ifdef CPU
 #define SHARED(type, name, dimensions)     \
     typedef type name##_type dimensions;   \
@@ -91,14 +92,14 @@ inline I run_start(I n, unsigned part, unsigned parts) {
 
 // ---- Asynchronous copies -----------------------------------------------------------------------------
 //
-//     copy_async(&tile[j], x + i, i < n);    // 16 bytes from global to shared memory; zeros where false
+//     copy_async(&tile[j], x + i, i < n);    // copy 16 bytes from global to shared memory, or zeros if false
 //     copy_async_commit();                   // the copies so far are a group
-//     copy_async_wait<1>();                  // wait for all my groups but the last one
-//     __syncthreads();                       // and for everybody else's
+//     copy_async_wait<1>();                  // wait for all groups of this thread but the last one
+//     __syncthreads();                       // and for those of the other threads
 //
-// On a GPU from sm_80 on, the copies bypass the registers and go on while the thread computes. Before, and
-// on a CPU, they happen at once; or, in the checked mode `late`, at the last moment allowed.
-// Both addresses must be multiples of 16 bytes.
+// On a GPU from sm_80 on, the copies bypass the registers and go on while the thread computes. On an older GPU and on a
+// CPU they happen at once. In the checked mode `late` they happen at the last moment that is allowed. Both addresses
+// must be multiples of 16 bytes.
 struct __align__(16) SixteenBytes {
     int word[4];
 };
@@ -144,25 +145,26 @@ constexpr int LANES = 32 / sizeof(real);
 constexpr int LANES = 16 / sizeof(real);
 #endif
 
-// SUM_ROWS: the rows of two vectors of sums that the registers of a CPU hold, beside the two vectors that each row is
-// multiplied with and one of what multiplies it.
+// SUM_ROWS: how many rows of two vectors of sums fit into the registers of a CPU, if three more vectors must fit too: a
+// row of two that is multiplied, and one with the number that multiplies it.
 #if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int SUM_ROWS = 12;  // of 32 registers
 #else
 constexpr int SUM_ROWS = 6;  // of 16
 #endif
 
-// Before a loop of a constant number of steps over registers: an array in registers has no address to index.
+// Before a loop over registers, with a constant number of steps. An array in registers has no address, so each index
+// into it must be a constant.
 #ifdef CPU
 #define UNROLL _Pragma("GCC unroll 16")
 #else
 #define UNROLL _Pragma("unroll")
 #endif
 
-// N reals, handled together. On a GPU, N registers that are loaded and stored 16 bytes at a time, like a
-// float4; on a CPU, one vector register (or a few). On both, load and store need an address that is a
-// multiple of 16 bytes (of the whole Vec where that is smaller): elsewhere, use the partial ones.
-template <int N, class T = real>
+// N reals that are handled together. On a GPU they are N registers, which are loaded and stored 16 bytes at a time. On
+// a CPU they are one vector register, or a few. On both, load and store need an address that is a multiple of 16 bytes
+// (or of the whole Vec if that is smaller). For other addresses use load_partial, store_partial and load_any.
+template <int N, class T = real>  // T is always real; g++ ignores vector_size on a type that is no template parameter
 struct Vec {
     static constexpr int ALIGN = N * sizeof(real) < 16 ? N * sizeof(real) : 16;
 #ifdef CPU
@@ -180,7 +182,7 @@ struct Vec {
     friend __forceinline__ Vec operator-(const Vec &a, const Vec &b) { return {a.lane - b.lane}; }
     friend __forceinline__ Vec operator*(const Vec &a, const Vec &b) { return {a.lane * b.lane}; }
     friend __forceinline__ Vec operator*(real s, const Vec &b) { return {s * b.lane}; }
-    // In each lane: a where x > 0, else b.
+    // In each lane, a where x > 0, else b.
     static __forceinline__ Vec where_positive(const Vec &x, const Vec &a, const Vec &b) {
         return {x.lane > Register{} ? a.lane : b.lane};
     }
@@ -242,7 +244,7 @@ struct Vec {
         return v;
     }
 #endif
-    // At an edge: only the first `count` lanes touch memory (any alignment); the others are zero.
+    // At an edge: only the first `count` lanes are loaded or stored. The others are zero. The address may be any.
     static __device__ __forceinline__ Vec load_partial(const real *from, int count) {
         Vec v = broadcast(0);
         for (int i = 0; i < N; ++i)
@@ -263,18 +265,13 @@ struct Vec {
 #endif
         return v;
     }
-    // The next of `left` numbers: a vector, or what is left of it. `whole`: there is no rest, and all is aligned.
+    // The next of `left` numbers: a vector, or what is left of one. `whole` says that a whole vector is left and
+    // aligned.
     static __device__ __forceinline__ Vec load_edge(const real *from, int left, bool whole) {
         return whole ? load(from) : load_partial(from, left);
     }
     __device__ __forceinline__ void store_edge(real *to, int left, bool whole) const {
         if (whole) store(to);
         else store_partial(to, left);
-    }
-    // The sum over lanes, always in the same order.
-    __device__ __forceinline__ real sum() const {
-        real total = lane[0];
-        for (int i = 1; i < N; ++i) total += lane[i];
-        return total;
     }
 };

@@ -188,9 +188,11 @@ extern "C" __global__ void turn_weights(const real *w /*[kh*kw*cin*cout]*/,
 }
 
 // W = A^T G. Row k of W is a tap and input channel. Each part is the sum over `part_pixels` pixels.
+// __grid_constant__: the struct is read where the launch put it. A copy would cost registers, which are all in use.
 extern "C" __global__ void __launch_bounds__(THREADS)
 weight_grad(const real *x /*[n*height*width*cin]*/, const real *cotangent /*[n*out_h*out_w*cout]*/,
-            real *parts /*[n_parts*kh*kw*cin*cout]*/, Geometry g, int part_pixels, int n_parts) {
+            real *parts /*[n_parts*kh*kw*cin*cout]*/, const __grid_constant__ Geometry g, int part_pixels,
+            int n_parts) {
     REQUIRE(blockDim.x == THREADS);
     REQUIRE((long long)n_parts * part_pixels >= pixels_of(g));
     SHARED(real, a, [SLAB][TILE_M]);

@@ -91,7 +91,7 @@ struct Products {
     int a_next, b_next, k_next, count;
 };
 
-// __grid_constant__: the struct is read where the launch put it. A copy of it would cost registers, which are all in use.
+// __grid_constant__: the struct is read where the launch put it. A copy would cost registers, which are all in use.
 extern "C" __global__ void __launch_bounds__(THREADS)
 matmul(const real *a, const real *b, real *c /*[count*m*n]*/, const __grid_constant__ Products of) {
     int m = of.m, n = of.n, k = of.k, k_next = of.k_next;

@@ -114,7 +114,6 @@ struct Worker {
     Site barrier;                   // where those who wait at a barrier do
     int arrived = 0;                // how many they are
     int first_arrived = 0;          // who came first
-    int votes = 0, count = 0;       // how many of them with a true predicate; and at the last barrier
     unsigned waiting[MAX_THREADS / WARP];  // lanes waiting in a warp operation
     Lane lane[MAX_THREADS];
 
@@ -260,7 +259,7 @@ void run_block(Worker *w, long long number) {
         std::shuffle(w->order, w->order + w->threads, w->random);
         for (int i = 0; i < w->threads; ++i) w->next[w->order[i]] = w->order[(i + 1) % w->threads];
     }
-    w->started = w->returned = w->arrived = w->votes = 0;
+    w->started = w->returned = w->arrived = 0;
     fill(w->state, NEW, w->threads);
     fill(w->waiting, 0, sizeof w->waiting);
     w->poisoned.clear();
@@ -282,7 +281,7 @@ extern "C" [[noreturn]] void cuda_refuse(const char *condition, const char *file
     fail(cuda_thread.worker, "the launch is not what %s:%d requires: %s", file, line, condition);
 }
 
-extern "C" int cuda_barrier(int vote, const char *file, int line) {
+extern "C" void cuda_barrier(const char *file, int line) {
     Worker *w = cuda_thread.worker;
     int self = w->current;
     Site here = {file, line};
@@ -293,12 +292,10 @@ extern "C" int cuda_barrier(int vote, const char *file, int line) {
         fail(w, "divergent barrier: thread %d waits at %s:%d, thread %d at %s:%d", w->first_arrived, w->barrier.file,
              w->barrier.line, self, file, line);
     }
-    w->votes += vote;
     void *object = &w->barrier_object[w->set][w->barriers % 2];
     __tsan_release(object);
     if (++w->arrived == w->threads) {
-        w->count = w->votes;
-        w->arrived = w->votes = 0;
+        w->arrived = 0;
         fill(w->state, READY, w->threads);
         ++w->barriers;
     } else {
@@ -306,7 +303,6 @@ extern "C" int cuda_barrier(int vote, const char *file, int line) {
         run_another(w, self);
     }
     __tsan_acquire(object);
-    return w->count;
 }
 
 // All lanes of `mask` meet here; the last one works out everybody's result.
@@ -330,17 +326,14 @@ extern "C" uint64_t cuda_warp(int operation, unsigned mask, uint64_t value, int 
     w->waiting[warp] |= 1u << me;
     int leader = first + __builtin_ctz(mask);
     void *object = &w->warp_object[w->set][leader][w->warp_syncs[leader] % 2];
-    if (operation == WARP_SYNC) __tsan_release(object);  // shuffles and votes order no memory
+    if (operation == WARP_SYNC) __tsan_release(object);  // shuffles order no memory
     if ((w->waiting[warp] & mask) == mask) {
-        uint64_t ballot = 0;
-        for (int l = 0; l < lanes; ++l)
-            if (mask >> l & 1) ballot |= uint64_t(w->lane[first + l].value & 1) << l;
         for (int l = 0; l < lanes; ++l) {
             if (!(mask >> l & 1)) continue;
             Lane &lane = w->lane[first + l];
             if (operation == WARP_SHUFFLE && !(mask >> lane.source & 1))
                 fail(w, "at %s:%d lane %d reads lane %d, which the mask %#x does not name", file, line, l, lane.source, mask);
-            lane.result = operation == WARP_SHUFFLE ? w->lane[first + lane.source].value : ballot;
+            if (operation == WARP_SHUFFLE) lane.result = w->lane[first + lane.source].value;
             w->state[first + l] = READY;
         }
         w->waiting[warp] &= ~mask;

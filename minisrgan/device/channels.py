@@ -1,32 +1,36 @@
-"""The kernels of channels.cu: arrays as matrices of pixels × channels, mapped number by number or summed down."""
+"""The kernels of channels.cu. An array is a matrix of pixels × channels: mapped number by number, or summed down."""
 
-from ..arrays import array_module, empty_like, on_gpu
+from types import NotImplementedType
+from typing import Any
+
+from ..arrays import Array, array_module, empty_like, on_gpu
 from ..losses import PixelMSE
 from ..ops.batch_norm import BatchNorm, batch_norm_gradients, batch_statistics
+from ..ops.conv import Pair, Shape
 from ..ops.elementwise import Add, Mul, PReLU, PReLUGrad, SlopeGrad
 from ..ops.reduce import SumTo
 from .cuts import arguments, contiguous, part
 from .geometry import macros
 from .launch import launch
-from .register import kernel
+from .register import Computed, kernel
 
-MOST_PARTS = 512  # of a sum: their sum is one block's work
+MOST_PARTS = 512  # of a sum, since one block adds up the parts
 
 
-def by_channel(x, a):
-    """Whether a is a vector with a number for each channel of an image x."""
+def by_channel(x: Array, a: Array) -> bool:
+    """Whether a is a vector with one number for each channel of the images x."""
     return x.ndim > 1 and x.size > 0 and a.shape == x.shape[-1:]
 
 
-def cut_rows(rows, channels, x):
-    """(grid, rows of a part) by which a launch goes through a matrix of rows × channels."""
+def cut_rows(rows: int, channels: int, x: Array) -> tuple[Pair, int]:
+    """(grid, rows of a part) with which a launch goes through a matrix of rows × channels, on x's device."""
     across = macros("channels.cu", on_gpu(x))
     rows_per_part = max(1, part(x) // channels, -(-rows // MOST_PARTS))
     return (-(-rows // rows_per_part), -(-channels // (across["THREADS"] * across["COLUMNS"]))), rows_per_part
 
 
-def map_channels(name, *inputs):
-    """An array like the first input, by the kernel `name`."""
+def map_channels(name: str, *inputs: Any) -> Array:
+    """What the kernel `name` computes: an array like the first input."""
     inputs = arguments(inputs)
     out = empty_like(inputs[0])
     channels = out.shape[-1]
@@ -36,14 +40,14 @@ def map_channels(name, *inputs):
     return out
 
 
-def sum_channels(name, *inputs, channels=None, sums=1):
-    """As many (channels,) arrays as the kernel `name` makes `sums` down the columns of its inputs."""
+def sum_channels(name: str, *inputs: Any, channels: int | None = None, sums: int = 1) -> list[Array]:
+    """The sums that the kernel `name` makes down the columns of its inputs: arrays (channels,), `sums` of them."""
     parts, _ = part_sums(name, *inputs, channels=channels, sums=sums)
     return [total(each) for each in parts]
 
 
-def part_sums(name, *inputs, channels=None, sums=1):
-    """(arrays (parts, channels) of what each part of the rows sums up to, rows of a part)."""
+def part_sums(name: str, *inputs: Any, channels: int | None = None, sums: int = 1) -> tuple[list[Array], int]:
+    """(the sums of each part of the rows: arrays (parts, channels), `sums` of them; rows of a part)."""
     x, *_ = inputs = arguments(inputs)
     channels = channels or x.shape[-1]
     rows = x.size // channels
@@ -53,8 +57,8 @@ def part_sums(name, *inputs, channels=None, sums=1):
     return parts, rows_per_part
 
 
-def total(parts):
-    """The sum of the parts, in an order of its own that is always the same."""
+def total(parts: Array) -> Array:
+    """The sum of the parts. Its order is always the same."""
     count, channels = parts.shape
     if count > 1:
         grid, _ = cut_rows(1, channels, parts)
@@ -65,47 +69,47 @@ def total(parts):
 
 
 @kernel(Add)
-def add(x, y):
+def add(x: Array, y: Array) -> Computed:
     return map_channels("add_channels", x, y) if by_channel(x, y) else NotImplemented
 
 
 @kernel(Mul)
-def scale(x, y):
+def scale(x: Array, y: Array) -> Computed:
     return map_channels("scale_channels", x, y) if by_channel(x, y) else NotImplemented
 
 
 @kernel(PReLU)
-def prelu(x, a):
+def prelu(x: Array, a: Array) -> Computed:
     return map_channels("prelu_forward", x, a) if by_channel(x, a) else NotImplemented
 
 
 @kernel(PReLUGrad)
-def prelu_grad(g, x, a):
+def prelu_grad(g: Array, x: Array, a: Array) -> Computed:
     return map_channels("prelu_backward", g, x, a) if g.shape == x.shape and by_channel(x, a) else NotImplemented
 
 
 @kernel(SlopeGrad)
-def slope_grad(g, x, shape):
+def slope_grad(g: Array, x: Array, shape: Shape) -> Computed:
     if not (x.ndim and x.size and g.shape == x.shape and shape == x.shape[-1:]):
         return NotImplemented
     return sum_channels("slope_gradient", g, x)[0]
 
 
 @kernel(SumTo)
-def sum_to(x, shape):
+def sum_to(x: Array, shape: Shape) -> Computed:
     return sum_channels("column_sums", x)[0] if x.size and shape == x.shape[-1:] else NotImplemented
 
 
 @kernel(PixelMSE)
-def pixel_mse(sr, hr):
+def pixel_mse(sr: Array, hr: Array) -> Computed:
     if not sr.size or sr.shape != hr.shape:
         return NotImplemented
     return sum_channels("squared_error", sr, hr, channels=1)[0][0] / sr.size
 
 
 @kernel(batch_statistics)
-def merged_moments(x):
-    """(mean, variance) of each channel of x, merged from those of its parts."""
+def merged_moments(x: Array) -> tuple[Array, Array] | NotImplementedType:
+    """(mean, variance) of each channel of x, merged from those of the parts of its rows."""
     if not (x.ndim and x.size):
         return NotImplemented
     x = contiguous(x)
@@ -119,12 +123,14 @@ def merged_moments(x):
 
 
 @kernel(BatchNorm)
-def batch_norm(x, gamma, beta, statistics, eps):
+def batch_norm(x: Array, gamma: Array, beta: Array, statistics: tuple[Array, Array], eps: float) -> Computed:
     return map_channels("batch_norm_forward", x, gamma, beta, *statistics, eps) if x.size else NotImplemented
 
 
 @kernel(batch_norm_gradients)
-def fused_gradients(g, x, gamma, statistics, eps):
+def fused_gradients(
+    g: Array, x: Array, gamma: Array, statistics: tuple[Array, Array], eps: float
+) -> tuple[Array, Array, Array] | NotImplementedType:
     if not x.size:
         return NotImplemented
     dgamma, dbeta = sum_channels("batch_norm_sums", g, x, *statistics, eps, sums=2)

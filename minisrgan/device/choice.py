@@ -6,6 +6,7 @@ numpy   NumPy arrays, and the operations' NumPy definitions
 """
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from .cpu import cpu_problem
 DEVICES = ("cuda", "cpu", "numpy")  # the best first
 
 
-def cuda_problem():
+def cuda_problem() -> str | None:
     """Why CUDA cannot be used, in a few words; None if it can."""
     try:
         import cupy
@@ -33,10 +34,10 @@ def cuda_problem():
 PROBLEMS = {"cuda": cuda_problem, "cpu": cpu_problem, "numpy": lambda: None}
 
 
-def choose_device(name=None):
-    """The device to work on and why: `name`, else $MINISRGAN_DEVICE, else the first that works.
+def choose_device(name: str | None = None) -> tuple[str, str]:
+    """(the device to work on, why): `name`, else $MINISRGAN_DEVICE, else the first that works.
 
-    Returns (device, reason). Raises DeviceError for a device that is unknown or does not work.
+    Raises DeviceError for a device that is unknown or does not work.
     """
     asked_by = "--device" if name else "MINISRGAN_DEVICE"
     name = name or os.environ.get("MINISRGAN_DEVICE")
@@ -49,13 +50,15 @@ def choose_device(name=None):
     return name, f"asked for by {asked_by}"
 
 
-def first_that_works():
+def first_that_works() -> tuple[str, str]:
     problems = []
-    for device in DEVICES:
+    *others, last = DEVICES
+    for device in others:
         problem = PROBLEMS[device]()
         if not problem:
             return device, "; ".join(problems) or "an NVIDIA GPU answers"
         problems.append(f"no {device}: {problem}")
+    return last, "; ".join(problems)
 
 
 class use_device:
@@ -66,19 +69,19 @@ class use_device:
 
     active = "numpy"
 
-    def __init__(self, device):
+    def __init__(self, device: str) -> None:
         if device not in DEVICES:
             raise DeviceError(f"unknown device {device!r}: choose one of {', '.join(DEVICES)}")
         self.before = use_device.active
         use_device.active = device
 
-    def __enter__(self):
+    def __enter__(self) -> "use_device":
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         use_device.active = self.before
 
 
-def uses_kernels(array):
+def uses_kernels(array: Any) -> bool:
     """Whether operations on `array` run their kernels rather than their NumPy definitions."""
     return use_device.active == "cpu" if isinstance(array, (np.ndarray, np.generic)) else True

@@ -1,17 +1,17 @@
-"""How convolutions are cut up for their kernels, and which kernel a convolution goes to.
+"""Which kernel computes a convolution, and how it is cut up for this kernel.
 
     winograd.cu    3×3 at stride 1, which is most of G and D: a quarter of the multiplications
     conv_few.cu    few output channels at stride 1: the last layer of G
     conv.cu        any other
 
-The second half of this file has the launches. All arrays there are contiguous, and their shapes have been checked.
+The second half of this file has the launches. There all arrays are contiguous, and their shapes have been checked.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ..arrays import array_module, on_gpu
-from ..ops.conv import Conv2d, Conv2dBias, InputGrad, WeightGrad, check_bias, check_geometry
+from ..arrays import Array, array_module, on_gpu
+from ..ops.conv import Conv2d, Conv2dBias, InputGrad, Pair, Shape, WeightGrad, check_bias, check_geometry
 from ..ops.pixel_shuffle import PixelShuffle
 from .cuts import contiguous, elementwise_grid, resident_blocks, threads
 from .elementwise import sum_parts
@@ -21,57 +21,59 @@ from .pixel_shuffle import shuffle as shuffle_pixels
 from .register import kernel as register_kernel
 
 GRID, PARTS = 1024, 64  # the most blocks of a launch, and about how many a weight gradient is divided into
-MOST = 8  # output channels that conv_few.cu is for: for more, conv.cu has less to do
-
-
-VECTOR = 16  # channels, at most, that a kernel stores at once: they must be of one pixel, wherever that is shuffled to
+MOST = 8  # output channels for conv_few.cu: with more of them, conv.cu is faster
+VECTOR = 16  # the most channels that a kernel stores at once: shuffle must leave them in one pixel
 
 
 class Epilogue(NamedTuple):
-    """What becomes of a convolution's sums on their way to memory: PReLU(PixelShuffle(· + bias)) + residual."""
+    """What a kernel does with its sums before it stores them: PReLU(PixelShuffle(sums + bias)) + residual."""
 
-    bias: object = None  # arrays, or None for no such thing
-    negative_slope: object = None
-    residual: object = None
+    bias: Array | None = None  # None: this part is left out
+    negative_slope: Array | None = None
+    residual: Array | None = None
     shuffle: int = 1
 
     @property
-    def only_bias(self):
+    def only_bias(self) -> bool:
         return self.negative_slope is None and self.residual is None and self.shuffle == 1
 
 
 PLAIN = Epilogue()
 
 
-def can_shuffle(w, r):
-    """Whether a kernel can shuffle what it stores: the channels of a pixel must be whole vectors."""
+def can_shuffle(w: Any, r: int) -> bool:
+    """Whether a kernel can shuffle what it stores: whole vectors of channels must go to one pixel."""
     return r == 1 or w.shape[-1] % (r**2 * VECTOR) == 0
 
 
 @register_kernel(Conv2d)
-def convolve(x, w, stride=1, padding=0, epilogue=PLAIN):
+def convolve(x: Array, w: Array, stride: int | Pair = 1, padding: int | Pair = 0, epilogue: Epilogue = PLAIN) -> Array:
     """x ⋆ w with its epilogue, in one pass over memory."""
     stride, padding, ho, wo = check_geometry(x.shape, w.shape, stride, padding)
     r = epilogue.shuffle
     out = array_module(x).empty((len(x), ho * r, wo * r, w.shape[3] // r**2), x.dtype)
-    parts = [None if each is None else contiguous(each) for each in epilogue[:3]]
-    launch_conv(contiguous(x), contiguous(w), out, stride, padding, Epilogue(*parts, r))
+    bias, negative_slope, residual = (None if each is None else contiguous(each) for each in epilogue[:3])
+    launch_conv(contiguous(x), contiguous(w), out, stride, padding, Epilogue(bias, negative_slope, residual, r))
     return out
 
 
 @register_kernel(Conv2dBias)
-def convolve_bias(x, w, b, stride=1, padding=0, shuffle=1):
-    """The bias is added, and the sum shuffled, before a number leaves its register."""
+def convolve_bias(
+    x: Array, w: Array, b: Array, stride: int | Pair = 1, padding: int | Pair = 0, shuffle: int = 1
+) -> Array:
+    """x ⋆ w + b, shuffled. The kernel adds the bias and shuffles before a number leaves its register."""
     check_bias(b, w)
     if can_shuffle(w, shuffle):
         return convolve(x, w, stride, padding, Epilogue(b, shuffle=shuffle))
     out = convolve(x, w, stride, padding, Epilogue(b))
     shuffled = shuffle_pixels(out, shuffle)
-    return PixelShuffle.forward(out, shuffle) if shuffled is NotImplemented else shuffled
+    if shuffled is NotImplemented:
+        return PixelShuffle.forward(out, shuffle)  # pyrefly: ignore[bad-argument-type]  it takes `out` for a self
+    return shuffled
 
 
 @register_kernel(InputGrad)
-def input_gradient(g, w, size, stride=1, padding=0):
+def input_gradient(g: Array, w: Array, size: Pair, stride: int | Pair = 1, padding: int | Pair = 0) -> Array:
     stride, padding, _, _ = check_geometry((len(g), *size, w.shape[2]), w.shape, stride, padding, g.shape)
     out = array_module(g).empty((len(g), *size, w.shape[2]), g.dtype)
     launch_input_gradient(contiguous(g), contiguous(w), out, stride, padding)
@@ -79,7 +81,7 @@ def input_gradient(g, w, size, stride=1, padding=0):
 
 
 @register_kernel(WeightGrad)
-def weight_gradient(x, g, kernel, stride=1, padding=0):
+def weight_gradient(x: Array, g: Array, kernel: Pair, stride: int | Pair = 1, padding: int | Pair = 0) -> Array:
     shape = (*kernel, x.shape[-1], g.shape[-1])
     stride, padding, _, _ = check_geometry(x.shape, shape, stride, padding, g.shape)
     return launch_weight_gradient(contiguous(x), contiguous(g), kernel, stride, padding)
@@ -106,10 +108,10 @@ class Geometry(NamedTuple):
     pad_x: int
 
 
-def geometry(x, w_shape, size, stride, padding):
+def geometry(x: Array, w_shape: Shape, size: Pair, stride: Pair, padding: Pair) -> Geometry:
     """The Geometry of x ⋆ w with outputs of `size` (Ho, Wo) pixels; stride and padding are pairs."""
-    kh, kw, _, cout = w_shape
-    return Geometry(*x.shape, kh, kw, cout, *size, *stride, *padding)
+    (n, height, width, cin), (kh, kw, _, cout) = x.shape, w_shape
+    return Geometry(n, height, width, cin, kh, kw, cout, *size, *stride, *padding)
 
 
 class Placement(NamedTuple):
@@ -136,8 +138,8 @@ class Units(NamedTuple):
 # ---- Which kernel --------------------------------------------------------------------------------------
 
 
-def launch_conv(x, w, out, stride, padding, epilogue=PLAIN):
-    """Fill `out` with x ⋆ w, and `epilogue` applied to it."""
+def launch_conv(x: Array, w: Array, out: Array, stride: Pair, padding: Pair, epilogue: Epilogue = PLAIN) -> None:
+    """Fill `out` with x ⋆ w, through the epilogue."""
     size = tuple(length // epilogue.shuffle for length in out.shape[1:3])
     if winograd_pays(x, w.shape, stride, size):
         Winograd(x, w.shape[3], size, padding).convolve(w, out, epilogue)
@@ -145,7 +147,7 @@ def launch_conv(x, w, out, stride, padding, epilogue=PLAIN):
         launch_direct(x, w, out, stride, padding, size, epilogue)
 
 
-def launch_input_gradient(g, w, out, stride, padding):
+def launch_input_gradient(g: Array, w: Array, out: Array, stride: Pair, padding: Pair) -> None:
     """Fill `out` with the gradient at x."""
     (kh, kw, cin, cout), size = w.shape, out.shape[1:3]
     if winograd_pays(g, (kh, kw, cout, cin), stride, size):
@@ -154,8 +156,8 @@ def launch_input_gradient(g, w, out, stride, padding):
         launch_direct_input_gradient(g, w, out, stride, padding)
 
 
-def launch_weight_gradient(x, g, kernel, stride, padding):
-    """The weight gradient, summed in parts that are then added in order: the same bits on every run."""
+def launch_weight_gradient(x: Array, g: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
+    """The weight gradient. It is summed in parts, which are added up in order: the same bits on every run."""
     shape, size = (*kernel, x.shape[3], g.shape[3]), g.shape[1:3]
     if winograd_pays(x, shape, stride, size):
         return Winograd(x, g.shape[3], size, padding).weight_gradient(g)
@@ -165,24 +167,26 @@ def launch_weight_gradient(x, g, kernel, stride, padding):
 # ---- The kernels of winograd.cu -----------------------------------------------------------------------
 
 TILE, POINTS = 4, 36  # a tile has 4×4 outputs, and is known by its values at 6×6 points
-SPANS = 8  # about how many blocks a weight gradient is divided into
+SPANS = 8  # a weight gradient is divided among about this many blocks
 
 
-def winograd_pays(x, w_shape, stride, size):
-    """Whether it is for winograd.cu: 3×3 at stride 1, unless more than a quarter of the tiles, along a side, is beyond
-    the image's edge: sides of 1, 2 or 5. Each side is judged by itself, so that bands of an image are judged as it is.
+def winograd_pays(x: Array, w_shape: Shape, stride: Pair, size: Pair) -> bool:
+    """Whether a convolution goes to winograd.cu: 3×3 at stride 1, if its tiles are filled well enough.
 
-    On a GPU nobody has measured it, and conv.cu is sure to do well there.
+    Along each side at most a quarter of the tiles' length may lie beyond the edge, which rules out sides of 1, 2 and 5.
+    Each side is judged by itself, so that a band of an image is judged as the whole image is.
+
+    On a GPU nobody has measured winograd.cu yet, so conv.cu, which suits a GPU in any case, computes all of them.
     """
-    full = all(4 * length >= 3 * -(-length // TILE) * TILE for length in size)
-    fits = w_shape[:2] == (3, 3) and stride == (1, 1) and full
-    return fits and not few_outputs(w_shape, stride) and not on_gpu(x)
+    filled = all(4 * length >= 3 * -(-length // TILE) * TILE for length in size)
+    suits = w_shape[:2] == (3, 3) and stride == (1, 1) and filled
+    return suits and not few_outputs(w_shape, stride) and not on_gpu(x)
 
 
 class Winograd:
-    """How a 3×3 convolution of x, (N, H, W, Cin) to Cout channels of `size` pixels, is cut up for winograd.cu."""
+    """How winograd.cu is given a 3×3 convolution of x, (N, H, W, Cin), with Cout channels of `size` pixels."""
 
-    def __init__(self, x, cout, size, padding):
+    def __init__(self, x: Array, cout: int, size: Pair, padding: Pair) -> None:
         self.x, self.cin, self.cout = x, x.shape[3], cout
         self.tiles = len(x) * -(-size[0] // TILE) * -(-size[1] // TILE)
         own = macros("winograd.cu", on_gpu(x))
@@ -191,27 +195,31 @@ class Winograd:
         self.span = 2 * unit if self.padded % (2 * unit) == 0 else unit
         self.geometry = geometry(x, (3, 3, self.cin, cout), size, (1, 1), padding)
 
-    def empty(self, *shape):
+    def empty(self, *shape: int) -> Array:
         return array_module(self.x).empty(shape, self.x.dtype)
 
-    def launch(self, name, works, *arrays, more=()):
-        """Launch on as many blocks as can run at once, each with a scratch memory of its own."""
+    def launch(self, name: str, works: int, *arrays: Array | None, more: tuple[int, ...] = ()) -> None:
+        """Launch a kernel on as many blocks as can run at once, each with scratch memory of its own.
+
+        works    how many blocks could share the work
+        more     the kernel's last arguments
+        """
         blocks = min(works, resident_blocks(self.x))
         scratch = self.empty(blocks, POINTS, self.chunk, self.depth + self.span)
         launch("winograd.cu", name, blocks, threads(self.x, 1, 128), *arrays, scratch, *self.sizes(blocks), *more)
 
-    def sizes(self, blocks=0):
+    def sizes(self, blocks: int = 0) -> tuple[Geometry, Units]:
         return self.geometry, Units(self.padded, self.depth, self.span, blocks)
 
-    def convolve(self, w, out, epilogue=PLAIN, turned=False):
-        """Fill `out` with x ⋆ w and `epilogue`. `turned`: with w turned by 180° and its channels exchanged."""
+    def convolve(self, w: Array, out: Array, epilogue: Epilogue = PLAIN, turned: bool = False) -> None:
+        """Fill `out` with x ⋆ w, through the epilogue. `turned`: w is turned by 180° and its channels are exchanged."""
         u = self.empty(POINTS, self.padded, self.cin)
         grid = elementwise_grid(u.size // POINTS, u)
         launch("winograd.cu", "winograd_weights", *grid, w, u, self.cin, self.cout, self.padded, turned)
         chunks = -(-self.tiles // self.chunk)
         self.launch("winograd_conv2d", chunks, self.x, u, *epilogue[:3], out, more=(epilogue.shuffle,))
 
-    def weight_gradient(self, g):
+    def weight_gradient(self, g: Array) -> Array:
         spans = self.padded // self.span
         part_tiles = max(-(-self.tiles * spans // (SPANS * self.chunk)), 1) * self.chunk
         n_parts = max(-(-self.tiles // part_tiles), 1)
@@ -225,8 +233,18 @@ class Winograd:
 # ---- The kernels of conv.cu and conv_few.cu -----------------------------------------------------------
 
 
-def launch_direct(x, w, out, stride, padding, size, epilogue=PLAIN, step=(1, 1), first=(0, 0)):
-    """x ⋆ w and `epilogue`, of `size` (Ho, Wo), into every step-th pixel of `out` from pixel `first` on."""
+def launch_direct(
+    x: Array,
+    w: Array,
+    out: Array,
+    stride: Pair,
+    padding: Pair,
+    size: Pair,
+    epilogue: Epilogue = PLAIN,
+    step: Pair = (1, 1),
+    first: Pair = (0, 0),
+) -> None:
+    """Put x ⋆ w, (Ho, Wo) = `size` pixels through the epilogue, into every step-th pixel of `out` from `first` on."""
     (kh, kw, _, cout), sizes = w.shape, geometry(x, w.shape, size, stride, padding)
     if step == (1, 1) and epilogue.only_bias and few_outputs(w.shape, stride):
         blocks = len(x) * -(-size[0] // 32) * -(-size[1] // 32)
@@ -234,23 +252,24 @@ def launch_direct(x, w, out, stride, padding, size, epilogue=PLAIN, step=(1, 1),
                FEW=cout, KH=kh, KW=kw)  # fmt: skip
         return
     blocks = -(-len(x) * size[0] * size[1] // 64) * -(-cout // 64)
-    place = Placement(epilogue.shuffle, *[length // epilogue.shuffle for length in out.shape[1:3]], *step, *first)
+    y_h, y_w = (length // epilogue.shuffle for length in out.shape[1:3])
+    place = Placement(epilogue.shuffle, y_h, y_w, *step, *first)
     launch("conv.cu", "conv2d", min(blocks, GRID), None, x, w, *epilogue[:3], out, sizes, place, **wide(cout))
 
 
-def few_outputs(w_shape, stride):
-    """Whether it is for conv_few.cu: its tile, with a halo as wide as the kernel, must fit into shared memory."""
+def few_outputs(w_shape: Shape, stride: Pair) -> bool:
+    """Whether a convolution goes to conv_few.cu. (Its tile, with a halo as wide as w, must fit into shared memory.)"""
     kh, kw, cin, cout = w_shape
     return stride == (1, 1) and cout <= MOST < cin and max(kh, kw) <= 13
 
 
-def wide(cout):
-    """Tiles as wide as the outputs can fill, and the higher the narrower."""
+def wide(cout: int) -> dict[str, int]:
+    """The choice for conv.cu: tiles as wide as the outputs can fill."""
     return {"WIDE": 1 if cout <= 32 else 2 if cout <= 64 else 4}
 
 
-def launch_direct_input_gradient(g, w, out, stride, padding):
-    """Fill `out` with the gradient at x: for each remainder (a, b) of its pixels by the stride, a convolution of g.
+def launch_direct_input_gradient(g: Array, w: Array, out: Array, stride: Pair, padding: Pair) -> None:
+    """Fill `out` with the gradient at x: a convolution of g for each remainder (a, b) of x's pixels by the stride.
 
     Pixel Y of x meets output p by the taps i = Y + P - s·p: those with i ≡ a = (Y + P) mod s, kh' of them. So with
     u = (Y + P - a)/s the pixels of one remainder are a convolution of g with those taps turned: padding kh' - 1 - u.
@@ -268,14 +287,14 @@ def launch_direct_input_gradient(g, w, out, stride, padding):
                 launch_direct(g, turned, out, (1, 1), offset, size, step=stride, first=first)
 
 
-def remainder(a, kernel, stride, padding, size):
-    """On one axis: (taps kh', first pixel, number of pixels, padding) of the remainder a."""
+def remainder(a: int, kernel: int, stride: int, padding: int, size: int) -> tuple[int, int, int, int]:
+    """The remainder a, on one axis: (taps kh', first pixel, number of pixels, padding)."""
     taps, first = len(range(a, kernel, stride)), (a - padding) % stride
     return taps, first, len(range(first, size, stride)), taps - 1 - (first + padding - a) // stride
 
 
-def launch_direct_weight_gradient(x, g, kernel, stride, padding):
-    """The weight gradient, summed in parts that are then added in order: the same bits on every run."""
+def launch_direct_weight_gradient(x: Array, g: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
+    """The weight gradient by conv.cu or conv_few.cu, summed like all of them."""
     (n, _, _, cin), (_, ho, wo, cout), (kh, kw), xp = x.shape, g.shape, kernel, array_module(x)
     sizes = geometry(x, (kh, kw, cin, cout), (ho, wo), stride, padding)
     if few_outputs((kh, kw, cin, cout), stride):

@@ -14,18 +14,22 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from errno import EACCES
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .. import files
 from ..errors import KernelError
 from . import source
 from .source import SCALARS, cuda_source, first_errors, flags, kernel_names, numbered
 
+if TYPE_CHECKING:
+    from .launch import Kernel, Parameter, Run
+
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-shared", "-pthread"]
-FLAGS += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]  # what is so on a GPU anyway
+FLAGS += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]  # a GPU works like this anyway
 if sys.platform == "darwin":
     FLAGS += ["-undefined", "dynamic_lookup"]  # the runtime is found when a library is loaded, as on Linux
 NATIVE = (["-march=native"], ["-mcpu=native"], [])  # the first that the compiler knows
@@ -33,7 +37,7 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 NO_COMPILER = "no C++ compiler: install g++ for speed (Debian: sudo apt install g++, macOS: xcode-select --install)"
 
 
-def cpu_problem():
+def cpu_problem() -> str | None:
     """Why the kernels cannot run on the CPU, in a few words; None if they can."""
     try:
         runtime()
@@ -42,7 +46,8 @@ def cpu_problem():
     return None
 
 
-def bind_cpu(kernel, real, defines):
+def bind_cpu(kernel: "Kernel", real: str, defines: tuple[tuple[str, int], ...]) -> "Run":
+    """A function (grid, block, shared, values) that runs the kernel on the CPU."""
     function = getattr(cpu_library(kernel.file, real, defines), f"launch_{kernel.name}")
     function.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p
     kernel_error = runtime().kernel_error
@@ -66,7 +71,7 @@ def bind_cpu(kernel, real, defines):
     return run
 
 
-def slot(parameter, real):
+def slot(parameter: "Parameter", real: str) -> str:
     """How an argument lies in memory, in the letters of `struct`: in whole units of 8 bytes."""
     if parameter.members:
         return f"{4 * len(parameter.members)}s{'4x' if len(parameter.members) % 2 else ''}"
@@ -74,7 +79,7 @@ def slot(parameter, real):
 
 
 @functools.cache
-def cpu_library(file, real, defines):
+def cpu_library(file: str | Path, real: str, defines: tuple[tuple[str, int], ...]) -> ctypes.CDLL:
     runtime()
     exports = "".join(f"EXPORT_KERNEL({name})\n" for name in kernel_names(file))
     options = [*flags(real, defines), "-fvisibility=hidden", "-include", str(source.FOLDER / "cpu" / "cuda.h")]
@@ -82,26 +87,26 @@ def cpu_library(file, real, defines):
 
 
 @functools.cache
-def runtime():
-    """kernels/cpu/runtime.cpp, once in a process: all kernels share its threads."""
+def runtime() -> ctypes.CDLL:
+    """kernels/cpu/runtime.cpp, loaded once in a process: all kernels share its threads."""
     library = load("runtime", numbered("cpu/runtime.cpp"), [f"-I{source.FOLDER / 'cpu'}"], ctypes.RTLD_GLOBAL)
     library.kernel_error.restype = ctypes.c_char_p
     keep_freed_memory()
     return library
 
 
-def keep_freed_memory():
+def keep_freed_memory() -> None:
     """Let glibc keep the memory of freed arrays for the next ones, as CuPy's pool does on a GPU.
 
-    It would give large arrays back to the system at once, and the next of the same size would cost a page fault
-    for every 4 KB: as much time as an element-wise kernel takes.
+    Otherwise it gives large arrays back to the system at once. Then the next array of the same size costs a page fault
+    for every 4 KB, which takes as long as an element-wise kernel.
     """
     if hasattr(libc := ctypes.CDLL(None), "gnu_get_libc_version"):
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def load(stem, text, options, mode=ctypes.DEFAULT_MODE):
+def load(stem: str, text: str, options: list[str], mode: int = ctypes.DEFAULT_MODE) -> ctypes.CDLL:
     path = compiled(stem, text, options)
     try:
         return ctypes.CDLL(str(path), mode=mode)
@@ -110,15 +115,15 @@ def load(stem, text, options, mode=ctypes.DEFAULT_MODE):
 
 
 class Compiler(NamedTuple):
-    command: list
+    command: list[str]
     identity: str  # what else its output depends on: its version, and the instructions of this CPU
 
 
 @functools.cache
-def find_compiler():
+def find_compiler() -> Compiler | None:
     """The first C++ compiler that works: $CXX, g++, clang++, c++, or the clang in the package ziglang. None: none.
 
-    Raises KernelError for a $CXX that is no command.
+    Raises KernelError if $CXX is no command.
     """
     commands = [words_of("CXX"), ["g++"], ["clang++"], ["c++"]]
     if importlib.util.find_spec("ziglang"):
@@ -127,7 +132,7 @@ def find_compiler():
         if not command or not shutil.which(command[0]):
             continue
         for native in NATIVE:
-            # its predefined macros name the version, and each extension that the CPU has
+            # the predefined macros name the compiler's version, and each extension of this CPU
             question = [*command, *native, "-dM", "-E", "-x", "c++", os.devnull]
             try:
                 answer = subprocess.run(question, capture_output=True, text=True, errors="replace", timeout=60)
@@ -138,7 +143,7 @@ def find_compiler():
     return None
 
 
-def words_of(variable):
+def words_of(variable: str) -> list[str]:
     """The words of a command in an environment variable."""
     try:
         return shlex.split(os.environ.get(variable, ""))
@@ -146,12 +151,13 @@ def words_of(variable):
         raise KernelError(f"${variable} is no command: {error} in it") from None
 
 
-def compiled(stem, text, options):
-    """The path of the library that the compiler makes of a C++ text, from the cache if it is there.
+def compiled(stem: str, text: str, options: list[str]) -> Path:
+    """The path of the library that the compiler makes of a C++ text. It is taken from the cache if it is there.
 
-    A library's name has two hashes: of all that it is made from, and of its content. So an edited header makes
-    another library, and a damaged one is not loaded. Nor is one that another user could have written: whatever in the
-    cache is not as it should be is passed over. $MINISRGAN_CXXFLAGS has more flags: "-O0 -g" for a debugger.
+    A library's name has two hashes: one of everything that it is made from, one of its content. So an edited header
+    makes another library, and a damaged library is not loaded. A library that another user could have written is not
+    loaded either: whatever in the cache is not as it should be is ignored. $MINISRGAN_CXXFLAGS may have more flags,
+    such as "-O0 -g" for a debugger. Raises KernelError.
     """
     compiler = find_compiler()
     if compiler is None:
@@ -175,9 +181,9 @@ def compiled(stem, text, options):
         raise KernelError(f"cannot compile {stem}: {error}; TMPDIR names another folder for temporary files") from error
 
 
-def find_kept(folder, start):
-    """A library in the cache whose name begins so; None where there is none that can be trusted."""
-    with suppress(OSError):  # as if nothing were there
+def find_kept(folder: Path, start: str) -> Path | None:
+    """The library in the cache whose name begins with `start`. None: there is none that can be trusted."""
+    with suppress(OSError):  # then there is none
         if problem_of(folder):
             return None
         for path in sorted(each for each in folder.iterdir() if each.name.startswith(start) and each.suffix == ".so"):
@@ -187,18 +193,18 @@ def find_kept(folder, start):
     return None
 
 
-def ours(about, kind):
-    """Whether what `os.stat` told is of a file of that kind, of this user, where nobody else may write."""
+def ours(about: os.stat_result, kind: Callable[[int], bool]) -> bool:
+    """Whether `about`, from os.stat, is a file of that kind that belongs to this user and that no other may write."""
     return kind(about.st_mode) and about.st_uid == os.geteuid() and not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
-def problem_of(folder):
+def problem_of(folder: Path) -> str | None:
     """Why libraries in a folder cannot be trusted, in a few words; None if they can. Raises OSError."""
     return None if ours(folder.stat(), stat.S_ISDIR) else "it is another user's, or others may write there"
 
 
-def keep(made, name):
-    """Put a new library into the cache, whole or not at all; for this process alone if the cache takes nothing."""
+def keep(made: Path, name: str) -> Path:
+    """Put a new library into the cache, whole or not at all. If that fails, it is kept for this process alone."""
     folder = files.cache_folder()
     try:
         files.make_cache_folder()
@@ -222,5 +228,5 @@ def keep(made, name):
 warn_once = functools.cache(logging.getLogger(__name__).warning)
 
 
-def digest(content):
+def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]

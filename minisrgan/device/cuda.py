@@ -1,14 +1,21 @@
 """Kernels on a GPU: compiled by NVRTC, through CuPy."""
 
 import functools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import KernelError
 from .source import DTYPES, cuda_source, first_errors, flags
 
+if TYPE_CHECKING:
+    from .launch import Kernel, Parameter, Run
 
-def bind_cuda(kernel, real, defines):
+
+def bind_cuda(kernel: "Kernel", real: str, defines: tuple[tuple[str, int], ...]) -> "Run":
+    """A function (grid, block, shared, values) that runs the kernel on the GPU."""
     import cupy
 
     try:
@@ -30,7 +37,7 @@ def bind_cuda(kernel, real, defines):
     return run
 
 
-def argument_type(parameter, real):
+def argument_type(parameter: "Parameter", real: str) -> Callable[[Any], Any]:
     """A function from an argument's value to what CuPy passes by value: a NumPy scalar, or for a struct a NumPy array
     with one element. (https://docs.cupy.dev/en/stable/user_guide/kernel.html#custom-user-types)"""
     if parameter.members:
@@ -40,11 +47,11 @@ def argument_type(parameter, real):
 
 
 @functools.cache
-def cuda_module(file, real, defines):
+def cuda_module(file: str | Path, real: str, defines: tuple[tuple[str, int], ...]) -> Any:
     import cupy
 
     return cupy.RawModule(code=cuda_source(file), options=tuple(cuda_options(real, defines)))
 
 
-def cuda_options(real, defines=()):
+def cuda_options(real: str, defines: Iterable[tuple[str, int]] = ()) -> list[str]:
     return ["-std=c++17", *flags(real, defines)]

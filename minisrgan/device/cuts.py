@@ -1,55 +1,57 @@
-"""How arrays are cut up for the kernels: which part of one each block of a launch takes.
+"""How arrays are cut up for the kernels: which part each block of a launch takes.
 
-The cuts depend on the shape and on whether the array is on a GPU, but not on how many threads the CPU has. So
-sums that are made part by part have the same bits wherever they are repeated.
+The cuts depend on the shape and on whether the array is on a GPU, but not on the number of the CPU's threads. So sums
+that are made part by part have the same bits wherever they are repeated.
 """
 
+from collections.abc import Iterable
 from numbers import Number
+from typing import Any
 
-from ..arrays import on_gpu
+from ..arrays import Array, on_gpu
 from .cpu import runtime
-from .launch import ALIGNMENT, address
+from .launch import ALIGNMENT, Size, address
 
 
-def elementwise_grid(n, array):
+def elementwise_grid(n: int, array: Array) -> tuple[int, int]:
     """Grid and block for a FOR_EACH kernel over n elements, on the device that `array` is on."""
     if on_gpu(array):
         return min(-(-n // 256), 4096), 256
-    if n < 16384:  # waking the other threads takes longer than doing it
+    if n < 16384:  # to wake the other threads would take longer than the work
         return min(n, 1), 1
-    return 4 * runtime().kernel_threads(), 1  # a few blocks a thread: who is done early takes another one
+    return 4 * runtime().kernel_threads(), 1  # a few for each thread: one that finishes early takes another
 
 
-def resident_blocks(array):
+def resident_blocks(array: Array) -> int:
     """About how many blocks run at the same time on the device that `array` is on."""
     return 256 if on_gpu(array) else runtime().kernel_threads()
 
 
-def part(x):
+def part(x: Array) -> int:
     """About how many elements a block takes."""
     return 4096 if on_gpu(x) else 16384
 
 
-def threads(array, cpu, gpu):
-    """Threads of a block of a kernel that is right for any number: few on a CPU, each with much to do."""
+def threads(array: Array, cpu: Size, gpu: Size) -> Size:
+    """The block of a kernel that any block suits: `cpu` or `gpu`. On a CPU, few threads with much to do each."""
     return gpu if on_gpu(array) else cpu
 
 
-def cut_runs(runs, length, x):
-    """(grid, block, runs of a block) for kernels that handle `runs` runs of neighbours, each of that length."""
-    most = threads(x, 1, 256)
+def cut_runs(runs: int, length: int, x: Array) -> tuple[int, tuple[int, int], int]:
+    """(grid, block, runs of a block) for a kernel that handles `runs` runs of `length` neighbours each."""
+    most = 256 if on_gpu(x) else 1
     across = min(most, -(-length // 32) * 32)
     per_block = max(1, part(x) // length)
     return -(-runs // per_block), (across, most // across), per_block
 
 
-def contiguous(array):
-    """`array` in the layout that kernels want, rows in C order from an aligned address; copied if it has another."""
+def contiguous(array: Array) -> Array:
+    """`array` in the layout that kernels take: in C order, at an aligned address. Copied if it has another."""
     if not array.flags.c_contiguous or address(array) % ALIGNMENT:
         return array.copy(order="C")
     return array
 
 
-def arguments(inputs):
-    """A kernel's inputs as it takes them: arrays contiguous, numbers as they are."""
-    return [each if isinstance(each, Number) else contiguous(each) for each in inputs]
+def arguments(inputs: Iterable[Any]) -> tuple[Any, ...]:
+    """The inputs as kernels take them: arrays contiguous, numbers as they are."""
+    return tuple(each if isinstance(each, Number) else contiguous(each) for each in inputs)

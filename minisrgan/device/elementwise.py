@@ -1,30 +1,31 @@
 """The kernels of elementwise.cu: each number by itself."""
 
 from numbers import Number
+from typing import Any
 
-from ..arrays import array_module, empty_like
+from ..arrays import Array, array_module, empty_like
 from ..losses import PixelMSEGrad
 from ..ops.elementwise import Add, LeakyReLU, LeakyReLUGrad, Mul, ReLU, Sigmoid, Softplus, WherePositive
 from .cuts import arguments, elementwise_grid
 from .launch import launch
-from .register import kernel
+from .register import Computed, kernel
 
 
-def one_shape(x, *others):
-    """Whether all are arrays of one shape and not empty: the case that these kernels cover."""
+def one_shape(x: Array, *others: Array) -> bool:
+    """Whether all are arrays of one shape, and not empty. These kernels cover no other case."""
     return x.ndim > 0 and x.size > 0 and all(each.shape == x.shape for each in others)
 
 
-def map_elements(name, *inputs):
-    """An array like the first input, by the kernel `name`."""
+def map_elements(name: str, *inputs: Any) -> Array:
+    """What the kernel `name` computes: an array like the first input."""
     inputs = arguments(inputs)
     out = empty_like(inputs[0])
     launch("elementwise.cu", name, *elementwise_grid(out.size, out), *inputs, out, out.size)
     return out
 
 
-def sum_parts(parts):
-    """The sum along the first axis, in order: the same bits on every run."""
+def sum_parts(parts: Array) -> Array:
+    """The sum along the first axis, in order, so that every run gives the same bits."""
     if len(parts) == 1:
         return parts[0]
     out = empty_like(parts[0])
@@ -33,47 +34,47 @@ def sum_parts(parts):
 
 
 @kernel(Add)
-def add(x, y):
+def add(x: Array, y: Array) -> Computed:
     return map_elements("add", x, y) if one_shape(x, y) else NotImplemented
 
 
 @kernel(Mul)
-def scale(x, y):
+def scale(x: Array, y: float) -> Computed:
     return map_elements("scale", x, y) if one_shape(x) and isinstance(y, Number) else NotImplemented
 
 
 @kernel(Sigmoid)
-def sigmoid(x):
+def sigmoid(x: Array) -> Computed:
     return map_elements("sigmoid", x) if one_shape(x) else NotImplemented
 
 
 @kernel(Softplus)
-def softplus(x):
+def softplus(x: Array) -> Computed:
     return map_elements("softplus", x) if one_shape(x) else NotImplemented
 
 
 @kernel(WherePositive)
-def where_positive(x, u, v):
+def where_positive(x: Array, u: Array, v: Array) -> Computed:
     return map_elements("where_positive", x, u, v) if one_shape(x, u, v) else NotImplemented
 
 
 @kernel(ReLU)
-def relu(x):
+def relu(x: Array) -> Computed:
     return map_elements("relu_forward", x) if one_shape(x) else NotImplemented
 
 
 @kernel(LeakyReLU)
-def leaky_relu(x, slope):
+def leaky_relu(x: Array, slope: float) -> Computed:
     return map_elements("leaky_relu_forward", x, slope) if one_shape(x) else NotImplemented
 
 
 @kernel(LeakyReLUGrad)
-def leaky_relu_grad(g, x, slope):
+def leaky_relu_grad(g: Array, x: Array, slope: float) -> Computed:
     return map_elements("leaky_relu_backward", g, x, slope) if one_shape(g, x) else NotImplemented
 
 
 @kernel(PixelMSEGrad)
-def pixel_mse_grad(a, b, g):
+def pixel_mse_grad(a: Array, b: Array, g: Array) -> Computed:
     if not one_shape(a, b):
         return NotImplemented
     weight = array_module(a).asarray(g).reshape(1)

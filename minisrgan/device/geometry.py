@@ -1,18 +1,22 @@
-"""How launches are cut up: the numbers that Python and a kernel must agree on, and this is their one owner.
+"""How launches are cut up: the one owner of the numbers that Python and a kernel must agree on.
 
     macros("conv.cu", False, WIDE=2)     {"WIDE": 2, "THREADS": 32}, on a CPU
 
-A file of kernels is compiled with these macros, has no defaults for them, and asserts what it assumes of them. What a
-kernel has for itself (the rows of sums that fit its registers, the depth of a slab) is its own and stays there.
+A kernel file is compiled with these macros. It has no defaults for them, and asserts what it assumes about them.
+Numbers that only the kernel needs stay in its file: how many rows of sums fit into registers, how deep a slab is.
 
-THREADS is how many threads a block has of the kernels that are launched with block=None.
+THREADS is the number of threads of a block for kernels that are launched with block=None.
 """
+
+from pathlib import Path
 
 from ..errors import KernelError
 
 
-def macros(file, gpu, **choice):
-    """All macros of a file, on a GPU or on a CPU, for what the caller chooses of them: its parameters here, by name.
+def macros(file: str | Path, gpu: bool, **choice: int) -> dict[str, int]:
+    """All macros of a kernel file, on a GPU or on a CPU.
+
+    choice    the macros that the caller chooses: the parameters of the file's function below, by name
 
     Raises KernelError for a choice that the file does not have, or that is missing.
     """
@@ -22,28 +26,28 @@ def macros(file, gpu, **choice):
         raise KernelError(f"{file} is not compiled like this: {error}") from error
 
 
-def adam(gpu):
+def adam(gpu: bool) -> dict[str, int]:
     return {"THREADS": 256 if gpu else 1}
 
 
-def channels(gpu):
-    """COLUMNS of a thread. On a CPU one thread has as many as a few vector registers hold."""
+def channels(gpu: bool) -> dict[str, int]:
+    """COLUMNS: of one thread. On a CPU it has as many as fit into a few vector registers."""
     return {"THREADS": 256, "COLUMNS": 1} if gpu else {"THREADS": 1, "COLUMNS": 64}
 
 
-def conv(gpu, WIDE):
-    """WIDE: columns of threads, 1, 2 or 4, and on a GPU 4 or 8. The wider a block's tile, the lower."""
+def conv(gpu: bool, WIDE: int) -> dict[str, int]:
+    """WIDE: columns of threads, 1, 2 or 4. (A GPU has 4 or 8.) A wide tile of a block is a low one."""
     return {"WIDE": WIDE, "THREADS": 128 if gpu else 32}
 
 
-def conv_few(gpu, FEW, KH, KW):
-    """For FEW outputs and a kernel of KH × KW: the fewer outputs, the more rows of pixels fit a thread's registers."""
+def conv_few(gpu: bool, FEW: int, KH: int, KW: int) -> dict[str, int]:
+    """FEW output channels, weights of KH × KW. With fewer outputs a thread's registers hold more rows of pixels."""
     rows = 4 if FEW <= 3 else 2 if FEW <= 6 else 1
     return {"FEW": FEW, "KH": KH, "KW": KW, "ROWS_P": rows, "THREADS": (128 if gpu else 32) // rows}
 
 
-def matmul(gpu, SKINNY=0, NARROW=0):
-    """THREADS_N columns of threads. On a CPU a skinny product has one row of them, a narrow one one column."""
+def matmul(gpu: bool, SKINNY: int = 0, NARROW: int = 0) -> dict[str, int]:
+    """THREADS_N: columns of threads. On a CPU a skinny product has one row of threads, a narrow one one column."""
     if SKINNY:
         threads, columns = (64, 32) if gpu else (32, 32)
     elif NARROW:
@@ -53,14 +57,14 @@ def matmul(gpu, SKINNY=0, NARROW=0):
     return {"SKINNY": SKINNY, "NARROW": NARROW, "THREADS": threads, "THREADS_N": columns}
 
 
-def pooling(gpu, SIZE):
-    """SIZE: known to the compiler, so that it can unroll a square and make vectors of channels."""
+def pooling(gpu: bool, SIZE: int) -> dict[str, int]:
+    """SIZE: of a square's side. The compiler must know it, to unroll a square and to make vectors of channels."""
     return {"SIZE": SIZE}
 
 
-def winograd(gpu):
-    """CHUNK: tiles that a block transforms and multiplies at once, which stay in its second-level cache. Input channels
-    are rounded up to a multiple of UNIT_C, output channels to one of UNIT_O."""
+def winograd(gpu: bool) -> dict[str, int]:
+    """CHUNK: how many tiles a block transforms and multiplies at once. They stay in its second-level cache. Input
+    channels are rounded up to a multiple of UNIT_C, output channels to a multiple of UNIT_O."""
     return {"CHUNK": 36, "UNIT_C": 16, "UNIT_O": 32}
 
 

@@ -5,14 +5,14 @@
 runs on the GPU if the arrays are CuPy's (cuda.py). If they are NumPy's, it runs what the system's C++ compiler makes
 of the same file (cpu.py). `real` is float or double, as the arrays are.
 
-CUDA itself checks nothing: it reads a wrong dtype or a stride as if it were right, and a wrong size runs over the end
-of an array. So every argument is first held against the kernel's signature, as the .cu text has it:
+CUDA itself checks nothing. It reads a wrong dtype or a stride as if it were right, and with a wrong size it runs over
+the end of an array. So every argument is first compared with the kernel's signature in the .cu text:
 
     extern "C" __global__ void prelu_forward(const real *x /*[rows*channels]*/, const real *slope /*[channels]*/,
                                              real *y /*[rows*channels]*/, int rows, int channels, int rows_per_part)
 
-/*[...]*/ after a pointer says how many elements its array has, in terms of the kernel's integers and of MACROS that
-the file is compiled with.
+/*[...]*/ after a pointer says how many elements its array has. It is a formula of the kernel's integers, and of MACROS
+that the file is compiled with.
 
 A kernel may also take a struct of ints by value, such as a Geometry that the .cu text declares. The argument is then a
 NamedTuple with fields of the same names in the same order. The sizes of arrays may name its members.
@@ -22,29 +22,38 @@ import ctypes
 import functools
 import re
 import struct
+from collections.abc import Callable
 from numbers import Real
 from operator import index
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 
-from ..arrays import on_gpu
+from ..arrays import Array, on_gpu
 from ..errors import KernelError
 from .cpu import bind_cpu
 from .cuda import bind_cuda
 from .geometry import macros
 from .source import DTYPES, KERNEL, kernel_text
 
+Size: TypeAlias = int | tuple[int, ...]  # of a grid or a block: a number, or up to three
+Dim3: TypeAlias = tuple[int, int, int]
+Run: TypeAlias = Callable[[Dim3, Dim3, int, list], None]  # (grid, block, shared, values)
+Sizes: TypeAlias = Callable[[tuple, dict[str, int]], tuple]  # from the arguments and macros, the arrays' sizes
 
-def launch(file, name, grid, block, *args, shared=0, **choice):
+
+def launch(
+    file: str | Path, name: str, grid: Size, block: Size | None, *args: Any, shared: int = 0, **choice: int
+) -> None:
     """Run the kernel `name` of `file` on `grid` blocks of `block` threads (ints, or tuples of up to three).
 
-    block     None: of as many threads as geometry.py has for the file
-    args      the kernel's: contiguous arrays (None is a null pointer), ints and floats
+    block     None: as many threads as geometry.py has for the file
+    args      the kernel's arguments: contiguous arrays (None is a null pointer), ints, floats and NamedTuples of ints
     shared    bytes of dynamic shared memory for each block
-    choice    of what geometry.py has for the file: FEW=3, KH=9, KW=9. The macros that it is compiled with follow
+    choice    what geometry.py lets the caller choose for the file, such as FEW=3, KH=9, KW=9
 
-    Raises KernelError before anything runs if the kernel cannot take an argument.
+    Raises KernelError, before anything runs, if the kernel cannot take an argument.
     """
     kernel = find_kernel(file, name)
     real, on_gpu, defines, values = kernel.check(args, choice)
@@ -58,27 +67,21 @@ def launch(file, name, grid, block, *args, shared=0, **choice):
     run(grid, block, shared, values)
 
 
-def dim3(size):
-    return (*size, 1, 1)[:3] if isinstance(size, tuple) else (size, 1, 1)
+def dim3(size: Size) -> Dim3:
+    x, y, z = (*size, 1, 1)[:3] if isinstance(size, tuple) else (size, 1, 1)
+    return x, y, z
 
 
 # ---- Signatures --------------------------------------------------------------------------------------
 
-ALIGNMENT = 16  # bytes: vectors of this size are loaded from where an array starts
-
-
+ALIGNMENT = 16  # bytes: kernels load vectors of this size from the start of an array
 REALS = {np.dtype("f4"): "float", np.dtype("f8"): "double"}
 
 
 TYPES = (*DTYPES, "real")  # of parameters, beside structs
-
-
 BITS = {"int": (-(2**31), 2**31), "unsigned": (0, 2**32), "long long": (-(2**63), 2**63)}
 
-
 STRUCT = re.compile(r"\bstruct\s+(\w+)\s*\{((?:\s*int\s+\w+(?:\s*,\s*\w+)*\s*;)+)\s*\}\s*;")
-
-
 PARAMETER = re.compile(
     r"\s*(?P<const>const\s+)?(?:__grid_constant__\s+)?"
     r"(?P<type>real|float|double|int|unsigned char|unsigned|long long|[A-Z]\w*)\b\s*"
@@ -87,6 +90,8 @@ PARAMETER = re.compile(
 
 
 class Parameter(NamedTuple):
+    """One parameter of a kernel."""
+
     name: str
     type: str
     pointer: bool
@@ -94,20 +99,26 @@ class Parameter(NamedTuple):
     members: tuple = ()  # the ints of a struct
 
 
-class Kernel:
-    """A kernel's signature, and what is compiled of it so far."""
+Given: TypeAlias = tuple[Parameter, Array] | None
 
-    def __init__(self, file, name, parameters, sizes):
+
+class Kernel:
+    """A kernel's signature, and what has been compiled of it so far."""
+
+    def __init__(self, file: str | Path, name: str, parameters: list[Parameter], sizes: Sizes) -> None:
         self.file, self.name, self.parameters = file, name, parameters
         self.sizes = sizes  # from the arguments and macros, the size that each array must have (None: any)
-        self.compiled = {}  # (real, on_gpu, *defines): a function of (grid, block, shared, values)
+        self.compiled: dict[tuple, Run] = {}  # by (real, on_gpu, *defines)
 
-    def check(self, args, choice):
-        """What `real` is, whether the arrays are on a GPU, all macros, and the arguments: an array is its address."""
+    def check(self, args: tuple, choice: dict[str, int]) -> tuple[str, bool, dict[str, int], list]:
+        """(what `real` is, whether the arrays are on a GPU, all macros, the values of the arguments).
+
+        The value of an array is its address, that of a struct its bytes. Raises KernelError.
+        """
         if len(args) != len(self.parameters):
             names = ", ".join(each.name for each in self.parameters)
             raise KernelError(f"{self.name}: takes {len(self.parameters)} arguments ({names}), not {len(args)}")
-        values = []
+        values: list[Any] = []
         first = real = None
         for parameter, value in zip(self.parameters, args):
             if parameter.members:
@@ -129,7 +140,7 @@ class Kernel:
                 self.refuse(parameter, f"has {value.size} elements {value.shape} where the kernel needs {size}")
         return REALS[real[1].dtype] if real else "float", gpu, defines, values
 
-    def scalar(self, parameter, value):
+    def scalar(self, parameter: Parameter, value: Any) -> int | float:
         if parameter.type in BITS:
             try:
                 value = index(value)
@@ -143,7 +154,7 @@ class Kernel:
             self.refuse(parameter, f"is {value!r} where the kernel takes a number")
         return float(value)
 
-    def packed(self, parameter, value):
+    def packed(self, parameter: Parameter, value: Any) -> bytes:
         """The bytes of a struct, which is given as a NamedTuple."""
         if getattr(value, "_fields", None) != parameter.members:
             members = ", ".join(parameter.members)
@@ -155,8 +166,8 @@ class Kernel:
                 self.scalar(Parameter(f"{parameter.name}.{name}", "int", False, False), number)
             raise
 
-    def address(self, parameter, array, first, real):
-        """Where the array starts. `first` and `real`: the first array, and the first for a `real *`."""
+    def address(self, parameter: Parameter, array: Any, first: Given, real: Given) -> int:
+        """Where the array starts. `first`, `real`: the first array, and the first for a `real *`, if there was one."""
         numpy = isinstance(array, np.ndarray)
         if not numpy and not on_gpu(array):
             self.refuse(parameter, f"is {array!r:.80} where the kernel takes an array")
@@ -183,22 +194,23 @@ class Kernel:
             self.refuse(parameter, f"starts at an address that is no multiple of {ALIGNMENT} bytes")
         return at
 
-    def refuse(self, parameter, problem):
+    def refuse(self, parameter: Parameter, problem: str) -> NoReturn:
         raise KernelError(f"{self.name}: argument {parameter.name} {problem}")
 
 
-def address(array):
+def address(array: Array) -> int:
     if not array.size:
         return 0
     if not isinstance(array, np.ndarray):
         return array.data.ptr
     if array.flags.carray:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # a third of the time of what follows
+        # takes a third of the time of `array.ctypes`
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # pyrefly: ignore[bad-argument-type]
     return array.ctypes.data
 
 
 @functools.cache
-def find_kernel(file, name):
+def find_kernel(file: str | Path, name: str) -> Kernel:
     kernels = signatures(file)
     if name not in kernels:
         raise KernelError(f"{file} has no kernel {name}, only: {', '.join(kernels) or 'none'}")
@@ -206,31 +218,33 @@ def find_kernel(file, name):
 
 
 @functools.cache
-def signatures(file):
+def signatures(file: str | Path) -> dict[str, Kernel]:
     """The kernels of a file, by name."""
     text = kernel_text(file)
     structs = {name: tuple(re.findall(r"(\w+)\s*[,;]", members)) for name, members in STRUCT.findall(text)}
     kernels = {}
     for name, listed in KERNEL.findall(text):
-        matches = [(each, PARAMETER.fullmatch(each)) for each in listed.split(",")] if listed.strip() else []
-        for each, match in matches:
+        matches = []
+        for each in listed.split(",") if listed.strip() else []:
+            match = PARAMETER.fullmatch(each)
             if not match or not (match["type"] in TYPES or match["type"] in structs and not match["pointer"]):
                 raise KernelError(f"{name}: cannot read the parameter `{each.strip()}`")
+            matches.append(match)
         parameters = [
             Parameter(m["name"], m["type"], bool(m["pointer"]), bool(m["const"]), structs.get(m["type"], ()))
-            for _, m in matches
+            for m in matches
         ]
-        sizes = size_function(name, parameters, [m["size"] for _, m in matches])
+        sizes = size_function(name, parameters, [m["size"] for m in matches])
         kernels[name] = Kernel(file, name, parameters, sizes)
     return kernels
 
 
-def size_function(name, parameters, sizes):
-    """A function (arguments, macros) -> the sizes of a kernel's arrays, from what the signature has in /*[...]*/."""
+def size_function(name: str, parameters: list[Parameter], sizes: list[str | None]) -> Sizes:
+    """A function (arguments, macros) -> the sizes of a kernel's arrays. The signature has them in /*[...]*/."""
     places = [(each.name, f"args[{i}]") for i, each in enumerate(parameters) if each.type in BITS and not each.pointer]
     places += [(member, f"args[{i}].{member}") for i, each in enumerate(parameters) for member in each.members]
 
-    def argument(word):
+    def argument(word: re.Match[str]) -> str:
         if word[0].isupper():
             return f"defines[{word[0]!r}]"
         found = [place for each, place in places if each == word[0]]

@@ -2,15 +2,15 @@
 
 from typing import NamedTuple
 
-from ..arrays import array_module
+from ..arrays import Array, array_module
 from ..ops.linear import MatMul
 from .cuts import contiguous
 from .elementwise import sum_parts
 from .launch import launch
-from .register import kernel
+from .register import Computed, kernel
 
 BLOCKS = 256  # of a launch: enough to keep a machine busy
-DEPTH = 256  # what a block goes along K at the least: less is not worth a sum of its own
+DEPTH = 256  # the least that a block goes along K: less is not worth a sum of its own
 
 
 class Products(NamedTuple):
@@ -32,7 +32,7 @@ class Products(NamedTuple):
 
 
 @kernel(MatMul)
-def matrix_product(x, y):
+def matrix_product(x: Array, y: Array) -> Computed:
     """x @ y for a matrix x and a matrix y, or a batch of them."""
     if not (x.ndim == 2 and y.ndim in (2, 3) and x.shape[-1] == y.shape[-2] and x.size and y.size):
         return NotImplemented
@@ -57,18 +57,18 @@ def matrix_product(x, y):
     return sum_parts(out)
 
 
-def with_strides(x):
-    """A contiguous array of the numbers of the matrix x, and how far apart x's rows and its columns are in it."""
+def with_strides(x: Array) -> tuple[Array, int, int]:
+    """(a contiguous array with the numbers of the matrix x, how far apart x's rows are in it, and its columns)."""
     if not x.flags.c_contiguous and x.T.flags.c_contiguous:
         return contiguous(x.T), 1, len(x)
     return contiguous(x), x.shape[1], 1
 
 
-def tiles(m, n):
+def tiles(m: int, n: int) -> int:
     return -(-m // 64) * -(-n // 64)
 
 
-def multiply(a, b, out, of):
-    """Fill `out` with the Products `of` a and b."""
+def multiply(a: Array, b: Array, out: Array, of: Products) -> None:
+    """Fill `out` with these Products of a and b."""
     shape = {"NARROW": 1} if of.n <= 16 < of.m else {"SKINNY": 1} if min(of.m, of.k) <= 16 else {}
     launch("matmul.cu", "matmul", tiles(of.m, of.n) * of.count, None, a, b, out, of, **shape)

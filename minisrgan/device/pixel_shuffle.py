@@ -1,14 +1,14 @@
-"""The kernel of pixel_shuffle.cu: pixel shuffle and its inverse, as the exchange of two axes."""
+"""The kernel of pixel_shuffle.cu. Pixel shuffle and its inverse exchange two axes."""
 
-from ..arrays import array_module
+from ..arrays import Array, array_module
 from ..ops.pixel_shuffle import PixelShuffle, PixelUnshuffle
 from .cuts import contiguous, cut_runs
 from .launch import launch
-from .register import kernel
+from .register import Computed, kernel
 
 
-def exchange_axes(x, a, b, run, shape):
-    """x as (…, a, b, run) with a and b exchanged, in `shape`."""
+def exchange_axes(x: Array, a: int, b: int, run: int, shape: tuple[int, ...]) -> Array:
+    """x, taken as (…, a, b, run), with the axes a and b exchanged, in that shape."""
     out, runs = array_module(x).empty(shape, x.dtype), x.size // run
     grid, block, per_block = cut_runs(runs, run, x)
     launch("pixel_shuffle.cu", "exchange_axes", grid, block, contiguous(x), out, runs, a, b, run, per_block)
@@ -16,7 +16,7 @@ def exchange_axes(x, a, b, run, shape):
 
 
 @kernel(PixelShuffle)
-def shuffle(x, r):
+def shuffle(x: Array, r: int) -> Computed:
     if x.ndim != 4 or not x.size or x.shape[3] % (r * r):
         return NotImplemented
     n, h, w, c = x.shape
@@ -24,7 +24,7 @@ def shuffle(x, r):
 
 
 @kernel(PixelUnshuffle)
-def unshuffle(x, r):
+def unshuffle(x: Array, r: int) -> Computed:
     if x.ndim != 4 or not x.size or x.shape[1] % r or x.shape[2] % r:
         return NotImplemented
     n, h, w, c = x.shape

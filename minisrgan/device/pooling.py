@@ -1,19 +1,19 @@
-"""The kernels of pooling.cu: the largest of each square, which one it was, and back."""
+"""The kernels of pooling.cu: the largest number of each square, which one it was, and the way back."""
 
-from ..arrays import array_module
+from ..arrays import Array, array_module
 from ..ops.pooling import MaxPool, Pick, Place, argmax_in_squares, pooled_shape
 from .cuts import contiguous, cut_runs
 from .launch import launch
-from .register import kernel
+from .register import Computed, kernel
 
 
-def covered(x, size):
+def covered(x: Array, size: int) -> bool:
     """Whether the images x have at least one square of that size."""
-    return x.ndim == 4 and x.size and min(x.shape[1:3]) >= size
+    return x.ndim == 4 and x.size > 0 and min(x.shape[1:3]) >= size
 
 
-def pool(name, pooled, shape, size, *arrays):
-    """Run the kernel `name` on its arrays, for images of `shape`. `pooled` has a pixel for each of their squares."""
+def pool(name: str, pooled: Array, shape: tuple[int, ...], size: int, *arrays: Array | None) -> None:
+    """Run the kernel `name` for images of this shape. `pooled` is an array with a pixel for each of their squares."""
     _, height, width, channels = shape
     pixels = pooled.size // channels
     grid, block, per_block = cut_runs(pixels, channels, pooled)
@@ -21,7 +21,7 @@ def pool(name, pooled, shape, size, *arrays):
 
 
 @kernel(argmax_in_squares)
-def argmax(x, size):
+def argmax(x: Array, size: int) -> Computed:
     if not covered(x, size):
         return NotImplemented
     chosen = array_module(x).empty(pooled_shape(x.shape, size), "int32")
@@ -30,7 +30,7 @@ def argmax(x, size):
 
 
 @kernel(MaxPool)
-def max_pool(x, size=2):
+def max_pool(x: Array, size: int = 2) -> Computed:
     if not covered(x, size):
         return NotImplemented
     out = array_module(x).empty(pooled_shape(x.shape, size), x.dtype)
@@ -39,7 +39,7 @@ def max_pool(x, size=2):
 
 
 @kernel(Pick)
-def pick(x, chosen, size):
+def pick(x: Array, chosen: Array, size: int) -> Computed:
     if not covered(x, size) or chosen.shape != pooled_shape(x.shape, size):
         return NotImplemented
     out = array_module(x).empty(chosen.shape, x.dtype)
@@ -48,7 +48,7 @@ def pick(x, chosen, size):
 
 
 @kernel(Place)
-def place(x, chosen, size, shape):
+def place(x: Array, chosen: Array, size: int, shape: tuple[int, ...]) -> Computed:
     if not x.size or len(shape) != 4 or not x.shape == chosen.shape == pooled_shape(shape, size):
         return NotImplemented
     out = array_module(x).zeros(shape, x.dtype)

@@ -7,18 +7,25 @@ From then on `MaxPool(x)` runs this function where the arrays' device runs kerne
 definition, is left for the cases for which the function returns NotImplemented. The formulas import nothing from here.
 """
 
+from collections.abc import Callable
 from functools import wraps
+from types import NotImplementedType
+from typing import Any, TypeAlias, TypeVar
 
+from ..arrays import Array
 from .choice import uses_kernels
 
+F = TypeVar("F", bound=Callable)
+Computed: TypeAlias = Array | NotImplementedType  # NotImplemented: the definition computes this case
 
-def register(target, where):
-    """A decorator: compute `target` by the decorated function on arrays of which `where(first array)` holds.
+
+def register(target: Any, where: Callable[[Any], bool]) -> Callable[[F], F]:
+    """A decorator: the decorated function computes `target` wherever `where(first input)` is true.
 
     target   an Op, or a function that is a `definition` (tensor.py)
     """
 
-    def add(function):
+    def add(function: F) -> F:
         @wraps(function)
         def implementation(first, *others, **params):
             return function(first, *others, **params) if where(first) else NotImplemented
@@ -29,11 +36,11 @@ def register(target, where):
     return add
 
 
-def kernel(target):
-    """Compute `target` by the decorated function, which launches a kernel, on devices that run kernels."""
+def kernel(target: Any) -> Callable[[F], F]:
+    """A decorator: the decorated function, which launches a kernel, computes `target` on devices that run kernels."""
     return register(target, uses_kernels)
 
 
-def blas(target):
-    """Compute `target` by the decorated function, which uses NumPy's matrix products well, on the others."""
+def blas(target: Any) -> Callable[[F], F]:
+    """A decorator: the decorated function, which uses NumPy's matrix products well, computes it on the others."""
     return register(target, lambda array: not uses_kernels(array))

@@ -81,17 +81,17 @@ def geometries(draw):
 
 
 @settings(max_examples=300, deadline=None)
-@given(geometries(), st.sampled_from([1, 40, 300, blas.BLOCK]), st.integers(0, 99))
+@given(geometries(), st.sampled_from([1, 40, 300, blas.AT_ONCE]), st.integers(0, 99))
 def test_any_geometry_in_blocks_of_any_size(geometry, block, seed):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blas, "BLOCK", block)
+        patch.setattr(blas, "AT_ONCE", block)
         assert_triple_is_naive(random_triple(np.random.default_rng(seed), *geometry))
 
 
 @pytest.mark.parametrize("cin, cout", [(9, 8), (8, 9), (10, 1), (9, 9), (8, 8)])
 @pytest.mark.parametrize("kernel", [(3, 3), (4, 1)])
 def test_few_outputs_in_several_bands_of_a_tall_image(cin, cout, kernel, monkeypatch):
-    monkeypatch.setattr(blas, "BLOCK", 4)
+    monkeypatch.setattr(blas, "AT_ONCE", 4)
     assert len(blas.bands(2, 70, 1)) == 6
     assert_triple_is_naive(
         random_triple(np.random.default_rng(4), 2, (70, 5), kernel, cin, cout, (1, 1), (kernel[0] // 2, 1))
@@ -115,7 +115,7 @@ def test_which_path_is_taken(cin, cout, stride, few, monkeypatch):
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 50), st.integers(1, 400))
 def test_blocks_cover_every_row_of_every_image_once_and_keep_to_their_size(n, height, row_elements, block):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blas, "BLOCK", block)
+        patch.setattr(blas, "AT_ONCE", block)
         where = blas.blocks(n, height, row_elements)
     times = np.zeros((n, height), int)
     for each in where:

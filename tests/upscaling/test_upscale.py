@@ -73,7 +73,7 @@ devices = pytest.mark.parametrize("device", ["numpy", pytest.param(DEVICE, marks
 )
 def test_bands_have_the_bits_of_one_piece(device, config, height, width, step, axis):
     g, photo = generator(**config), noise(height, width)
-    with use_device(device), patch.multiple(blas, BLOCK=2000):  # numpy's products are of a few rows too
+    with use_device(device), patch.multiple(blas, AT_ONCE=2000):  # numpy's products are of a few rows too
         whole = in_one_piece(g.to(device), photo)
         banded = in_bands(g, photo, device, 1 if device == "numpy" else axis, step)
     np.testing.assert_array_equal(to_numpy(banded), to_numpy(whole))
@@ -110,7 +110,7 @@ def test_no_more_is_held_than_a_few_bands():
     g, peaks = generator(channels=16, blocks=2, bicubic_skip=True), []
     for length in (200, 800):
         photo = noise(length, 40)
-        with patch.multiple(blas, BLOCK=2000):
+        with patch.multiple(blas, AT_ONCE=2000):
             tracemalloc.start()
             upscale(g, photo, "numpy", tile=8)
             peaks.append(tracemalloc.get_traced_memory()[1] - 16 * photo.nbytes)
@@ -158,7 +158,7 @@ def test_no_band_is_longer_than_the_others():
 
 def test_progress_sees_every_band():
     seen = []
-    with patch.multiple(blas, BLOCK=2000):
+    with patch.multiple(blas, AT_ONCE=2000):
         upscale(generator(), noise(60, 8), "numpy", tile=7, progress=lambda bands: seen.extend(bands) or bands)
     assert len(seen) > 2 and seen[0][1] == 0 and seen[-1][2] == 240
     assert all(number == 0 and stop == after for (number, _, stop), (_, after, _) in zip(seen, seen[1:]))
