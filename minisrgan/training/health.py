@@ -40,13 +40,13 @@ def measure_discriminator(adversarial: str, real: Array, fake: Array) -> dict[st
     if adversarial in PROBABLE:
         outputs = [0.5 + 0.5 * np.tanh(z / 2) for z in outputs]  # σ(z), in a form that never overflows
     logits = [Tensor(z, requires_grad=True) for z in (real, fake)]
-    slopes = [abs(g.data).sum() for g in grad(ADVERSARIAL[adversarial].discriminator(*logits), logits)]
+    gradient_sums = [abs(g.data).sum() for g in grad(ADVERSARIAL[adversarial].discriminator(*logits), logits)]
     higher = real[:, None] - fake
     return {
         "d_real": float(outputs[0].mean()),
         "d_fake": float(outputs[1].mean()),
         "d_right": float(((higher > 0) + 0.5 * (higher == 0)).mean()),
-        "d_doubt": float(sum(slopes) / 2 / UNSURE.get(adversarial, 1)),
+        "d_doubt": float(sum(gradient_sums) / 2 / UNSURE.get(adversarial, 1)),
     }
 
 
