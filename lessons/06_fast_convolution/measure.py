@@ -23,7 +23,7 @@ import numpy as np
 
 from minisrgan.arrays import array_module, on_gpu, to_device
 from minisrgan.device import choose_device, use_device
-from minisrgan.device.conv import GRID, Winograd, geometry, launch_direct
+from minisrgan.device.conv import MOST_BLOCKS, Winograd, geometry, launch_direct
 from minisrgan.device.cuts import elementwise_grid
 from minisrgan.device.launch import launch
 from minisrgan.errors import DeviceError, MinisrganError
@@ -51,7 +51,7 @@ def launch_step(file, kernel, threads, x, w, stride, padding):
     if threads is None:
         (grid, block), macros = elementwise_grid(y.size, y), {}
     else:
-        grid, block, macros = min(-(-y.size // 4096), GRID), None, {"THREADS": threads[on_gpu(x)]}
+        grid, block, macros = min(-(-y.size // 4096), MOST_BLOCKS), None, {"THREADS": threads[on_gpu(x)]}
     sizes = geometry(x, w.shape, y.shape[1:3], stride, padding)
     launch(HERE / "steps" / file, kernel, grid, block, x, w, y, sizes, **macros)
     return y

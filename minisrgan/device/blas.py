@@ -20,11 +20,11 @@ from ..ops.conv import (
     windows,
 )
 from ..ops.pixel_shuffle import PixelShuffle
+from .conv import FEW
 from .register import blas
 
 AT_ONCE = 1 << 21  # elements that im2col copies at once: 8 MB of float32, which a large last-level cache holds
 LEAST = 32  # rows of a band, unless they take more than 8 * AT_ONCE elements: its overlap with the next is done twice
-FEW = 8  # output channels up to which it pays to multiply first and to shift afterwards
 
 
 def blocks(n: int, height: int, row_elements: int) -> list[tuple[slice, slice]]:

@@ -20,8 +20,9 @@ from .launch import launch
 from .pixel_shuffle import shuffle as shuffle_pixels
 from .register import kernel as register_kernel
 
-GRID, PARTS = 1024, 64  # the most blocks of a launch, and about how many a weight gradient is divided into
-MOST = 8  # output channels for conv_few.cu: with more of them, conv.cu is faster
+MOST_BLOCKS = 1024  # of a launch: blocks take what is left in turn
+PARTS = 64  # a weight gradient is divided into about so many
+FEW = 8  # output channels, at most, for conv_few.cu, which multiplies first and shifts afterwards
 VECTOR = 16  # the most channels that a kernel stores at once: shuffle must leave them in one pixel
 
 
@@ -166,8 +167,8 @@ def launch_weight_gradient(x: Array, g: Array, kernel: Pair, stride: Pair, paddi
 
 # ---- The kernels of winograd.cu -----------------------------------------------------------------------
 
-TILE, POINTS = 4, 36  # a tile has 4×4 outputs, and is known by its values at 6×6 points
-SPANS = 8  # a weight gradient is divided among about this many blocks
+WINOGRAD_TILE, POINTS = 4, 36  # a tile has 4×4 outputs, and is known by its values at 6×6 points
+WEIGHT_GRAD_BLOCKS = 8  # a weight gradient is divided among about this many blocks
 
 
 def winograd_pays(x: Array, w_shape: Shape, stride: Pair, size: Pair) -> bool:
@@ -178,7 +179,7 @@ def winograd_pays(x: Array, w_shape: Shape, stride: Pair, size: Pair) -> bool:
 
     On a GPU nobody has measured winograd.cu yet, so conv.cu, which suits a GPU in any case, computes all of them.
     """
-    filled = all(4 * length >= 3 * -(-length // TILE) * TILE for length in size)
+    filled = all(4 * length >= 3 * -(-length // WINOGRAD_TILE) * WINOGRAD_TILE for length in size)
     suits = w_shape[:2] == (3, 3) and stride == (1, 1) and filled
     return suits and not few_outputs(w_shape, stride) and not on_gpu(x)
 
@@ -188,7 +189,7 @@ class Winograd:
 
     def __init__(self, x: Array, cout: int, size: Pair, padding: Pair) -> None:
         self.x, self.cin, self.cout = x, x.shape[3], cout
-        self.tiles = len(x) * -(-size[0] // TILE) * -(-size[1] // TILE)
+        self.tiles = len(x) * -(-size[0] // WINOGRAD_TILE) * -(-size[1] // WINOGRAD_TILE)
         own = macros("winograd.cu", on_gpu(x))
         self.chunk, unit = own["CHUNK"], own["UNIT_O"]
         self.padded, self.depth = -(-cout // unit) * unit, -(-self.cin // own["UNIT_C"]) * own["UNIT_C"]
@@ -221,7 +222,7 @@ class Winograd:
 
     def weight_gradient(self, g: Array) -> Array:
         spans = self.padded // self.span
-        part_tiles = max(-(-self.tiles * spans // (SPANS * self.chunk)), 1) * self.chunk
+        part_tiles = max(-(-self.tiles * spans // (WEIGHT_GRAD_BLOCKS * self.chunk)), 1) * self.chunk
         n_parts = max(-(-self.tiles // part_tiles), 1)
         parts = self.empty(n_parts, POINTS, self.depth, self.padded)
         self.launch("winograd_weight_grad", n_parts * spans, self.x, g, parts, more=(part_tiles, n_parts))
@@ -248,19 +249,19 @@ def launch_direct(
     (kh, kw, _, cout), sizes = w.shape, geometry(x, w.shape, size, stride, padding)
     if step == (1, 1) and epilogue.only_bias and few_outputs(w.shape, stride):
         blocks = len(x) * -(-size[0] // 32) * -(-size[1] // 32)
-        launch("conv_few.cu", "conv2d_few", min(blocks, GRID), None, x, w, epilogue.bias, out, sizes,
+        launch("conv_few.cu", "conv2d_few", min(blocks, MOST_BLOCKS), None, x, w, epilogue.bias, out, sizes,
                FEW=cout, KH=kh, KW=kw)  # fmt: skip
         return
     blocks = -(-len(x) * size[0] * size[1] // 64) * -(-cout // 64)
     y_h, y_w = (length // epilogue.shuffle for length in out.shape[1:3])
     place = Placement(epilogue.shuffle, y_h, y_w, *step, *first)
-    launch("conv.cu", "conv2d", min(blocks, GRID), None, x, w, *epilogue[:3], out, sizes, place, **wide(cout))
+    launch("conv.cu", "conv2d", min(blocks, MOST_BLOCKS), None, x, w, *epilogue[:3], out, sizes, place, **wide(cout))
 
 
 def few_outputs(w_shape: Shape, stride: Pair) -> bool:
     """Whether a convolution goes to conv_few.cu. (Its tile, with a halo as wide as w, must fit into shared memory.)"""
     kh, kw, cin, cout = w_shape
-    return stride == (1, 1) and cout <= MOST < cin and max(kh, kw) <= 13
+    return stride == (1, 1) and cout <= FEW < cin and max(kh, kw) <= 13
 
 
 def wide(cout: int) -> dict[str, int]:
@@ -281,7 +282,7 @@ def launch_direct_input_gradient(g: Array, w: Array, out: Array, stride: Pair, p
             taps, first, size, offset = zip(*axes)
             turned = xp.empty((*taps, cout, cin), w.dtype)
             squares = math.prod(taps) * -(-cin // 32) * -(-cout // 32)
-            launch("conv.cu", "turn_weights", min(squares, GRID), threads(w, 1, (32, 8)), w, turned, kh, kw, cin, cout,
+            launch("conv.cu", "turn_weights", min(squares, MOST_BLOCKS), threads(w, 1, (32, 8)), w, turned, kh, kw, cin, cout,
                    a, b, *stride, *taps, **wide(cin))  # fmt: skip
             if min(size) > 0:
                 launch_direct(g, turned, out, (1, 1), offset, size, step=stride, first=first)
@@ -301,13 +302,13 @@ def launch_direct_weight_gradient(x: Array, g: Array, kernel: Pair, stride: Pair
         n_parts = max(min(PARTS // 4, n * ho), 1)
         part_rows = -(-n * ho // n_parts)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
-        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, GRID), None, x, g, parts, sizes, part_rows, n_parts,
+        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, MOST_BLOCKS), None, x, g, parts, sizes, part_rows, n_parts,
                FEW=cout, KH=kh, KW=kw)  # fmt: skip
     else:
         tiles = -(-kh * kw * cin // 64) * -(-cout // 64)
         part_pixels = max(-(-n * ho * wo * tiles // PARTS), 512) // 128 * 128
         n_parts = max(-(-n * ho * wo // part_pixels), 1)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
-        launch("conv.cu", "weight_grad", min(tiles * n_parts, GRID), None, x, g, parts, sizes, part_pixels, n_parts,
+        launch("conv.cu", "weight_grad", min(tiles * n_parts, MOST_BLOCKS), None, x, g, parts, sizes, part_pixels, n_parts,
                **wide(cout))  # fmt: skip
     return sum_parts(parts)

@@ -21,7 +21,6 @@ from typing import Any
 
 from ..arrays import Array, array_module
 from ..device import blas, uses_kernels
-from ..device.conv import TILE
 from ..device.fusion import convolution_chain, layers_of
 from ..device.register import register
 from ..errors import ShapeError
