@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from minisrgan.nvidia import cupy_extra, cupy_requirement, nvidia_gpu
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # which Python leaves out with -I or PYTHONSAFEPATH
+from minisrgan.nvidia import cupy_extra, cupy_requirement, nvidia_gpu  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"

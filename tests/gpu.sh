@@ -24,7 +24,7 @@ pytest="$PYTHON -m pytest -q -p no:cacheprovider"
 : >"$OUT/steps.txt"
 command -v nvidia-smi >/dev/null && step nvidia-smi 20 nvidia-smi
 step doctor 60 "$PYTHON" -m minisrgan doctor
-step kernels 180 $pytest $tests tests/device/test_kernels*.py tests/test_optim.py
+step kernels 180 $pytest $tests tests/device/test_kernels*.py tests/device/test_launch.py tests/lessons/test_lesson_6_steps.py tests/test_optim.py
 step gradcheck 120 "$PYTHON" -m minisrgan gradcheck --device cuda
 step bench 180 "$PYTHON" -m minisrgan bench --device cuda --out "$OUT/bench.json"
 if command -v compute-sanitizer >/dev/null; then

@@ -22,12 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from minisrgan.arrays import array_module, on_gpu, to_device
-from minisrgan.device import choose_device, use_device
+from minisrgan.device import blas, choose_device, use_device
 from minisrgan.device.conv import MOST_BLOCKS, Winograd, geometry, launch_direct
 from minisrgan.device.cuts import elementwise_grid
 from minisrgan.device.launch import launch
 from minisrgan.errors import DeviceError, MinisrganError
-from minisrgan.ops import Conv2d
 from minisrgan.ops.conv import output_size
 from minisrgan.studies.bench import PAPER, QUICK, convolution_shapes, synchronizer
 from minisrgan.studies.machine import describe_machine
@@ -65,7 +64,7 @@ STEPS = {
 }
 
 
-# ---- Beside them: what training uses, and the definition ------------------------------------------------
+# ---- Beside them: what training uses, and NumPy's BLAS ------------------------------------------------
 
 
 def direct(x, w, stride, padding):
@@ -80,7 +79,7 @@ def winograd(x, w, stride, padding):
     return y
 
 
-AFTER = {"5 conv.cu": direct, "  winograd.cu": winograd, "  definition": Conv2d.forward}
+AFTER = {"5 conv.cu": direct, "  winograd.cu": winograd, "  definition": blas.conv2d}  # in blocks, as on NumPy
 
 
 # ---- Measuring -----------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ def set_up(lesson):
     """Install missing packages, choose the device, and change to the folder of a lesson, such as "01_derivatives"."""
     install(missing(project()["dependencies"]))
     device, why = choose_device()
+    importlib.import_module("minisrgan.device")  # the kernels, for all cells
     os.environ["MINISRGAN_DEVICE"] = device
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if str(ROOT) not in paths:  # so that `python -m lessons check` finds the lessons from any folder

@@ -16,6 +16,8 @@ import traceback
 from pathlib import Path
 from typing import NamedTuple
 
+import minisrgan.device  # noqa: F401  as where lessons run
+
 from .checking import Wrong
 from .document import REPOSITORY
 from .exercises import is_stub, read

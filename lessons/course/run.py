@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import minisrgan.device  # noqa: F401  so that a lesson's bits do not depend on which of its cells imports it
 from minisrgan.files import write_whole
 
 from .document import REPOSITORY, cells, with_outputs

@@ -2,7 +2,7 @@
 
 cuda    CuPy arrays, and the kernels of kernels/*.cu
 cpu     NumPy arrays, and the same kernels compiled by the system's C++ compiler
-numpy   NumPy arrays, and the operations' NumPy definitions
+numpy   NumPy arrays, and the operations' NumPy definitions; convolutions by BLAS (blas.py)
 """
 
 import os

@@ -48,6 +48,10 @@ def can_shuffle(w: Any, r: int) -> bool:
 
 
 @register_kernel(Conv2d)
+def conv2d(x: Array, w: Array, stride: int | Pair = 1, padding: int | Pair = 0) -> Array:
+    return convolve(x, w, stride, padding)
+
+
 def convolve(x: Array, w: Array, stride: int | Pair = 1, padding: int | Pair = 0, epilogue: Epilogue = PLAIN) -> Array:
     """x ⋆ w with its epilogue, in one pass over memory."""
     stride, padding, ho, wo = check_geometry(x.shape, w.shape, stride, padding)
@@ -282,8 +286,8 @@ def launch_direct_input_gradient(g: Array, w: Array, out: Array, stride: Pair, p
             taps, first, size, offset = zip(*axes)
             turned = xp.empty((*taps, cout, cin), w.dtype)
             squares = math.prod(taps) * -(-cin // 32) * -(-cout // 32)
-            launch("conv.cu", "turn_weights", min(squares, MOST_BLOCKS), threads(w, 1, (32, 8)), w, turned, kh, kw, cin, cout,
-                   a, b, *stride, *taps, **wide(cin))  # fmt: skip
+            launch("conv.cu", "turn_weights", min(squares, MOST_BLOCKS), threads(w, 1, (32, 8)), w, turned, kh, kw, cin,
+                   cout, a, b, *stride, *taps, **wide(cin))  # fmt: skip
             if min(size) > 0:
                 launch_direct(g, turned, out, (1, 1), offset, size, step=stride, first=first)
 
@@ -302,13 +306,13 @@ def launch_direct_weight_gradient(x: Array, g: Array, kernel: Pair, stride: Pair
         n_parts = max(min(PARTS // 4, n * ho), 1)
         part_rows = -(-n * ho // n_parts)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
-        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, MOST_BLOCKS), None, x, g, parts, sizes, part_rows, n_parts,
-               FEW=cout, KH=kh, KW=kw)  # fmt: skip
+        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, MOST_BLOCKS), None, x, g, parts, sizes, part_rows,
+               n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
     else:
         tiles = -(-kh * kw * cin // 64) * -(-cout // 64)
         part_pixels = max(-(-n * ho * wo * tiles // PARTS), 512) // 128 * 128
         n_parts = max(-(-n * ho * wo // part_pixels), 1)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
-        launch("conv.cu", "weight_grad", min(tiles * n_parts, MOST_BLOCKS), None, x, g, parts, sizes, part_pixels, n_parts,
-               **wide(cout))  # fmt: skip
+        launch("conv.cu", "weight_grad", min(tiles * n_parts, MOST_BLOCKS), None, x, g, parts, sizes, part_pixels,
+               n_parts, **wide(cout))  # fmt: skip
     return sum_parts(parts)

@@ -13,7 +13,7 @@ from types import NotImplementedType
 from typing import Any
 
 from .. import ops
-from ..nn import BatchNorm, Conv, Module, PReLU, chain
+from ..nn import BatchNorm, Conv, Module, PReLU, Sequential, chain
 from ..tensor import Tensor, recording
 from .choice import uses_kernels
 from .conv import Epilogue, can_shuffle, convolve
@@ -29,8 +29,11 @@ def layers_of(modules: Iterable[Module]) -> list[Any]:
 
 @register(chain, lambda x: isinstance(x, Tensor))
 def fused_chain(x: Tensor, *modules: Module, residual: Tensor | None = None) -> Tensor | NotImplementedType:
-    conv, *rest = layers_of(modules)
-    return convolution_chain(x, conv, rest, residual, conv.padding) if fusible(rest) else NotImplemented
+    layers = layers_of(modules)
+    if not layers or not isinstance(layers[0], Conv) or not fusible(layers[1:]):
+        return NotImplemented
+    conv, *rest = layers
+    return convolution_chain(x, conv, rest, residual, conv.padding)
 
 
 def fusible(rest: list[Any]) -> bool:
@@ -44,7 +47,8 @@ def convolution_chain(
 ) -> Tensor:
     """The convolution with this padding, then the layers `rest`, then the residual added. In one pass if fusible."""
     if not fusible(rest):
-        return chain(conv.forward(x, padding=padding), *rest, residual=residual)
+        y = Sequential(*rest)(conv.forward(x, padding=padding))
+        return y if residual is None else y + residual
     weight, bias, kinds = conv.weight, conv.bias, [type(layer) for layer in rest]
     if BatchNorm in kinds:
         scale, shift = rest[0].running_affine()

@@ -27,10 +27,10 @@ def register(target: Any, where: Callable[[Any], bool]) -> Callable[[F], F]:
 
     def add(function: F) -> F:
         @wraps(function)
-        def implementation(first, *others, **params):
-            return function(first, *others, **params) if where(first) else NotImplemented
+        def implementation(*inputs, **params):
+            return function(*inputs, **params) if inputs and where(inputs[0]) else NotImplemented
 
-        target.implementations = (*target.implementations, implementation)
+        target.implementations = (*vars(target).get("implementations", ()), implementation)
         return function
 
     return add

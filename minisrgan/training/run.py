@@ -375,7 +375,11 @@ class Run:
         """Raise WeightsError if there is no log, or if another version wrote it."""
         if not self.log.is_file():
             raise WeightsError(f"{self.log}: there is no such file, and no run goes on without it: start a new one")
-        if self.log.read_bytes().partition(b"\n")[0] != ",".join(COLUMNS).encode():
+        columns, newline, rows = self.log.read_bytes().partition(b"\n")
+        if columns.replace(b"slope_", b"grad_") == ",".join(COLUMNS).encode() != columns:  # their names until 2026-11
+            columns = columns.replace(b"slope_", b"grad_")
+            write_whole(self.log, columns + newline + rows)
+        if columns != ",".join(COLUMNS).encode():
             raise WeightsError(
                 f"{self.log} has other columns than this version of minisrgan writes: an earlier version began the "
                 f"run. Start a new run; it may start from --weights {self.generator}"

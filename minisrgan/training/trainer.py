@@ -43,7 +43,7 @@ class Trainer:
 
     photos   a PhotoSet with the configuration's crop and scale
     The state is a function of the configuration, the photos, the device and the number of steps alone.
-    device/__init__.py says what the bits of a device depend on.
+    device/__init__.py says what the bits of a device depend on, and has to be imported for its kernels to be used.
     """
 
     def __init__(self, config: TrainConfig, photos: PhotoSet, device: str) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 
 from ..arrays import Array, array_module
 from ..device import blas, uses_kernels
+from ..device.conv import WINOGRAD_TILE
 from ..device.fusion import convolution_chain, layers_of
 from ..device.register import register
 from ..errors import ShapeError
@@ -199,7 +200,7 @@ def grain(w: Array, width: int, padding: int) -> int:
     In most kernels, a pixel's sum does not depend on where the pixel is. In winograd.cu it depends on where the pixel's
     tile begins. In a BLAS it depends on the size of the matrix product.
     """
-    return TILE if uses_kernels(w) else blas.grain(w, width, padding)
+    return WINOGRAD_TILE if uses_kernels(w) else blas.grain(w, width, padding)
 
 
 def zeros(line: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 `upscale` gives the same bits as the generator gives for the whole photo at once, whatever the size of the photo and of
 the bands (bands.py says why). That holds on every device and in every process. Between two devices or two machines, the
-last bit may differ (arrays.py).
+last bit may differ (device/__init__.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -90,8 +90,8 @@ def in_bands(
 def plan(photo: np.ndarray, device: str, tile: int | None) -> tuple[int, int]:
     """(axis, lines): how a photo is cut into bands.
 
-    It is cut from top to bottom, but from left to right if rows are longer than columns. NumPy's definition of
-    convolution works on rows, so there it is always cut from top to bottom.
+    It is cut from top to bottom, but from left to right if rows are longer than columns. On
+    "numpy", device/blas.py works on rows, so there it is always cut from top to bottom.
     """
     height, width = photo.shape[:2]
     sideways = width > height and uses_kernels(to_device(photo[:1, :1], device))

@@ -766,7 +766,8 @@ def test_what_is_launched_is_among_the_variants(monkeypatch):
         conv_kernels.launch_input_gradient(np.ones((1, 4, 4, 64), np.float32), w, x[cin], (2, 2), (1, 1))
     pooling.max_pool(x[64])
     for m, k, n in ((64, 64, 64), (4, 64, 64), (64, 4, 64), (64, 64, 4)):
-        matmul.multiply(None, None, np.ones((m, n), np.float32), m, n, k, 1)
+        of = matmul.Products(k, 1, n, 1, n, 1, m, n, k, 0, 0, 0, 1)
+        matmul.multiply(None, None, np.ones((m, n), np.float32), of)
     assert {file for file, _ in launched} == {"conv.cu", "conv_few.cu", "matmul.cu", "pooling.cu"}
     assert launched == {(file, defines) for file, defines in VARIANTS if file in {file for file, _ in launched}}
 

@@ -355,6 +355,16 @@ def test_a_run_of_an_earlier_version_is_told_so(start):
         start(resume=True, steps=(1, 0))
 
 
+@pytest.mark.usefixtures("no_pictures")
+def test_a_log_with_the_columns_earlier_names_is_gone_on_with(start):
+    run, _ = start(steps=(2, 0))
+    now = run.log.read_text()
+    run.log.write_text(now.replace("grad_content", "slope_content").replace("grad_grid", "slope_grid"))
+    assert run.log.read_text() != now
+    start(resume=True, steps=(2, 0))
+    assert run.log.read_text() == now
+
+
 def test_a_configuration_of_an_earlier_version_has_todays_defaults(tiny_config):
     config = tiny_config(adversarial_weight=0.5)
     old = {name: value for name, value in config.to_dict().items() if name in (

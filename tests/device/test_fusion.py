@@ -1,0 +1,75 @@
+"""A chain in one pass, and in bands: what the modules give one after another, whatever follows the convolution."""
+
+import numpy as np
+import pytest
+
+from minisrgan.device import use_device
+from minisrgan.device.cpu import cpu_problem
+from minisrgan.nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, Sequential, chain
+from minisrgan.ops import Conv2d, ReLU
+from minisrgan.tensor import Tensor, no_grad, record
+from minisrgan.upscaling.bands import Bands
+
+CHAINS = {
+    "conv": lambda rng: [Conv(rng, 3, 4)],
+    "conv, PReLU": lambda rng: [Conv(rng, 3, 4), PReLU(4)],
+    "conv, BN": lambda rng: [Sequential(Conv(rng, 3, 4), BatchNorm(4))],
+    "conv, BN, PReLU": lambda rng: [Sequential(Conv(rng, 3, 4), BatchNorm(4)), PReLU(4)],
+    "conv, LeakyReLU": lambda rng: [Conv(rng, 3, 4), LeakyReLU(0.1)],
+}
+
+
+def one_after_another(x: Tensor, modules: list[Module], residual: Tensor | None) -> np.ndarray:
+    y = Sequential(*modules)(x)
+    return y.data if residual is None else y.data + residual.data
+
+
+def images(*shape, seed=0):
+    return Tensor(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+
+
+@pytest.mark.parametrize("device", ["cpu", "numpy"])
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", CHAINS)
+def test_a_chain_is_its_modules_one_after_another(kind, training, recorded, device):
+    if device == "cpu" and cpu_problem():
+        pytest.skip(cpu_problem())
+    modules = CHAINS[kind](np.random.default_rng(1))
+    for module in modules:
+        module.train(training)
+    x, residual = images(1, 12, 9, 3), images(1, 12, 9, 4, seed=2)
+    with use_device(device), record(recorded):
+        wanted = one_after_another(x, modules, residual)
+        np.testing.assert_allclose(chain(x, *modules, residual=residual).data, wanted, rtol=0, atol=2e-6)
+        if training and "BN" in kind:
+            return  # a band has statistics of its own
+        bands = [Tensor(x.data[:, start : start + 4]) for start in (0, 4, 8)]
+        lines = [Tensor(residual.data[:, start : start + 4]) for start in (0, 4, 8)]
+        made, other = (Bands((12, 9), 1, 4, [4, 8, 12], iter(each)) for each in (bands, lines))
+        reader = chain(made, *modules, residual=other).reader()
+        np.testing.assert_allclose(reader.take(12).data, wanted, rtol=0, atol=2e-6)
+
+
+def test_a_chain_need_not_begin_with_a_convolution():
+    x = images(1, 4, 4, 3)
+    with no_grad():
+        assert np.array_equal(chain(x).data, x.data)
+        assert np.array_equal(chain(x, PReLU(3), residual=x).data, PReLU(3)(x).data + x.data)
+
+
+def test_a_subclass_computes_its_own_formula():
+    class Doubled(Conv2d):
+        def forward(x, w, stride=1, padding=0):
+            return 2 * Conv2d.forward(x, w, stride, padding)
+
+    class Shifted(ReLU):
+        def forward(x):
+            return ReLU.forward(x) + 1
+
+    x, w = images(1, 5, 5, 2), images(3, 3, 2, 4, seed=1)
+    with use_device("numpy"):
+        np.testing.assert_allclose(Doubled(x, w).data, 2 * Conv2d(x, w).data, rtol=1e-5)
+    if not cpu_problem():
+        with use_device("cpu"):
+            np.testing.assert_allclose(Shifted(x).data, ReLU(x).data + 1)
