@@ -4,6 +4,7 @@ import http.server
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -132,7 +133,10 @@ def sample(tmp_path_factory):
     (root / "docs").mkdir()
     page = "# The mathematics\n\n[Back](../README.md)\n\n## The grid\n\n![Losses](losses.png)\n\n[all](../lessons)\n"
     (root / "docs" / "mathematics.md").write_text(page)
-    for name in ("kernels", "benchmarks", "minisrgan", "pyproject.toml", "docs/losses.png", "docs/modes.png"):
+    shutil.copytree(REPOSITORY / "kernels", root / "kernels")
+    readme = root / "kernels" / "README.md"  # the lesson that it names is not here
+    readme.write_text(re.sub(r"\]\(\.\./lessons/[^)]*\)", "](README.md)", readme.read_text()))
+    for name in ("benchmarks", "minisrgan", "pyproject.toml", "docs/losses.png", "docs/modes.png"):
         (root / name).symlink_to(REPOSITORY / name)
     for path in (REPOSITORY / "lessons").glob("*.py"):
         shutil.copy(path, root / "lessons")
