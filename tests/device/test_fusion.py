@@ -35,20 +35,22 @@ def images(*shape, seed=0):
 def test_a_chain_is_its_modules_one_after_another(kind, training, recorded, device):
     if device == "cpu" and cpu_problem():
         pytest.skip(cpu_problem())
-    modules = CHAINS[kind](np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    modules = CHAINS[kind](rng)
     for module in modules:
         module.train(training)
+        module.load_state({name: rng.uniform(0.2, 1, array.shape) for name, array in module.state().items()})
     x, residual = images(1, 12, 9, 3), images(1, 12, 9, 4, seed=2)
     with use_device(device), record(recorded):
         wanted = one_after_another(x, modules, residual)
-        np.testing.assert_allclose(chain(x, *modules, residual=residual).data, wanted, rtol=0, atol=2e-6)
+        np.testing.assert_allclose(chain(x, *modules, residual=residual).data, wanted, rtol=1e-5, atol=2e-6)
         if training and "BN" in kind:
             return  # a band has statistics of its own
         bands = [Tensor(x.data[:, start : start + 4]) for start in (0, 4, 8)]
         lines = [Tensor(residual.data[:, start : start + 4]) for start in (0, 4, 8)]
         made, other = (Bands((12, 9), 1, 4, [4, 8, 12], iter(each)) for each in (bands, lines))
         reader = chain(made, *modules, residual=other).reader()
-        np.testing.assert_allclose(reader.take(12).data, wanted, rtol=0, atol=2e-6)
+        np.testing.assert_allclose(reader.take(12).data, wanted, rtol=1e-5, atol=2e-6)
 
 
 def test_a_chain_need_not_begin_with_a_convolution():
