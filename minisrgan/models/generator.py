@@ -136,6 +136,6 @@ def enlarge_inner(x: Tensor, scale: int) -> Tensor:
 @lru_cache(maxsize=16)
 def bicubic_weights(channels: int, scale: int) -> np.ndarray:
     """(5, 5, channels, scale²·channels): the weights of the 5×5 for each of scale² pixels, channel by channel."""
-    line = resize_matrix(5, 5 * scale, scale)[2 * scale : 3 * scale]  # the pixels that the middle one becomes
-    squares = np.einsum("pi,qj->ijpq", line, line).reshape(5, 5, 1, scale * scale, 1)
+    line = resize_matrix(5, 5 * scale, scale)[2 * scale : 3 * scale]  # (scale, 5): from 5 pixels to those of the middle
+    squares = np.einsum("pi,qj->ijpq", line, line).reshape(5, 5, 1, scale * scale, 1)  # rows times columns
     return (squares * np.eye(channels)[:, None]).reshape(5, 5, channels, -1)
