@@ -26,3 +26,15 @@ void check(const Shape &s, unsigned threads, const char *name) {
                           s.pad_x});
     expect_equal(y, want, name);
 }
+
+// At sizes off and on the boundaries of blocks of tile_m x tile_o outputs and of slabs of `slab` products.
+template <auto step>
+void check_sizes(int tile_m, int tile_o, int slab, unsigned threads, const char *name) {
+    Shape shapes[] = {
+        {2, tile_m / 10 + 3, 5, slab + LANES - 1, 3, 3, tile_o + 3, 1, 1, 1, 1},  // more than one, off every boundary
+        {1, 9, 16, slab, 2, 1, tile_o, 1, 2, 0, 0},                               // on them
+        {1, 7, 6, 2 * LANES, 2, 4, LANES, 2, 3, 1, 2},
+        {1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0},
+    };
+    for (const Shape &s : shapes) check<step>(s, threads, name);
+}
