@@ -14,7 +14,6 @@ PACKAGE = Path(__file__).resolve().parents[1]
 # an installed package has the kernels in it, the repository has them beside it
 FOLDER = next(folder for folder in (PACKAGE / "kernel_source", PACKAGE.parent / "kernels") if folder.is_dir())
 
-
 SCALARS = {  # how a number of each type lies in an argument's slot of 8 bytes, in the letters of `struct`
     "float": "f4x",
     "double": "d",
@@ -33,11 +32,8 @@ DTYPES = {
 }
 
 COMMENT = re.compile(r"//[^\n]*|/\*(?!\[).*?\*/", re.DOTALL)  # but not /*[...]*/
-
 BOUNDS = r"(?:__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)\s*)?"
-
 INCLUDE = re.compile(r'^#include "([\w./-]+\.cuh)"$', re.MULTILINE)
-
 KERNEL = re.compile(rf'extern\s+"C"\s+__global__\s+{BOUNDS}void\s+{BOUNDS}(\w+)\s*\((.*?)\)\s*[{{;]', re.DOTALL)
 
 

@@ -172,6 +172,19 @@ assert cupy.asarray(np.float32(1e-40)).get() == 0 < cupy.asarray(1e-40).get()
 """)
 
 
+def launched(code, name, made, statements):
+    """What these statements say of the kernel `f` and of the arrays made: how they end well, or the error."""
+    return snippet(f"""
+import cupy, numpy as np
+f = cupy.RawModule(code={code!r}, options=("-std=c++17", "-Dreal=float")).get_function("{name}")
+{made}
+try:
+    {statements}
+except Exception as error:
+    print(type(error).__name__, error)
+""")
+
+
 @pytest.mark.parametrize(
     "call, said",
     [
@@ -185,23 +198,14 @@ assert cupy.asarray(np.float32(1e-40)).get() == 0 < cupy.asarray(1e-40).get()
     ],
 )
 def test_a_kernel_is_launched_as_on_a_gpu(call, said):
-    said_by_it = snippet(f"""
-import cupy, numpy as np
-code = '''extern "C" __global__ void fill(real *x, int n) {{
+    code = """extern "C" __global__ void fill(real *x, int n) {
 #ifdef CPU
 #error "as on a GPU"
 #endif
     for (int i = 0; i < n; ++i) x[i] = 1;
-}}'''
-f = cupy.RawModule(code=code, options=("-std=c++17", "-Dreal=float")).get_function("fill")
-x = cupy.empty(3, np.float32)
-try:
-    {call}
-    print("ends well:", x.tolist())
-except Exception as error:
-    print(type(error).__name__, error)
-""")
-    assert said in said_by_it
+}"""
+    made = "x = cupy.empty(3, np.float32)"
+    assert said in launched(code, "fill", made, f"{call}; print('ends well:', x.tolist())")
 
 
 @pytest.mark.parametrize(
@@ -218,19 +222,11 @@ except Exception as error:
     ],
 )
 def test_a_struct_is_passed_as_to_cupy(size, said):
-    said_by_it = snippet(f"""
-import cupy, numpy as np
-code = '''struct Pair {{ int a, b; }};
-extern "C" __global__ void multiply(real *x, Pair size) {{ x[0] = size.a * size.b; }}'''
-f = cupy.RawModule(code=code, options=("-std=c++17", "-Dreal=float")).get_function("multiply")
-x, pair = cupy.empty(1, np.float32), [("a", "i4"), ("b", "i4")]
-try:
-    f((1,), (1,), (np.uint64(x.data.ptr), {size}))
-    print("ends well:", int(x.item()))
-except Exception as error:
-    print(type(error).__name__, error)
-""")
-    assert said in said_by_it
+    code = """struct Pair { int a, b; };
+extern "C" __global__ void multiply(real *x, Pair size) { x[0] = size.a * size.b; }"""
+    made = 'x, pair = cupy.empty(1, np.float32), [("a", "i4"), ("b", "i4")]'
+    call = f"f((1,), (1,), (np.uint64(x.data.ptr), {size})); print('ends well:', int(x.item()))"
+    assert said in launched(code, "multiply", made, call)
 
 
 def test_its_signatures_are_cupys():
