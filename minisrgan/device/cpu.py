@@ -73,8 +73,9 @@ def bind_cpu(kernel: "Kernel", real: str, defines: tuple[tuple[str, int], ...]) 
 
 def slot(parameter: "Parameter", real: str) -> str:
     """How an argument lies in memory, in the letters of `struct`: in whole units of 8 bytes."""
-    if parameter.members:
-        return f"{4 * len(parameter.members)}s{'4x' if len(parameter.members) % 2 else ''}"
+    if parameter.struct:
+        size = parameter.struct.packer.size
+        return f"{size}s{-size % 8}x"
     return "Q" if parameter.pointer else SCALARS[real if parameter.type == "real" else parameter.type]
 
 

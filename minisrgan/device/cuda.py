@@ -40,9 +40,8 @@ def bind_cuda(kernel: "Kernel", real: str, defines: tuple[tuple[str, int], ...])
 def argument_type(parameter: "Parameter", real: str) -> Callable[[Any], Any]:
     """A function from an argument's value to what CuPy passes by value: a NumPy scalar, or for a struct a NumPy array
     with one element. (https://docs.cupy.dev/en/stable/user_guide/kernel.html#custom-user-types)"""
-    if parameter.members:
-        members = np.dtype([(name, np.int32) for name in parameter.members])
-        return lambda content: np.frombuffer(content, members)
+    if struct := parameter.struct:
+        return lambda content: np.frombuffer(content, struct.dtype)
     return np.uint64 if parameter.pointer else DTYPES[real if parameter.type == "real" else parameter.type].type
 
 
