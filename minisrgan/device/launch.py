@@ -108,11 +108,11 @@ class Struct:
     def __init__(self, declarations: str) -> None:
         self.counts = {}  # {member: its length, or 0 for a single number}
         letters, types = "=", []
-        for type, listed in MEMBERS.findall(declarations):
+        for kind, listed in MEMBERS.findall(declarations):
             for name, count in re.findall(r"(\w+)(?:\[(\d+)\])?", listed):
                 self.counts[name] = int(count or 0)
-                letters += f"{count or 1}{'i' if type == 'int' else 'q'}"
-                types.append((name, DTYPES[type], *([int(count)] if count else [])))
+                letters += f"{count or 1}{'i' if kind == 'int' else 'q'}"
+                types.append((name, DTYPES[kind], *([int(count)] if count else [])))
         self.packer, self.dtype = struct.Struct(letters), np.dtype(types)
         self.names = tuple(self.counts)
 
@@ -182,7 +182,8 @@ class Kernel:
     def packed(self, parameter: Parameter, layout: Struct, value: Any) -> bytes:
         """The bytes of a struct, which is given as a NamedTuple."""
         if getattr(value, "_fields", None) != layout.names:
-            self.refuse(parameter, f"is {value!r} where the kernel takes a {parameter.type} ({', '.join(layout.names)})")
+            members = ", ".join(layout.names)
+            self.refuse(parameter, f"is {value!r} where the kernel takes a {parameter.type} ({members})")
         try:
             return layout.packer.pack(*layout.flat(value))
         except struct.error:
@@ -194,10 +195,9 @@ class Kernel:
                     self.scalar(Parameter(f"{parameter.name}.{name}", kind, False, False), number)
             raise
 
-    def capacity(self, parameter: str) -> int:
-        """How many numbers the arrays of this parameter, a struct, take."""
-        layout = next(each.struct for each in self.parameters if each.name == parameter)
-        return min(filter(None, layout.counts.values()))
+    def layout(self, parameter: str) -> Struct:
+        """The struct that this parameter is."""
+        return next(each.struct for each in self.parameters if each.name == parameter and each.struct)
 
     def address(self, parameter: Parameter, array: Any, first: Given, real: Given) -> int:
         """Where the array starts. `first`, `real`: the first array, and the first for a `real *`, if there was one."""
@@ -276,7 +276,7 @@ def size_function(name: str, parameters: list[Parameter], sizes: list[str | None
     """A function (arguments, macros) -> the sizes of a kernel's arrays. The signature has them in /*[...]*/."""
     places = [(each.name, f"args[{i}]") for i, each in enumerate(parameters) if each.type in BITS and not each.pointer]
     structs = [(i, each.struct) for i, each in enumerate(parameters) if each.struct]
-    places += [(member, f"args[{i}].{member}") for i, each in structs for member in each.names if not each.counts[member]]
+    places += [(name, f"args[{i}].{name}") for i, each in structs for name, count in each.counts.items() if not count]
 
     def argument(word: re.Match[str]) -> str:
         if word[0].isupper():

@@ -19,6 +19,7 @@ from ..upscaling.trial import try_photo
 from ..upscaling.upscale import upscale
 from ..weights.generators import load_generator
 from .health import KEPT, WINDOW, Monitor
+from .measured import Board
 from .report import draw_comparison, draw_curves
 from .run import Run
 from .trainer import Trainer
@@ -121,33 +122,40 @@ def train_stage(
         def say(text):
             progress.write(text, file=sys.stderr)
 
+        waiting, patience = [], Board.ROWS if trainer.board else 1  # to read a number is to wait for a GPU
         while trainer.step < steps:
             with np.errstate(over="ignore", invalid="ignore"):  # the step itself finds and names what is not finite
-                measured: dict[str, Any] = dict(take_step())
-            states = monitor.add(measured)
-            for sentence in monitor.news(states):
-                say(f"step {trainer.step}: {sentence}")
+                waiting.append(take_step())
             ended = trainer.step == steps
-            if trainer.step % every == 0 or ended:
-                measured["psnr"], bicubic = look(run, trainer, photos)
-            measured["health"] = "" if states is None else "+".join(states) or "ok"
-            measured |= {"rollbacks": trainer.rollbacks, "seconds": round(time.perf_counter() - started, 3)}
-            run.append([{"stage": trainer.stage, "step": trainer.step, **measured}])
-            looked = "psnr" in measured
+            looks = trainer.step % every == 0 or ended
+            if len(waiting) < patience and not (looks or request.signal):
+                continue
+            for step, numbers in enumerate(waiting, trainer.step - len(waiting) + 1):
+                with np.errstate(over="ignore", invalid="ignore"):
+                    measured: dict[str, Any] = dict(numbers)
+                states = monitor.add(measured)
+                for sentence in monitor.news(states):
+                    say(f"step {step}: {sentence}")
+                if looks and step == trainer.step:
+                    measured["psnr"], bicubic = look(run, trainer, photos)
+                measured["health"] = "" if states is None else "+".join(states) or "ok"
+                measured |= {"rollbacks": trainer.rollbacks, "seconds": round(time.perf_counter() - started, 3)}
+                run.append([{"stage": trainer.stage, "step": step, **measured}])
+                show(progress, measured)
+            waiting = []
             if monitor.explodes and ended and trainer.config.on_nan == "rollback":
                 raise DivergedError(
                     f"step {trainer.step} of stage {trainer.stage}: the stage ends while a gradient explodes; the "
                     "run's folder keeps the state that was last saved. Train with smaller --rates"
                 )
-            if looked or request.signal:
+            if looks or request.signal:
                 if monitor.explodes and not ended:
                     say(f"step {trainer.step}: not saved, while a gradient explodes; the last saved state stays")
                 else:
-                    run.save(trainer, kept=looked and not monitor.explodes)
+                    run.save(trainer, kept=looks and not monitor.explodes)
             if request.signal:
                 raise KeyboardInterrupt(request.signal)
-            show(progress, measured)
-            if looked:
+            if looks:
                 draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)
 
 
