@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from errno import EACCES
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import files
 from ..errors import KernelError
@@ -48,7 +48,11 @@ def cpu_problem() -> str | None:
 
 def bind_cpu(kernel: "Kernel", real: str, defines: tuple[tuple[str, int], ...]) -> "Run":
     """A function (grid, block, shared, values) that runs the kernel on the CPU."""
-    function = getattr(cpu_library(kernel.file, real, defines), f"launch_{kernel.name}")
+    return calling(getattr(cpu_library(kernel.file, real, defines), f"launch_{kernel.name}"), kernel, real)
+
+
+def calling(function: Any, kernel: "Kernel", real: str) -> "Run":
+    """The same for a function of a compiled library: what EXPORT_KERNEL in cuda.h made of the kernel."""
     function.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p
     kernel_error = runtime().kernel_error
     # What the function reads, in one piece of memory: grid, block, the arguments, and a pointer to each of them.
