@@ -74,6 +74,7 @@ runtime = SimpleNamespace(
 )
 compiler = SimpleNamespace(CompileException=CompileException)
 driver = SimpleNamespace(CUDADriverError=CUDADriverError)
+profiler = SimpleNamespace(start=lambda: None, stop=lambda: None)
 
 
 class MemoryPool:
