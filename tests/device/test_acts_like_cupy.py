@@ -7,8 +7,10 @@ import csv
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -54,14 +56,6 @@ def test_the_kernels_tests(tests):
     assert " passed" in said
 
 
-def test_adams_and_emas_tests():
-    assert " passed" in on_stand_in("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_optim.py")
-
-
-def test_every_gradient():
-    assert " passed, 0 failed" in minisrgan("gradcheck", "--device", "cuda")
-
-
 def test_a_training_goes_through_both_stages_and_on_and_its_generator_is_used(tmp_path, smooth_photo):
     """Its losses are those of the CPU's kernels, which sum in another order."""
     photos = tmp_path / "photos"
@@ -91,31 +85,62 @@ def test_a_training_goes_through_both_stages_and_on_and_its_generator_is_used(tm
     assert "1.png" in minisrgan("evaluate", photos, *weights, "--device", "cuda", cwd=tmp_path)
 
 
-def test_bench_quick(tmp_path):
-    minisrgan("bench", "--quick", "--device", "cuda", "--out", tmp_path / "bench.json")
-    assert json.loads((tmp_path / "bench.json").read_text())["device"] == "cuda"
+@pytest.fixture
+def gpu_sh(tmp_path):
+    """A function that runs benchmarks/gpu.sh: (its exit status, {step: exit code}, the folder of its results).
+
+    The commands of `scripts`, {name: text}, are found before any others.
+    """
+
+    def run(scripts, **variables):
+        for name, text in scripts.items():
+            (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+            (tmp_path / name).chmod(0o755)
+        path = os.pathsep.join([str(STAND_IN), os.environ.get("PYTHONPATH", "")])
+        variables |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": path, "OUT": tmp_path / "out"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in variables.items()}
+        script = TESTS.parent / "benchmarks" / "gpu.sh"
+        ran = subprocess.run([script], env=environment, capture_output=True, text=True)
+        (results,) = (tmp_path / "out").iterdir()
+        table = (results / "steps.txt").read_text().splitlines()[1:]
+        assert "\n".join(table) in ran.stdout
+        codes = [re.match(r"([\w -]*?) +(?:exit +(\d+)|skipped)", line).groups() for line in table]
+        return ran.returncode, {name: code and int(code) for name, code in codes if name != "nvidia-smi"}, results
+
+    return run
 
 
-def test_make_gpu_goes_on_after_a_step_that_fails(tmp_path):
-    """Its steps are those of the tests above; here each is a Python that does nothing but gradcheck, which fails."""
-    python = tmp_path / "python"
-    python.write_text('#!/bin/sh\necho "$@ on $MINISRGAN_DEVICE, pool $MINISRGAN_GPU_POOL"\n[ "$3" != gradcheck ]\n')
-    sanitizer = tmp_path / "compute-sanitizer"
-    sanitizer.write_text('#!/bin/sh\nshift 2\nexec "$@"\n')
-    for each in (python, sanitizer):
-        each.chmod(0o755)
-    places = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHON": str(python), "OUT": str(tmp_path / "out")}
-    ran = subprocess.run([TESTS / "gpu.sh"], env=os.environ | places, capture_output=True, text=True)
-    assert ran.returncode == 1, ran.stderr
-    rows = [line.split() for line in (tmp_path / "out" / "steps.txt").read_text().splitlines()]
-    codes = {name: int(code) for name, _, code, *_ in rows}
-    codes.pop("nvidia-smi", None)
-    assert codes == {"doctor": 0, "kernels": 0, "gradcheck": 1, "bench": 0, "sanitizer": 0}
-    assert "on cuda, pool off" in (tmp_path / "out" / "sanitizer.txt").read_text()
+PROFILERS = {"ncu": 'shift 4; exec "$@"', "compute-sanitizer": 'shift 2; exec "$@"'}
+ASKED = ["doctor", "compile", "kernels", "gradcheck", "bench", "ncu", "sanitizer"]
+TRAINED = ["train", "stage-1", "stage-2", "upscale", "pack generator", "pack pretrain", "log"]
 
 
-def test_doctor_sees_a_gpu():
-    assert "stand-in" in minisrgan("doctor")
+def test_the_quarter_of_an_hour_goes_on_after_steps_that_fail(gpu_sh):
+    """Each step is a Python that does nothing. Those of gradcheck and train fail."""
+    nothing = 'echo "$@ on $MINISRGAN_DEVICE, pool $MINISRGAN_GPU_POOL"\n[ "$3" != gradcheck -a "$3" != train ]'
+    status, codes, results = gpu_sh(PROFILERS | {"python": nothing}, PYTHON="python")
+    assert status == 1
+    assert codes == dict.fromkeys(ASKED + TRAINED, 0) | {"gradcheck": 1, "train": 1}
+    assert "-k written or empty on cuda, pool off" in (results / "said.txt").read_text()
+
+
+def test_the_quarter_of_an_hour_on_toy_sizes(gpu_sh, tmp_path, smooth_photo):
+    for folder in ("data", "test"):
+        (tmp_path / folder).mkdir()
+        for i in range(2):
+            Image.fromarray(smooth_photo(40, 44, seed=i)).save(tmp_path / folder / f"{i}.png")
+    sizes = {"QUICK": "1", "DATA": tmp_path / "data", "TEST": tmp_path / "test", "MINUTES": "0.001 0.001"}
+    status, codes, results = gpu_sh(PROFILERS, PYTHON=sys.executable, **sizes)
+    said = (results / "said.txt").read_text()
+    assert all(words in said for words in ("GPU           none, a stand-in", " passed, 0 failed", "2 ways of 1 files"))
+    assert (status, codes) == (0, dict.fromkeys(ASKED + TRAINED, 0)), said
+    assert results.name.startswith("none-a-stand-in-20")
+    assert {path.name for path in results.iterdir()} == {
+        "steps.txt", "said.txt", "bench.json", "generator.safetensors", "training.tgz"}  # fmt: skip
+    assert json.loads((results / "bench.json").read_text())["device"] == "cuda"
+    with tarfile.open(results / "training.tgz") as archive:
+        names = archive.getnames()
+    assert {"config.json", "log.csv", "generator-pretrain.safetensors", "curves.png", "upscaled.png"} <= {*names}
 
 
 # ---- Is the stand-in as strict as CuPy? --------------------------------------------------------------

@@ -74,6 +74,7 @@ runtime = SimpleNamespace(
     deviceSynchronize=synchronize,
 )
 compiler = SimpleNamespace(CompileException=CompileException)
+profiler = SimpleNamespace(start=lambda: None, stop=lambda: None)
 
 
 class MemoryPool:
