@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minisrgan.device.cpu import calling, runtime
+from minisrgan.device.cpu import runtime
 from minisrgan.device.geometry import macros
-from minisrgan.device.launch import Size, address, dim3, find_kernel
+from minisrgan.device.launch import Frame, Size, address, dim3, find_kernel
 from minisrgan.device.source import FOLDER, cuda_source, first_errors, flags, kernel_names, numbered
 from minisrgan.errors import KernelError
 from minisrgan.files import private_folder
@@ -166,8 +166,11 @@ def accesses(
     library.note_accesses(
         ctypes.c_void_p(noted.ctypes.data), ctypes.c_int64(room), ctypes.c_void_p(arrays.ctypes.data), len(arrays)
     )
-    run = calling(getattr(library, f"launch_{name}"), kernel, real)
-    run(dim3(1), dim3(defines["THREADS"] if block is None else block), shared, values)
+    slots = [each.slot(real) for each in kernel.parameters]
+    frame = Frame(slots, values, [], (1, 1, 1), dim3(defines["THREADS"] if block is None else block))
+    where = map(ctypes.c_void_p, (frame.sizes, frame.sizes + 12, shared, frame.table))
+    if getattr(library, f"launch_{name}")(*where):
+        raise KernelError(runtime().kernel_error().decode())
     if count.value > room:
         raise KernelError(f"{name} makes {count.value} accesses, and there is room for {room}: take fewer numbers")
     return Accesses(noted[: count.value], path)
