@@ -35,7 +35,7 @@
 #include "mma.cuh"
 
 static_assert(sizeof(real) == 4, "tensor cores sum in float32: conv.cu is for float64");
-constexpr int TILE_M = 128, WARPS_N = TILE_N == 32 ? 1 : 2, WARPS_M = THREADS / 32 / WARPS_N;
+constexpr int WARPS_N = TILE_N == 32 ? 1 : 2, WARPS_M = THREADS / 32 / WARPS_N;
 constexpr int ROWS = TILE_M / WARPS_M, COLUMNS = TILE_N / WARPS_N, M_STEPS = ROWS / 16, N_STEPS = COLUMNS / 8;
 constexpr int CHUNK = 4, CHUNKS = SLAB / CHUNK;  // a chunk is 16 bytes, what copy_async copies
 constexpr int PITCH_M = TILE_M + 8, PITCH_N = TILE_N + 8;
@@ -148,17 +148,22 @@ struct Sums {
         }
     }
 
-    // Call body(row, column, two sums) for each two neighbours that this lane has, in rows and columns of the tile.
-    template <class Body>
-    __device__ __forceinline__ void for_each_pair(int row, int column, Body body) const {
+    // Call body(at, column, two sums) for each two neighbours that this lane has, in rows and columns of the tile.
+    // at[i] is what where(row) says of the row, which is worked out once for all columns. of_column(column) is called
+    // before the rows of a column.
+    template <class At, class Where, class OfColumn>
+    __device__ __forceinline__ void for_each_pair(int row, int column, Where where, OfColumn of_column) const {
         int lane = threadIdx.x % 32;
-        UNROLL for (int m = 0; m < M_STEPS; ++m)
-            UNROLL for (int half = 0; half < 2; ++half)
-                UNROLL for (int n = 0; n < N_STEPS; ++n) {
-                    Vec<2> pair = Vec<2>::broadcast(0);
-                    for (int e = 0; e < 2; ++e) pair.lane[e] = of[m][n][2 * half + e];
-                    body(row + 16 * m + 8 * half + lane / 4, column + 8 * n + lane % 4 * 2, pair);
-                }
+        At at[2 * M_STEPS];
+        UNROLL for (int r = 0; r < 2 * M_STEPS; ++r) at[r] = where(row + 8 * r + lane / 4);
+        UNROLL for (int n = 0; n < N_STEPS; ++n) {
+            auto store = of_column(column + 8 * n + lane % 4 * 2);
+            UNROLL for (int r = 0; r < 2 * M_STEPS; ++r) {
+                Vec<2> pair = Vec<2>::broadcast(0);
+                UNROLL for (int e = 0; e < 2; ++e) pair.lane[e] = of[r / 2][n][r % 2 * 2 + e];
+                store(at[r], pair);
+            }
+        }
     }
 };
 
@@ -245,9 +250,14 @@ __device__ __forceinline__ Work my_work(int columns, int depth, int n_parts) {
     return {tile / tiles_n * TILE_M, tile % tiles_n * TILE_N, part, first, min(part_slabs, slabs - first)};
 }
 
+// Of an output: the number of its line in all images, -1 for none; and its column.
+struct Pixel {
+    int line, column;
+};
+
 // Y = A W. With one part, y is the output, through the epilogue (convolution.cuh). With several, y has the plain sums of
 // each part, for finish_conv.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
 conv2d_mma(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/, const real *bias /*[cout]*/,
            const real *negative_slope /*[cout/shuffle/shuffle]*/, const real *residual /*[n*out_h*out_w*cout]*/,
            real *y /*[n_parts*n*out_h*out_w*cout]*/, const __grid_constant__ Geometry g, int shuffle, int n_parts) {
@@ -279,11 +289,15 @@ conv2d_mma(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*co
         epilogue = {part, nullptr, nullptr, nullptr, g.out_h, g.out_w, g.cout, 1};
     }
     REQUIRE(epilogue.shuffle == 1 || epilogue.whole_pixels(2));
-    sums.for_each_pair(work.m0 + row, work.n0 + column, [&](int m, int o, const Vec<2> &pair) {
-        if (m >= pixels || o >= g.cout) return;
-        EpilogueChannels<2> channels(epilogue, o);
-        channels.store(epilogue, pair, m / g.out_w / g.out_h, m / g.out_w % g.out_h, m % g.out_w);
-    });
+    sums.for_each_pair<Pixel>(
+        work.m0 + row, work.n0 + column,
+        [&](int m) { return m < pixels ? Pixel{m / g.out_w, m % g.out_w} : Pixel{-1, 0}; },
+        [&](int o) {
+            EpilogueChannels<2, true> channels(epilogue, min(o, g.cout - 2));
+            return [&, channels, o](const Pixel &at, const Vec<2> &pair) {
+                if (at.line >= 0 && o < g.cout) channels.store(epilogue, pair, 0, at.line, at.column);
+            };
+        });
 }
 
 // What is to be done with the sums of all parts: y = the epilogue of their sum.
@@ -301,7 +315,7 @@ extern "C" __global__ void finish_conv(const real *parts /*[n_parts*n*height*wid
         int pixel = e / chunks, o = e % chunks * CHUNK;
         Vec<CHUNK> sum = Vec<CHUNK>::load(parts + (long long)e * CHUNK);
         for (int part = 1; part < n_parts; ++part) sum = sum + Vec<CHUNK>::load(parts + part * size + (long long)e * CHUNK);
-        EpilogueChannels<CHUNK> at(epilogue, o);
+        EpilogueChannels<CHUNK, true> at(epilogue, o);
         at.store(epilogue, sum, pixel / width / height, pixel / width % height, pixel % width);
     }
 }
@@ -322,7 +336,7 @@ __device__ __forceinline__ Remainder remainder_of(int a, int kernel, int stride,
 
 // dX: blockIdx.y is a remainder of the pixels of x by the strides, (a, b) = (y / stride_x, y % stride_x). With one part,
 // dx is the gradient. With several, dx has the sums of each part.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
 input_grad_mma(const real *cotangent /*[n*out_h*out_w*cout]*/, const real *w /*[kh*kw*cin*cout]*/,
                real *dx /*[n_parts*n*height*width*cin]*/, const __grid_constant__ Geometry g, int n_parts) {
     REQUIRE(blockDim.x == THREADS && g.cin % CHUNK == 0 && g.cout % CHUNK == 0);
@@ -351,17 +365,24 @@ input_grad_mma(const real *cotangent /*[n*out_h*out_w*cout]*/, const real *w /*[
                    });
 
     real *out = dx + (long long)work.part * g.n * g.height * g.width * g.cin;
-    sums.for_each_pair(work.m0 + row, work.n0 + column, [&](int m, int c, const Vec<2> &pair) {
-        if (m >= pixels || c >= g.cin) return;
-        int q = m % across.size * g.stride_x + across.first, p = m / across.size % down.size * g.stride_y + down.first;
-        pair.store(out + ((long long)(m / across.size / down.size * g.height + p) * g.width + q) * g.cin + c);
-    });
+    sums.for_each_pair<int>(
+        work.m0 + row, work.n0 + column,
+        [&](int m) {
+            int image = m / across.size / down.size, p = m / across.size % down.size, q = m % across.size;
+            int line = image * g.height + p * g.stride_y + down.first;
+            return m < pixels ? line * g.width + q * g.stride_x + across.first : -1;
+        },
+        [&](int c) {
+            return [&, c](int pixel, const Vec<2> &pair) {
+                if (pixel >= 0 && c < g.cin) pair.store(out + (long long)pixel * g.cin + c);
+            };
+        });
 }
 
 // ---- The weight gradient -------------------------------------------------------------------------------
 
 // dW = A^T G. Row k of dW is a tap and input channel. Each part is the sum over `part_pixels` pixels, a multiple of SLAB.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
 weight_grad_mma(const real *x /*[n*height*width*cin]*/, const real *cotangent /*[n*out_h*out_w*cout]*/,
                 real *parts /*[n_parts*kh*kw*cin*cout]*/, const __grid_constant__ Geometry g, int part_pixels,
                 int n_parts) {
@@ -410,7 +431,11 @@ weight_grad_mma(const real *x /*[n*height*width*cin]*/, const real *cotangent /*
         m += SLAB;
     });
 
-    sums.for_each_pair(k0 + row, n0 + column, [&](int k, int o, const Vec<2> &pair) {
-        if (k < depth && o < g.cout) pair.store(parts + ((long long)part * depth + k) * g.cout + o);
-    });
+    sums.for_each_pair<int>(
+        k0 + row, n0 + column, [](int k) { return k; },
+        [&](int o) {
+            return [&, o](int k, const Vec<2> &pair) {
+                if (k < depth && o < g.cout) pair.store(parts + ((long long)part * depth + k) * g.cout + o);
+            };
+        });
 }

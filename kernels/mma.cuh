@@ -14,7 +14,7 @@
 //            b[0..1]   pairs k, k + 1: (2 member, group), (2 member + 8, group)
 //     both   d[0..3]   (row, column) = (group, 2 member), (group, 2 member + 1), (group + 8, 2 member), (group + 8, ...)
 //
-// On a CPU the lanes of a warp exchange their registers, and each works out its own four numbers of D. A GPU sums the
+// Without CUDA's compiler the lanes of a warp exchange their registers, and each works out its own four numbers of D. A GPU sums the
 // products of a step in an order of its own, so the last bits differ. tests/device/test_mma.py compares both with the
 // tables of the PTX ISA.
 //
@@ -24,7 +24,7 @@ typedef unsigned Fragment[4];  // of A; B has the first two
 
 // The float that these bits are.
 static __device__ __forceinline__ float float_of(unsigned bits) {
-#ifdef CPU
+#ifndef __CUDACC__
     float x;
     memcpy(&x, &bits, 4);
     return x;
@@ -34,7 +34,7 @@ static __device__ __forceinline__ float float_of(unsigned bits) {
 }
 
 static __device__ __forceinline__ unsigned bits_of(float x) {
-#ifdef CPU
+#ifndef __CUDACC__
     unsigned bits;
     memcpy(&bits, &x, 4);
     return bits;
@@ -45,7 +45,7 @@ static __device__ __forceinline__ unsigned bits_of(float x) {
 
 // A float as a factor of multiply_tf32: rounded to 10 bits after the point, halves away from zero.
 static __device__ __forceinline__ unsigned as_tf32(float x) {
-#ifdef CPU
+#ifndef __CUDACC__
     unsigned bits = bits_of(x);
     return (bits & 0x7f800000u) == 0x7f800000u ? bits : (bits + 0x1000u) & 0xffffe000u;  // infinity and NaN stay
 #elif __CUDA_ARCH__ >= 800
@@ -59,7 +59,7 @@ static __device__ __forceinline__ unsigned as_tf32(float x) {
 
 // Two floats as a pair for multiply_bf16: rounded to 7 bits after the point, halves to even.
 static __device__ __forceinline__ unsigned as_bf16_pair(float first, float second) {
-#ifdef CPU
+#ifndef __CUDACC__
     auto rounded = [](float x) {
         unsigned bits = bits_of(x);
         if (x != x) return 0x7fffu;
@@ -75,7 +75,7 @@ static __device__ __forceinline__ unsigned as_bf16_pair(float first, float secon
 #endif
 }
 
-#ifdef CPU
+#ifndef __CUDACC__
 struct LaneFactors {
     unsigned a[4], b[2];
 };
@@ -93,7 +93,7 @@ inline const LaneFactors *exchange_factors(const Fragment &a, const unsigned *b,
 #endif
 
 static __device__ __forceinline__ void multiply_tf32(float (&d)[4], const Fragment &a, const unsigned *b MMA_SITE) {
-#ifdef CPU
+#ifndef __CUDACC__
     const LaneFactors *of = exchange_factors(a, b, file, line);
     int group = cuda_lane() / 4, member = cuda_lane() % 4;
     for (int e = 0; e < 4; ++e) {
@@ -116,7 +116,7 @@ static __device__ __forceinline__ void multiply_tf32(float (&d)[4], const Fragme
 }
 
 static __device__ __forceinline__ void multiply_bf16(float (&d)[4], const Fragment &a, const unsigned *b MMA_SITE) {
-#ifdef CPU
+#ifndef __CUDACC__
     const LaneFactors *of = exchange_factors(a, b, file, line);
     int group = cuda_lane() / 4, member = cuda_lane() % 4;
     for (int e = 0; e < 4; ++e) {
@@ -141,7 +141,7 @@ static __device__ __forceinline__ void multiply_bf16(float (&d)[4], const Fragme
 // ldmatrix. Lane l says where a row of four numbers begins in shared memory, at a multiple of 16 bytes: row l % 8 of
 // matrix l / 8. The lane gets number l % 4 of row l / 4 of each of the four matrices.
 static __device__ __forceinline__ void load_rows_of_four(Fragment &to, const float *row MMA_SITE) {
-#ifdef CPU
+#ifndef __CUDACC__
     uint64_t words[CUDA_EXCHANGED] = {reinterpret_cast<uint64_t>(row)};
     auto rows = cuda_exchange(words, file, line);
     for (int i = 0; i < 4; ++i)

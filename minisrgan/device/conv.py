@@ -1,6 +1,7 @@
 """Which kernel computes a convolution, and how it is cut up for this kernel.
 
-    winograd.cu    3×3 at stride 1, which is most of G and D: a quarter of the multiplications
+    conv_mma.cu    on a GPU with tensor cores, in float32: what precision.py lets them compute
+    winograd.cu    on a CPU, 3×3 at stride 1, which is most of G and D: a quarter of the multiplications
     conv_few.cu    few output channels at stride 1: the last layer of G
     conv.cu        any other
 
@@ -8,38 +9,26 @@ The second half of this file has the launches. There all arrays are contiguous, 
 """
 
 import math
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from ..arrays import Array, array_module, on_gpu
 from ..ops.conv import Conv2d, Conv2dBias, InputGrad, Pair, Shape, WeightGrad, check_bias, check_geometry
 from ..ops.pixel_shuffle import PixelShuffle
+from . import conv_mma, conv_rows
+from .convolution import PLAIN, Epilogue, Geometry, geometry
 from .cuts import contiguous, elementwise_grid, resident_blocks, threads
 from .elementwise import sum_parts
 from .geometry import macros
 from .launch import launch
 from .pixel_shuffle import shuffle as shuffle_pixels
+from .precision import tensor_cores
 from .register import kernel as register_kernel
 
 MOST_BLOCKS = 1024  # of a launch: blocks take what is left in turn
 PARTS = 64  # a weight gradient is divided into about so many
 FEW = 8  # output channels, at most, for conv_few.cu, which multiplies first and shifts afterwards
 VECTOR = 16  # the most channels that a kernel stores at once: shuffle must leave them in one pixel
-
-
-class Epilogue(NamedTuple):
-    """What a kernel does with its sums before it stores them: PReLU(PixelShuffle(sums + bias)) + residual."""
-
-    bias: Array | None = None  # None: this part is left out
-    negative_slope: Array | None = None
-    residual: Array | None = None
-    shuffle: int = 1
-
-    @property
-    def only_bias(self) -> bool:
-        return self.negative_slope is None and self.residual is None and self.shuffle == 1
-
-
-PLAIN = Epilogue()
 
 
 def can_shuffle(w: Any, r: int) -> bool:
@@ -95,30 +84,6 @@ def weight_gradient(x: Array, g: Array, kernel: Pair, stride: int | Pair = 1, pa
 # ---- What the kernels take -----------------------------------------------------------------------------
 
 
-class Geometry(NamedTuple):
-    """The sizes of a convolution: the struct of kernels/convolution.cuh."""
-
-    n: int
-    height: int
-    width: int
-    cin: int
-    kh: int
-    kw: int
-    cout: int
-    out_h: int
-    out_w: int
-    stride_y: int
-    stride_x: int
-    pad_y: int
-    pad_x: int
-
-
-def geometry(x: Array, w_shape: Shape, size: Pair, stride: Pair, padding: Pair) -> Geometry:
-    """The Geometry of x ⋆ w with outputs of `size` (Ho, Wo) pixels; stride and padding are pairs."""
-    (n, height, width, cin), (kh, kw, _, cout) = x.shape, w_shape
-    return Geometry(n, height, width, cin, kh, kw, cout, *size, *stride, *padding)
-
-
 class Placement(NamedTuple):
     """Where the outputs go: the struct of kernels/conv.cu."""
 
@@ -146,7 +111,11 @@ class Units(NamedTuple):
 def launch_conv(x: Array, w: Array, out: Array, stride: Pair, padding: Pair, epilogue: Epilogue = PLAIN) -> None:
     """Fill `out` with x ⋆ w, through the epilogue."""
     size = tuple(length // epilogue.shuffle for length in out.shape[1:3])
-    if winograd_pays(x, w.shape, stride, size):
+    sizes = geometry(x, w.shape, size, stride, padding)
+    if found := on_tensor_cores(x, sizes, epilogue):
+        matrices, precision = found
+        matrices.convolve(x, w, out, sizes, epilogue, precision)
+    elif winograd_pays(x, w.shape, stride, size):
         Winograd(x, w.shape[3], size, padding).convolve(w, out, epilogue)
     else:
         launch_direct(x, w, out, stride, padding, size, epilogue)
@@ -155,7 +124,11 @@ def launch_conv(x: Array, w: Array, out: Array, stride: Pair, padding: Pair, epi
 def launch_input_gradient(g: Array, w: Array, out: Array, stride: Pair, padding: Pair) -> None:
     """Fill `out` with the gradient at x."""
     (kh, kw, cin, cout), size = w.shape, out.shape[1:3]
-    if winograd_pays(g, (kh, kw, cout, cin), stride, size):
+    sizes = geometry(out, w.shape, g.shape[1:3], stride, padding)
+    if found := on_tensor_cores(g, sizes):
+        matrices, precision = found
+        matrices.input_gradient(g, w, out, sizes, precision)
+    elif winograd_pays(g, (kh, kw, cout, cin), stride, size):
         Winograd(g, cin, size, (kh - 1 - padding[0], kw - 1 - padding[1])).convolve(w, out, turned=True)
     else:
         launch_direct_input_gradient(g, w, out, stride, padding)
@@ -164,9 +137,22 @@ def launch_input_gradient(g: Array, w: Array, out: Array, stride: Pair, padding:
 def launch_weight_gradient(x: Array, g: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """The weight gradient. It is summed in parts, which are added up in order: the same bits on every run."""
     shape, size = (*kernel, x.shape[3], g.shape[3]), g.shape[1:3]
+    sizes = geometry(x, shape, size, stride, padding)
+    if found := on_tensor_cores(x, sizes):
+        matrices, precision = found
+        return matrices.weight_gradient(x, g, sizes, precision)
     if winograd_pays(x, shape, stride, size):
         return Winograd(x, g.shape[3], size, padding).weight_gradient(g)
     return launch_direct_weight_gradient(x, g, kernel, stride, padding)
+
+
+def on_tensor_cores(x: Array, sizes: Geometry, epilogue: Epilogue = PLAIN) -> tuple[ModuleType, int] | None:
+    """(conv_mma or conv_rows, PRECISION) if tensor cores compute the convolution of these sizes, else None."""
+    if (precision := tensor_cores(x)) is None:
+        return None
+    if conv_mma.suits(sizes.cin, sizes.cout):
+        return conv_mma, precision
+    return (conv_rows, precision) if conv_rows.suits(sizes, epilogue) else None
 
 
 # ---- The kernels of winograd.cu -----------------------------------------------------------------------

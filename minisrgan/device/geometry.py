@@ -49,7 +49,7 @@ def conv_few(gpu: bool, FEW: int, KH: int, KW: int) -> dict[str, int]:
 def conv_mma(gpu: bool, PRECISION: int, TILE_N: int) -> dict[str, int]:
     """PRECISION of the factors: 1 TF32, 3 two TF32 numbers each, 16 bf16. TILE_N: outputs of a block, 32, 64 or 128.
     Blocks and slabs are a GPU's on a CPU too: there this kernel is only tested."""
-    return {"PRECISION": PRECISION, "TILE_N": TILE_N, "THREADS": 128, "SLAB": 16, "STAGES": 4}
+    return {"PRECISION": PRECISION, "TILE_N": TILE_N, "TILE_M": 128, "THREADS": 128, "SLAB": 16, "STAGES": 4}
 
 
 def matmul(gpu: bool, SKINNY: int = 0, NARROW: int = 0) -> dict[str, int]:

@@ -67,6 +67,7 @@ def synchronize():
 runtime = SimpleNamespace(
     CUDARuntimeError=CUDARuntimeError,
     getDeviceCount=lambda: 1,
+    getDevice=lambda: 0,
     getDeviceProperties=lambda device: {"name": b"none, a stand-in", "major": 9, "minor": 0},
     memGetInfo=lambda: (80 << 30, 80 << 30),
     driverGetVersion=lambda: 13000,
