@@ -16,13 +16,20 @@ that the file is compiled with.
 
 A kernel may also take a struct of ints by value, such as a Geometry that the .cu text declares. The argument is then a
 NamedTuple with fields of the same names in the same order. The sizes of arrays may name its members.
+
+A training launches the same kernels on arrays of the same types and sizes again and again. So a launch is checked and
+laid out in memory once, and kept ready for others that differ from it in nothing but the addresses of arrays and the
+values of floats. Such a launch looks at each array's type, dtype, size, layout and address, and at nothing else.
 """
 
 import ctypes
 import functools
 import re
 import struct
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
+from ctypes import addressof
+from itertools import accumulate
 from numbers import Real
 from operator import index
 from pathlib import Path
@@ -35,11 +42,12 @@ from ..errors import KernelError
 from .cpu import bind_cpu
 from .cuda import bind_cuda
 from .geometry import macros
-from .source import DTYPES, KERNEL, kernel_text
+from .source import DTYPES, KERNEL, SCALARS, kernel_text
 
 Size: TypeAlias = int | tuple[int, ...]  # of a grid or a block: a number, or up to three
 Dim3: TypeAlias = tuple[int, int, int]
-Run: TypeAlias = Callable[[Dim3, Dim3, int, list], None]  # (grid, block, shared, values)
+Run: TypeAlias = Callable[[Sequence], None]  # from the addresses of arrays, and the floats
+Bind: TypeAlias = Callable[[Dim3, Dim3, int, "Frame"], Run]  # (grid, block, shared, the arguments)
 Sizes: TypeAlias = Callable[[tuple, dict[str, int]], tuple]  # from the arguments and macros, the arrays' sizes
 
 
@@ -56,15 +64,20 @@ def launch(
     Raises KernelError, before anything runs, if the kernel cannot take an argument.
     """
     kernel = find_kernel(file, name)
-    real, on_gpu, defines, values = kernel.check(args, choice)
-    grid, block = dim3(grid), dim3(defines["THREADS"] if block is None else block)
-    if 0 in grid:
-        return  # an empty batch: CUDA has no empty grids
-    key = (real, on_gpu, *defines.items())
-    if (run := kernel.compiled.get(key)) is None:
-        bind = bind_cuda if on_gpu else bind_cpu
-        run = kernel.compiled[key] = bind(kernel, real, tuple(sorted(defines.items())))
-    run(grid, block, shared, values)
+    try:
+        like, moving = kernel.describe(args)
+        key = (grid, block, shared, *choice.items(), *like)
+        run = kernel.ready.get(key)
+    except (AttributeError, TypeError, ValueError):  # not as most launches are: the checks say whether it can be
+        key, run, moving = None, None, []
+    if run is None:
+        run, moving = kernel.prepare(dim3(grid), block, shared, args, choice)
+        if key and len(kernel.ready) < MOST_READY:
+            kernel.ready[key] = run
+    try:
+        run(moving)
+    except (struct.error, OverflowError) as error:
+        raise KernelError(f"{name}: grid {grid}, block {block}, arguments {args}: {error}") from error
 
 
 def dim3(size: Size) -> Dim3:
@@ -75,6 +88,7 @@ def dim3(size: Size) -> Dim3:
 # ---- Signatures --------------------------------------------------------------------------------------
 
 ALIGNMENT = 16  # bytes: kernels load vectors of this size from the start of an array
+MOST_READY = 4096  # launches of a kernel that are kept ready: images of ever new sizes must not fill the memory
 REALS = {np.dtype("f4"): "float", np.dtype("f8"): "double"}
 
 
@@ -98,8 +112,40 @@ class Parameter(NamedTuple):
     const: bool
     members: tuple = ()  # the ints of a struct
 
+    @property
+    def kind(self) -> str:
+        if self.pointer:
+            return "array"
+        return "struct" if self.members else "integer" if self.type in BITS else "float"
+
+    def slot(self, real: str) -> str:
+        """How the argument lies in memory, in the letters of `struct`: in whole units of 8 bytes."""
+        if self.members:
+            return f"{4 * len(self.members)}s{'4x' if len(self.members) % 2 else ''}"
+        return "Q" if self.pointer else SCALARS[real if self.type == "real" else self.type]
+
 
 Given: TypeAlias = tuple[Parameter, Array] | None
+
+
+class Frame:
+    """What a launch needs, in memory: a slot for each argument, a table of the slots' addresses, the grid and block.
+
+    `table` is the address of what cuLaunchKernel calls kernelParams, `sizes` that of the grid and block. `fill` writes
+    the arguments that move, whose slots come first. Whoever fills it and starts the kernel holds the `lock` meanwhile.
+    """
+
+    def __init__(self, slots: list[str], values: list, moving: list[int], grid: Dim3, block: Dim3) -> None:
+        order = moving + [i for i in range(len(slots)) if i not in moving]
+        starts = [0, *accumulate(struct.calcsize("=" + slots[i]) for i in order)]
+        layout = struct.Struct(f"={''.join(slots[i] for i in order)}{len(slots)}Q3I3I")
+        memory = (ctypes.c_char * layout.size)()
+        at = addressof(memory)
+        places = [at + starts[order.index(i)] for i in range(len(slots))]
+        layout.pack_into(memory, 0, *(values[i] for i in order), *places, *grid, *block)
+        self.table, self.sizes = at + starts[-1], at + layout.size - 24
+        self.fill = functools.partial(struct.Struct("=" + "".join(slots[i] for i in moving)).pack_into, memory, 0)
+        self.lock = threading.Lock()
 
 
 class Kernel:
@@ -107,8 +153,54 @@ class Kernel:
 
     def __init__(self, file: str | Path, name: str, parameters: list[Parameter], sizes: Sizes) -> None:
         self.file, self.name, self.parameters = file, name, parameters
+        self.kinds = [each.kind for each in parameters]
         self.sizes = sizes  # from the arguments and macros, the size that each array must have (None: any)
-        self.compiled: dict[tuple, Run] = {}  # by (real, on_gpu, *defines)
+        self.compiled: dict[tuple, Bind] = {}  # by (real, on_gpu, *defines)
+        self.ready: dict[tuple, Run] = {}  # by (grid, block, shared, *choice, *what `describe` says of the arguments)
+
+    def describe(self, args: tuple) -> tuple[list, list]:
+        """(all that `check` looks at, except whether an array is aligned; the addresses and the floats).
+
+        Equal numbers are equal here, whatever their types: 4.0 for 4. Raises AttributeError, TypeError or ValueError
+        for arguments that `check` has to look at each time, such as arrays that are read-only, empty or not aligned.
+        """
+        like, moving, bits = [], [], 0
+        for kind, value in zip(self.kinds, args, strict=True):
+            if kind == "integer" or value is None:
+                like.append(value)
+            elif kind == "array":
+                own = type(value)
+                at = addressof(first_byte(value)) if own is np.ndarray else value.data.ptr
+                like += own, value.dtype, value.size, value.flags.c_contiguous
+                moving.append(at)
+                bits |= at
+            elif kind == "struct":
+                like += type(value), value
+            else:
+                like.append(type(value))
+                moving.append(value)
+        if bits % ALIGNMENT:
+            raise ValueError("an array is not aligned")
+        return like, moving
+
+    def prepare(
+        self, grid: Dim3, block: Size | None, shared: int, args: tuple, choice: dict[str, int]
+    ) -> tuple[Run, list]:
+        """(a function that launches the kernel, the addresses and floats to give it). Raises KernelError."""
+        real, on_gpu, defines, values = self.check(args, choice)
+        moving = [i for i, kind in enumerate(self.kinds) if kind in ("array", "float") and args[i] is not None]
+        if 0 in grid:  # an empty batch: CUDA has no empty grids
+            return lambda moving: None, []
+        key = (real, on_gpu, *defines.items())
+        if (bind := self.compiled.get(key)) is None:
+            make = bind_cuda if on_gpu else bind_cpu
+            bind = self.compiled[key] = make(self, real, tuple(sorted(defines.items())))
+        block = dim3(defines["THREADS"] if block is None else block)
+        try:
+            frame = Frame([each.slot(real) for each in self.parameters], values, moving, grid, block)
+        except (struct.error, OverflowError) as error:
+            raise KernelError(f"{self.name}: grid {grid}, block {block}, arguments {values}: {error}") from error
+        return bind(grid, block, shared, frame), [values[i] for i in moving]
 
     def check(self, args: tuple, choice: dict[str, int]) -> tuple[str, bool, dict[str, int], list]:
         """(what `real` is, whether the arrays are on a GPU, all macros, the values of the arguments).
@@ -203,10 +295,10 @@ def address(array: Array) -> int:
         return 0
     if not isinstance(array, np.ndarray):
         return array.data.ptr
-    if array.flags.carray:
-        # takes a third of the time of `array.ctypes`
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # pyrefly: ignore[bad-argument-type]
-    return array.ctypes.data
+    return addressof(first_byte(array)) if array.flags.carray else array.ctypes.data
+
+
+first_byte: Callable[[Any], ctypes.c_char] = ctypes.c_char.from_buffer  # a third of the time of `array.ctypes`
 
 
 @functools.cache

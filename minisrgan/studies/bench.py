@@ -32,7 +32,7 @@ from ..nn import Module
 from ..ops import Conv2d, InputGrad, WeightGrad
 from ..optim import Adam
 from ..tensor import Tensor, grad, no_grad
-from ..training.config import PRESETS
+from ..training.presets import PRESETS
 from . import Say
 from .machine import describe_machine
 

@@ -18,13 +18,14 @@ from ..progress import progress_bar
 from ..upscaling.trial import try_photo
 from ..upscaling.upscale import upscale
 from ..weights.generators import load_generator
+from .config import Stage
 from .health import KEPT, WINDOW, Monitor
 from .report import draw_comparison, draw_curves
 from .run import Run
 from .trainer import Trainer
 
 LOOKS = 10  # how many times per stage held-out photos are measured, pictures drawn and the state saved
-LONGEST = 1000  # the most steps between two such times
+LONGEST = 1000  # the most steps between two such times, in a stage that goes by its steps
 ROLLBACKS = 3  # the most: by then the learning rate is an eighth, so it is not the cause
 POINTS = 2000  # about how many points of the log are drawn
 SHOWN = 256  # the side, in HR pixels, of the middle of a held-out photo, which is measured during training
@@ -112,23 +113,27 @@ def train_stage(
 
     Raises DivergedError. If a signal asks to stop, saves the state and raises KeyboardInterrupt with its number.
     """
-    steps = getattr(trainer.config, trainer.stage).steps
+    stage, began = trainer.stage_config, time.perf_counter() - trainer.seconds
     take_step = {"pretrain": trainer.pretrain_step, "gan": trainer.gan_step}[trainer.stage]
-    every = max(min(steps // LOOKS, LONGEST), 1)
+    looks = looks_due(stage, trainer)
     monitor, bicubic = Monitor(run.measured(trainer.stage, WINDOW, KEPT)), None
-    with progress_bar(total=steps, initial=trainer.step, desc=trainer.stage, unit="step", disable=not bar) as progress:
+    total = None if stage.minutes else stage.steps
+    with progress_bar(total=total, initial=trainer.step, desc=trainer.stage, unit="step", disable=not bar) as progress:
 
         def say(text):
             progress.write(text, file=sys.stderr)
 
-        while trainer.step < steps:
+        while trainer.progress < 1:
             with np.errstate(over="ignore", invalid="ignore"):  # the step itself finds and names what is not finite
                 measured: dict[str, Any] = dict(take_step())
+            if stage.minutes:  # only then, or the same training would not end with the same state
+                trainer.seconds = time.perf_counter() - began
             states = monitor.add(measured)
             for sentence in monitor.news(states):
                 say(f"step {trainer.step}: {sentence}")
-            ended = trainer.step == steps
-            if trainer.step % every == 0 or ended:
+            ended = trainer.progress >= 1
+            before, looks = looks, looks_due(stage, trainer)
+            if looks > before or ended:
                 measured["psnr"], bicubic = look(run, trainer, photos)
             measured["health"] = "" if states is None else "+".join(states) or "ok"
             measured |= {"rollbacks": trainer.rollbacks, "seconds": round(time.perf_counter() - started, 3)}
@@ -146,18 +151,27 @@ def train_stage(
                     run.save(trainer, kept=looked and not monitor.explodes)
             if request.signal:
                 raise KeyboardInterrupt(request.signal)
-            show(progress, measured)
+            show(progress, measured, f"{trainer.seconds / 60:.1f} of {stage.minutes:g}" if stage.minutes else "")
             if looked:
                 draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)
 
 
-def show(progress: Any, measured: Mapping[str, Any]) -> None:
+def looks_due(stage: Stage, trainer: Trainer) -> int:
+    """How many of the LOOKS at held-out photos the stage should have had by now, all but the one at its end."""
+    if stage.minutes:
+        return int(trainer.progress * LOOKS)
+    return trainer.step // max(min(stage.steps // LOOKS, LONGEST), 1)
+
+
+def show(progress: Any, measured: Mapping[str, Any], minutes: str) -> None:
     """Advance the progress bar, with the main figures beside it."""
     shown = {name: f"{measured[name]:.3g}" for name in ("loss_g", "d_real", "d_fake") if name in measured}
     if measured["health"] not in ("", "ok"):
         shown["health"] = measured["health"]
     if "psnr" in measured:
         progress.psnr = f"{measured['psnr']:.2f} dB"
+    if minutes:
+        shown["minutes"] = minutes
     progress.set_postfix(shown | {"psnr": getattr(progress, "psnr", "-")}, refresh=False)
     progress.update()
 

@@ -27,7 +27,8 @@ from minisrgan.optim import SCHEDULES
 from minisrgan.regularisers import REGULARISERS
 from minisrgan.studies import evaluate
 from minisrgan.training import loop as train
-from minisrgan.training.config import PRESETS, TERMS
+from minisrgan.training.config import TERMS
+from minisrgan.training.presets import PRESETS
 from minisrgan.training.run import Run
 from minisrgan.training.trainer import Trainer
 from minisrgan.upscaling.upscale import upscale
@@ -299,6 +300,16 @@ def test_a_finished_run_can_be_lengthened(tiny, minisrgan, refused, photo_folder
 
 
 @pytest.mark.usefixtures("no_pictures")
+def test_a_run_goes_by_minutes(tiny, minisrgan, refused, photo_folder, tmp_path):
+    run = Run(tmp_path / "run")
+    minisrgan("train", "--data", photo_folder, "--out", run.folder, "--minutes", 0.0005, 0.001)
+    assert run.config()[0] == tiny.with_stages("minutes", pretrain=0.0005, gan=0.001)
+    assert run.position()[0] == "gan" and run.position()[1] >= 1
+    assert "go by minutes" in refused("train", "--resume", run.folder, "--steps", 9, 9)
+    assert "leave out --minutes" in refused("train", "--resume", run.folder, "--minutes", 1, 1)
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_a_vgg_is_known_by_its_weights(tiny, minisrgan, refused, photo_folder, tmp_path):
     for seed, name in enumerate(("vgg", "other")):
         vgg = VGG(VGGConfig(SMALL), np.random.default_rng(seed))
@@ -434,6 +445,8 @@ def test_mistakes_in_what_is_asked(tiny, refused, generator_file, photo_folder, 
     assert "not 2" in refused(*data, "--stage", "pretrain", "--steps", 5, 5)
     assert "--rates takes a value for each stage (pretrain, gan), not 1" in refused(*data, "--rates", 1e-3)
     assert "between 0 and 1" in refused(*data, "--rates", 1e-3, 2)
+    assert "by --steps or by --minutes" in refused(*data, "--steps", 1, 1, "--minutes", 1, 1)
+    assert "more than 0 minutes" in refused(*data, "--minutes", 1, 0)
     assert "no such file" in refused(*data, "--weights", tmp_path / "none.safetensors")
     assert "channels 2, this training 4" in refused(*data, "--weights", generator_file)
     assert not (tmp_path / "run").exists()
