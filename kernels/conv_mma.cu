@@ -34,6 +34,13 @@
 #include "convolution.cuh"
 #include "mma.cuh"
 
+// Before a loop over registers (common.cuh, UNROLL). An emulated GPU has none, and the compiler would take long.
+#ifdef __CUDACC__
+#define IN_REGISTERS UNROLL
+#else
+#define IN_REGISTERS
+#endif
+
 static_assert(sizeof(real) == 4, "tensor cores sum in float32: conv.cu is for float64");
 constexpr int WARPS_N = TILE_N == 32 ? 1 : 2, WARPS_M = THREADS / 32 / WARPS_N;
 constexpr int ROWS = TILE_M / WARPS_M, COLUMNS = TILE_N / WARPS_N, M_STEPS = ROWS / 16, N_STEPS = COLUMNS / 8;
@@ -59,7 +66,7 @@ __device__ __forceinline__ void load_a(Fragment &to, const float *tile, int row,
     if (BY_ROWS) {
         load_rows_of_four(to, tile + swizzled(row + lane % 16, k8 / CHUNK + lane / 16));
     } else {
-        UNROLL for (int e = 0; e < 4; ++e)
+        IN_REGISTERS for (int e = 0; e < 4; ++e)
             to[e] = bits_of(tile[(k8 + lane % 4 + e / 2 * 4) * PITCH_M + row + lane / 4 + e % 2 * 8]);
     }
 }
@@ -71,7 +78,7 @@ __device__ __forceinline__ void load_b(Fragment &to, const float *tile, int colu
     if (BY_ROWS) {
         load_rows_of_four(to, tile + swizzled(column + lane / 16 * 8 + lane % 8, k8 / CHUNK + lane / 8 % 2));
     } else {
-        UNROLL for (int e = 0; e < 4; ++e)
+        IN_REGISTERS for (int e = 0; e < 4; ++e)
             to[e] = bits_of(tile[(k8 + lane % 4 + e % 2 * 4) * PITCH_N + column + lane / 4 + e / 2 * 8]);
     }
 }
@@ -83,9 +90,9 @@ struct Sums {
     float of[M_STEPS][N_STEPS][4];
 
     __device__ __forceinline__ void clear() {
-        UNROLL for (int m = 0; m < M_STEPS; ++m)
-            UNROLL for (int n = 0; n < N_STEPS; ++n)
-                UNROLL for (int e = 0; e < 4; ++e) of[m][n][e] = 0;
+        IN_REGISTERS for (int m = 0; m < M_STEPS; ++m)
+            IN_REGISTERS for (int n = 0; n < N_STEPS; ++n)
+                IN_REGISTERS for (int e = 0; e < 4; ++e) of[m][n][e] = 0;
     }
 
     // Add the product of a slab of A, from the warp's row on, and a slab of B, from the warp's column on.
@@ -95,39 +102,39 @@ struct Sums {
         // One product is 16 deep. Its numbers k may come in any order, if it is the same one in A and in B. So a pair is
         // what a lane has of TF32's fragments anyway: numbers k and k + 4.
         Fragment left[M_STEPS];
-        UNROLL for (int m = 0; m < M_STEPS; ++m) {
+        IN_REGISTERS for (int m = 0; m < M_STEPS; ++m) {
             Fragment low, high;
             load_a<A_BY_ROWS>(low, a, row + 16 * m, 0);
             load_a<A_BY_ROWS>(high, a, row + 16 * m, 8);
-            UNROLL for (int e = 0; e < 2; ++e) {
+            IN_REGISTERS for (int e = 0; e < 2; ++e) {
                 left[m][e] = as_bf16_pair(float_of(low[e]), float_of(low[e + 2]));
                 left[m][e + 2] = as_bf16_pair(float_of(high[e]), float_of(high[e + 2]));
             }
         }
-        UNROLL for (int n = 0; n < N_STEPS; n += 2) {
+        IN_REGISTERS for (int n = 0; n < N_STEPS; n += 2) {
             Fragment low, high, right;
             load_b<B_BY_ROWS>(low, b, column + 8 * n, 0);
             load_b<B_BY_ROWS>(high, b, column + 8 * n, 8);
-            UNROLL for (int e = 0; e < 4; e += 2) {
+            IN_REGISTERS for (int e = 0; e < 4; e += 2) {
                 right[e] = as_bf16_pair(float_of(low[e]), float_of(low[e + 1]));
                 right[e + 1] = as_bf16_pair(float_of(high[e]), float_of(high[e + 1]));
             }
-            UNROLL for (int m = 0; m < M_STEPS; ++m)
-                UNROLL for (int i = 0; i < 2; ++i) multiply_bf16(of[m][n + i], left[m], right + 2 * i);
+            IN_REGISTERS for (int m = 0; m < M_STEPS; ++m)
+                IN_REGISTERS for (int i = 0; i < 2; ++i) multiply_bf16(of[m][n + i], left[m], right + 2 * i);
         }
 #else
-        UNROLL for (int k8 = 0; k8 < SLAB; k8 += 8) {
+        IN_REGISTERS for (int k8 = 0; k8 < SLAB; k8 += 8) {
             Fragment left[M_STEPS], left_low[M_STEPS];
-            UNROLL for (int m = 0; m < M_STEPS; ++m) {
+            IN_REGISTERS for (int m = 0; m < M_STEPS; ++m) {
                 load_a<A_BY_ROWS>(left[m], a, row + 16 * m, k8);
                 split(left[m], left_low[m]);
             }
-            UNROLL for (int n = 0; n < N_STEPS; n += 2) {
+            IN_REGISTERS for (int n = 0; n < N_STEPS; n += 2) {
                 Fragment right, right_low;
                 load_b<B_BY_ROWS>(right, b, column + 8 * n, k8);
                 split(right, right_low);
-                UNROLL for (int m = 0; m < M_STEPS; ++m)
-                    UNROLL for (int i = 0; i < 2; ++i) {
+                IN_REGISTERS for (int m = 0; m < M_STEPS; ++m)
+                    IN_REGISTERS for (int i = 0; i < 2; ++i) {
                         if (PRECISION == 3) {  // the small products first
                             multiply_tf32(of[m][n + i], left_low[m], right + 2 * i);
                             multiply_tf32(of[m][n + i], left[m], right_low + 2 * i);
@@ -141,7 +148,7 @@ struct Sums {
 
     // Round the factors to TF32, and keep in `low` what that leaves of them.
     static __device__ __forceinline__ void split(Fragment &factor, Fragment &low) {
-        UNROLL for (int e = 0; e < 4; ++e) {
+        IN_REGISTERS for (int e = 0; e < 4; ++e) {
             float whole = float_of(factor[e]);
             factor[e] = as_tf32(whole);
             if (PRECISION == 3) low[e] = as_tf32(whole - float_of(factor[e]));
@@ -155,12 +162,12 @@ struct Sums {
     __device__ __forceinline__ void for_each_pair(int row, int column, Where where, OfColumn of_column) const {
         int lane = threadIdx.x % 32;
         At at[2 * M_STEPS];
-        UNROLL for (int r = 0; r < 2 * M_STEPS; ++r) at[r] = where(row + 8 * r + lane / 4);
-        UNROLL for (int n = 0; n < N_STEPS; ++n) {
+        IN_REGISTERS for (int r = 0; r < 2 * M_STEPS; ++r) at[r] = where(row + 8 * r + lane / 4);
+        IN_REGISTERS for (int n = 0; n < N_STEPS; ++n) {
             auto store = of_column(column + 8 * n + lane % 4 * 2);
-            UNROLL for (int r = 0; r < 2 * M_STEPS; ++r) {
+            IN_REGISTERS for (int r = 0; r < 2 * M_STEPS; ++r) {
                 Vec<2> pair = Vec<2>::broadcast(0);
-                UNROLL for (int e = 0; e < 2; ++e) pair.lane[e] = of[r / 2][n][r % 2 * 2 + e];
+                IN_REGISTERS for (int e = 0; e < 2; ++e) pair.lane[e] = of[r / 2][n][r % 2 * 2 + e];
                 store(at[r], pair);
             }
         }
@@ -218,7 +225,7 @@ __device__ __forceinline__ void convolve(Sums &sums, float *shared, const float 
                                          LoadB load_b_slab) {
     int thread = threadIdx.x, chunk = thread % CHUNKS;
     int top[COPIES_M], left[COPIES_M], address[COPIES_M];  // of the windows of the rows that this thread copies
-    UNROLL for (int l = 0; l < COPIES_M; ++l) {
+    IN_REGISTERS for (int l = 0; l < COPIES_M; ++l) {
         int m = m0 + thread / CHUNKS + l * (THREADS / CHUNKS), image = m / inner.out_w / inner.out_h;
         top[l] = m < pixels ? m / inner.out_w % inner.out_h * inner.stride_y - inner.pad_y : -0x40000000;
         left[l] = m % inner.out_w * inner.stride_x - inner.pad_x;
@@ -227,7 +234,7 @@ __device__ __forceinline__ void convolve(Sums &sums, float *shared, const float 
     Place place = place_of(inner, first_slab * SLAB + chunk * CHUNK);
     multiply<true, B_BY_ROWS>(sums, shared, slabs, row, column, [&](float *a, float *b) {
         int offset = (place.i * inner.width + place.j) * inner.channels + place.c;
-        UNROLL for (int l = 0; l < COPIES_M; ++l) {
+        IN_REGISTERS for (int l = 0; l < COPIES_M; ++l) {
             bool in = unsigned(top[l] + place.i) < unsigned(inner.height) && place.i < inner.kh &&
                       unsigned(left[l] + place.j) < unsigned(inner.width);
             int to = swizzled(thread / CHUNKS + l * (THREADS / CHUNKS), chunk);
@@ -274,7 +281,7 @@ conv2d_mma(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*co
     Sums sums;
     convolve<false>(sums, shared, x, inner, work.m0, pixels, work.first_slab, work.slabs, row, column,
                     [&](float *b, const Place &) {
-                        UNROLL for (int l = 0; l < COPIES_N; ++l) {
+                        IN_REGISTERS for (int l = 0; l < COPIES_N; ++l) {
                             int down = l * (SLAB / COPIES_N);
                             bool in = k + down < depth && n < g.cout;
                             copy_async(b + (at_k + down) * PITCH_N + at_n,
@@ -357,7 +364,7 @@ input_grad_mma(const real *cotangent /*[n*out_h*out_w*cout]*/, const real *w /*[
                        int i = a + g.stride_y * (down.taps - 1 - place.i);
                        int j = b + g.stride_x * (across.taps - 1 - place.j), chunk = thread % CHUNKS;
                        long long tap = (long long)(i * g.kw + j) * g.cin * g.cout + place.c;
-                       UNROLL for (int l = 0; l < COPIES_N; ++l) {
+                       IN_REGISTERS for (int l = 0; l < COPIES_N; ++l) {
                            int at = thread / CHUNKS + l * (THREADS / CHUNKS), c = work.n0 + at;
                            bool in = place.i < down.taps && c < g.cin;
                            copy_async(to + swizzled(at, chunk), in ? w + (tap + c * g.cout) : w, in);
@@ -402,7 +409,7 @@ weight_grad_mma(const real *x /*[n*height*width*cin]*/, const real *cotangent /*
     Place place = place_of(inner, k0 + at_k);
     bool some = k0 + at_k < depth;
     int image[COPIES_M], p[COPIES_M], q[COPIES_M];
-    UNROLL for (int l = 0; l < COPIES_M; ++l) {
+    IN_REGISTERS for (int l = 0; l < COPIES_M; ++l) {
         int m = start + at_m + l * (SLAB / COPIES_M);
         image[l] = m / g.out_w / g.out_h, p[l] = m / g.out_w % g.out_h, q[l] = m % g.out_w;
     }
@@ -411,7 +418,7 @@ weight_grad_mma(const real *x /*[n*height*width*cin]*/, const real *cotangent /*
 
     Sums sums;
     multiply<false, false>(sums, shared, slabs, row, column, [&](float *a, float *b) {
-        UNROLL for (int l = 0; l < COPIES_M; ++l) {
+        IN_REGISTERS for (int l = 0; l < COPIES_M; ++l) {
             int down = at_m + l * (SLAB / COPIES_M);
             int y = p[l] * g.stride_y - g.pad_y + place.i, at = q[l] * g.stride_x - g.pad_x + place.j;
             bool in = some && m + down < stop && unsigned(y) < unsigned(g.height) && unsigned(at) < unsigned(g.width);
@@ -422,7 +429,7 @@ weight_grad_mma(const real *x /*[n*height*width*cin]*/, const real *cotangent /*
             if (q[l] >= g.out_w) q[l] -= g.out_w, ++p[l];
             if (p[l] >= g.out_h) p[l] -= g.out_h, ++image[l];
         }
-        UNROLL for (int l = 0; l < COPIES_N; ++l) {
+        IN_REGISTERS for (int l = 0; l < COPIES_N; ++l) {
             int down = at_row + l * (SLAB / COPIES_N);
             bool in = m + down < stop && n0 + at_n < g.cout;
             copy_async(b + down * PITCH_N + at_n,
