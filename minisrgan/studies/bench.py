@@ -23,6 +23,7 @@ import numpy as np
 
 from ..arrays import to_device
 from ..device import use_device
+from ..device.memory import high_water_mark
 from ..errors import MinisrganError
 from ..files import check_writable, write_whole
 from ..losses import DiscriminatorLoss, PixelMSE
@@ -438,16 +439,6 @@ def peak(work: str, device: str, layout: str | None, threads: int, quick: bool) 
     pool.free_all_blocks()
     run()
     return pool.total_bytes()  # it gives nothing back by itself
-
-
-def high_water_mark(status: Path = Path("/proc/self/status")) -> int:
-    """The most bytes of memory that this process has had resident at a time."""
-    # not `ru_maxrss`: on Linux that starts from what the process had that started this one
-    if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))):
-        return int(found[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def default_file(machine: dict, quick: bool) -> Path:

@@ -19,6 +19,7 @@ from ..upscaling.trial import try_photo
 from ..upscaling.upscale import upscale
 from ..weights.generators import load_generator
 from .config import Stage
+from .cost import Cost
 from .health import KEPT, WINDOW, Monitor
 from .report import draw_comparison, draw_curves
 from .run import Run
@@ -115,7 +116,7 @@ def train_stage(
     """
     stage, began = trainer.stage_config, time.perf_counter() - trainer.seconds
     take_step = {"pretrain": trainer.pretrain_step, "gan": trainer.gan_step}[trainer.stage]
-    looks = looks_due(stage, trainer)
+    looks, first, cost = looks_due(stage, trainer), trainer.step, Cost()
     monitor, bicubic = Monitor(run.measured(trainer.stage, WINDOW, KEPT)), None
     total = None if stage.minutes else stage.steps
     with progress_bar(total=total, initial=trainer.step, desc=trainer.stage, unit="step", disable=not bar) as progress:
@@ -134,7 +135,8 @@ def train_stage(
             ended = trainer.progress >= 1
             before, looks = looks, looks_due(stage, trainer)
             if looks > before or ended:
-                measured["psnr"], bicubic = look(run, trainer, photos)
+                with cost.stopped():
+                    measured["psnr"], bicubic = look(run, trainer, photos)
             measured["health"] = "" if states is None else "+".join(states) or "ok"
             measured |= {"rollbacks": trainer.rollbacks, "seconds": round(time.perf_counter() - started, 3)}
             run.append([{"stage": trainer.stage, "step": trainer.step, **measured}])
@@ -148,12 +150,16 @@ def train_stage(
                 if monitor.explodes and not ended:
                     say(f"step {trainer.step}: not saved, while a gradient explodes; the last saved state stays")
                 else:
-                    run.save(trainer, kept=looked and not monitor.explodes)
+                    with cost.stopped():
+                        run.save(trainer, kept=looked and not monitor.explodes)
             if request.signal:
                 raise KeyboardInterrupt(request.signal)
             show(progress, measured, f"{trainer.seconds / 60:.1f} of {stage.minutes:g}" if stage.minutes else "")
             if looked:
-                draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)
+                with cost.stopped():
+                    draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)
+        if bar and trainer.step > first:
+            progress.write(cost.sentence(trainer.stage, trainer.step - first, trainer.config.batch, trainer.device))
 
 
 def looks_due(stage: Stage, trainer: Trainer) -> int:

@@ -82,7 +82,7 @@ def refused(capfd):
         assert line.startswith("minisrgan: ") and err.endswith("\n")
         assert not any("Traceback" in each or "Warning" in each or "minisrgan:" in each for each in bar)
         # the progress of a training, photos that it leaves out, and nothing else
-        assert all("step" in each or "left out" in each for each in bar if each)
+        assert all("step" in each or "left out" in each for each in bar if each.strip())
         if words[0] != "train":
             assert bar == []
         return line
@@ -198,6 +198,7 @@ def test_training_end_to_end(tiny, minisrgan, photo_folder, tmp_path):
     out = minisrgan("train", "--data", photo_folder, "--out", tmp_path / "run", "--seed", 3, "--steps", 3, 1)
     run = Run(tmp_path / "run")
     assert "2 photos to train on, 1 held out" in out and str(run.generator) in out and f"--resume {run.folder}" in out
+    assert "stage pretrain: 3 steps of " in out and "stage gan: 1 step of " in out
     assert run.config()[0] == replace(tiny.with_stages("steps", pretrain=3, gan=1), seed=3)
     assert [(row["stage"], row["step"]) for row in run.rows()] == [
         ("pretrain", "1"),

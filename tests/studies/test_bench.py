@@ -92,15 +92,6 @@ def test_the_default_file_names_processor_and_date():
     assert bench.default_file(machine, True).name == "intel-xeon-e5-26-2-0ghz-quick-2026-03-04.json"
 
 
-def test_the_high_water_mark_stays_up(tmp_path):
-    (tmp_path / "status").write_text("VmPeak:\t   99 kB\nVmHWM:\t    12 kB\n")
-    assert bench.high_water_mark(tmp_path / "status") == 12 * 1024
-    assert bench.high_water_mark(tmp_path / "none") > 2**20
-    before = bench.high_water_mark()
-    np.ones(before, np.uint8)  # and gone: more, with the interpreter itself, than was ever in use
-    assert bench.high_water_mark() > before
-
-
 def test_memory_that_cannot_be_measured_is_an_error():
     with pytest.raises(MinisrganError, match="memory of a nothing"):
         bench.peak_elsewhere(work="nothing", device="numpy", layout=None, threads=1, quick=True)
