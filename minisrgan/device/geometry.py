@@ -76,3 +76,4 @@ def winograd(gpu: bool) -> dict[str, int]:
 
 OWNERS = adam, channels, conv, conv_few, conv_mma, matmul, pooling, winograd
 FILES = {f"{owner.__name__}.cu": owner for owner in OWNERS}
+FLOAT_ONLY = {"conv_mma.cu"}  # files whose kernels are not for float64

@@ -22,7 +22,10 @@ from minisrgan.device.cpu import cpu_problem
 TESTS = Path(__file__).resolve().parents[1]
 STAND_IN = TESTS / "acts_like_cupy"
 pytestmark = pytest.mark.skipif(cpu_problem() is not None, reason=str(cpu_problem()))
-KERNEL_TESTS = [f"device/test_kernels_{name}.py" for name in ("conv", "elementwise", "matmul", "batch_norm")]
+KERNEL_TESTS = [
+    f"device/test_kernels_{name}.py" for name in ("conv", "conv_mma", "elementwise", "matmul", "batch_norm")
+]
+KERNEL_TESTS.append("device/test_mma.py")
 KERNEL_TESTS.append("lessons/test_lesson_6_steps.py")
 TOO_LONG = "not the_kernels_are_the_definitions and not winograd_is_the_definition and not three_faces"
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from kernel_helpers import DEVICE, guarded, needs_cpu, needs_kernels
 
 from minisrgan.arrays import to_device, to_numpy
-from minisrgan.device import conv_mma, conv_rows
 from minisrgan.device import conv as conv_kernels
+from minisrgan.device import conv_mma, conv_rows
 from minisrgan.device.convolution import PLAIN, Epilogue, geometry
 from minisrgan.device.precision import PRECISIONS, has_tensor_cores, precision, use_precision
 from minisrgan.errors import DeviceError

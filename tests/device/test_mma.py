@@ -85,9 +85,7 @@ def bf16(x):
 def test_a_product_is_what_the_tables_say(name, depth, a_table, b_table):
     rng = np.random.default_rng(0)
     a, b, c = (rng.integers(-9, 10, shape).astype(np.float32) for shape in ((16, depth), (depth, 8), (16, 8)))
-    packed = [
-        fragments(each if name == "tf32" else bf16(each), table) for each, table in ((a, a_table), (b, b_table))
-    ]
+    packed = [fragments(each if name == "tf32" else bf16(each), table) for each, table in ((a, a_table), (b, b_table))]
     packed = [np.ascontiguousarray(each).view(np.uint32).ravel() for each in packed]
     *_, d = run(f"probe_{name}", *packed, fragments(c, SUMS).ravel())
     np.testing.assert_array_equal(whole(d, SUMS, (16, 8)), a @ b + c)
