@@ -5,16 +5,16 @@
 //     input_grad_mma     dX = A W'       a row of A is the window of a pixel of x in the cotangent, K = kh' kw' Cout
 //     weight_grad_mma    dW = A^T G      in parts, each the sum over some pixels
 //
-// Precision.  PRECISION=1: factors are rounded to TF32, 10 bits after the point. PRECISION=3: a factor is the sum of two
-// TF32 numbers, high and low, and a product is high high + high low + low high: as exact as float32, at three times the
-// work. PRECISION=16: factors are rounded to bf16, 7 bits. Sums are float32 in all three.
+// Precision.  PRECISION=1: factors are rounded to TF32, 10 bits after the point. PRECISION=3: a factor is the sum of
+// two TF32 numbers, high and low, and a product is high high + high low + low high: nearly as exact as float32, at
+// three times the work. PRECISION=16: factors are rounded to bf16, 7 bits. Sums are float32 in all three.
 //
 // Tiles.  A block of 4 warps makes TILE_M x TILE_N outputs. A warp makes ROWS x COLUMNS of them, as M_STEPS x N_STEPS
 // small matrices of 16 x 8, whose sums stay in its registers.
 //
-// Stages.  The block goes along K in slabs of SLAB numbers. Shared memory has STAGES slabs of both factors. While one is
-// multiplied, the copies of the next ones are under way (cp.async). Each slab costs one barrier: after it, the slab has
-// arrived for all threads, and all are done with the slab before, into whose place the next copies go.
+// Stages.  The block goes along K in slabs of SLAB numbers. Shared memory has STAGES slabs of both factors. While one
+// is multiplied, the copies of the next ones are under way (cp.async). Each slab costs one barrier: after it, the slab
+// has arrived for all threads, and all are done with the slab before, into whose place the next copies go.
 //
 // Shared memory.  A factor that lies along K in global memory is kept as rows of SLAB numbers, and ldmatrix reads it. A
 // row's pieces of 16 bytes are exchanged by its number (`swizzled`), or 8 rows would meet in the same banks. The other
@@ -22,7 +22,8 @@
 // numbers that a warp reads at a time lie in 32 different banks. tests/device/test_bank_conflicts.py works this out.
 //
 // Indices.  The four numbers that a thread copies at a time belong to one tap, since channels are multiples of 4. A
-// thread knows their channel and tap, and moves on by SLAB with each slab. So there is no division after the first slab.
+// thread knows their channel and tap, and moves on by SLAB with each slab. So no slab after the first one costs a
+// division.
 //
 // Split K.  A layer with few pixels has fewer tiles than a GPU has multiprocessors. Then K is cut into parts: each part
 // stores sums of its own, and finish_conv (or sum_parts of elementwise.cu) adds them up in order, without atomics.
@@ -98,52 +99,52 @@ struct Sums {
     // Add the product of a slab of A, from the warp's row on, and a slab of B, from the warp's column on.
     template <bool A_BY_ROWS, bool B_BY_ROWS>
     __device__ __forceinline__ void add(const float *a, const float *b, int row, int column) {
-#if PRECISION == 16
-        // One product is 16 deep. Its numbers k may come in any order, if it is the same one in A and in B. So a pair is
-        // what a lane has of TF32's fragments anyway: numbers k and k + 4.
-        Fragment left[M_STEPS];
-        IN_REGISTERS for (int m = 0; m < M_STEPS; ++m) {
-            Fragment low, high;
-            load_a<A_BY_ROWS>(low, a, row + 16 * m, 0);
-            load_a<A_BY_ROWS>(high, a, row + 16 * m, 8);
-            IN_REGISTERS for (int e = 0; e < 2; ++e) {
-                left[m][e] = as_bf16_pair(float_of(low[e]), float_of(low[e + 2]));
-                left[m][e + 2] = as_bf16_pair(float_of(high[e]), float_of(high[e + 2]));
-            }
-        }
-        IN_REGISTERS for (int n = 0; n < N_STEPS; n += 2) {
-            Fragment low, high, right;
-            load_b<B_BY_ROWS>(low, b, column + 8 * n, 0);
-            load_b<B_BY_ROWS>(high, b, column + 8 * n, 8);
-            IN_REGISTERS for (int e = 0; e < 4; e += 2) {
-                right[e] = as_bf16_pair(float_of(low[e]), float_of(low[e + 1]));
-                right[e + 1] = as_bf16_pair(float_of(high[e]), float_of(high[e + 1]));
-            }
-            IN_REGISTERS for (int m = 0; m < M_STEPS; ++m)
-                IN_REGISTERS for (int i = 0; i < 2; ++i) multiply_bf16(of[m][n + i], left[m], right + 2 * i);
-        }
-#else
-        IN_REGISTERS for (int k8 = 0; k8 < SLAB; k8 += 8) {
-            Fragment left[M_STEPS], left_low[M_STEPS];
+        if constexpr (PRECISION == 16) {
+            // One product is 16 deep. Its numbers k may come in any order, if it is the same one in A and in B. So a
+            // pair is what a lane has of TF32's fragments anyway: numbers k and k + 4.
+            Fragment left[M_STEPS];
             IN_REGISTERS for (int m = 0; m < M_STEPS; ++m) {
-                load_a<A_BY_ROWS>(left[m], a, row + 16 * m, k8);
-                split(left[m], left_low[m]);
+                Fragment low, high;
+                load_a<A_BY_ROWS>(low, a, row + 16 * m, 0);
+                load_a<A_BY_ROWS>(high, a, row + 16 * m, 8);
+                IN_REGISTERS for (int e = 0; e < 2; ++e) {
+                    left[m][e] = as_bf16_pair(float_of(low[e]), float_of(low[e + 2]));
+                    left[m][e + 2] = as_bf16_pair(float_of(high[e]), float_of(high[e + 2]));
+                }
             }
             IN_REGISTERS for (int n = 0; n < N_STEPS; n += 2) {
-                Fragment right, right_low;
-                load_b<B_BY_ROWS>(right, b, column + 8 * n, k8);
-                split(right, right_low);
+                Fragment low, high, right;
+                load_b<B_BY_ROWS>(low, b, column + 8 * n, 0);
+                load_b<B_BY_ROWS>(high, b, column + 8 * n, 8);
+                IN_REGISTERS for (int e = 0; e < 4; e += 2) {
+                    right[e] = as_bf16_pair(float_of(low[e]), float_of(low[e + 1]));
+                    right[e + 1] = as_bf16_pair(float_of(high[e]), float_of(high[e + 1]));
+                }
                 IN_REGISTERS for (int m = 0; m < M_STEPS; ++m)
-                    IN_REGISTERS for (int i = 0; i < 2; ++i) {
-                        if (PRECISION == 3) {  // the small products first
-                            multiply_tf32(of[m][n + i], left_low[m], right + 2 * i);
-                            multiply_tf32(of[m][n + i], left[m], right_low + 2 * i);
+                    IN_REGISTERS for (int i = 0; i < 2; ++i) multiply_bf16(of[m][n + i], left[m], right + 2 * i);
+            }
+        } else {
+            IN_REGISTERS for (int k8 = 0; k8 < SLAB; k8 += 8) {
+                Fragment left[M_STEPS], left_low[M_STEPS];
+                IN_REGISTERS for (int m = 0; m < M_STEPS; ++m) {
+                    load_a<A_BY_ROWS>(left[m], a, row + 16 * m, k8);
+                    split(left[m], left_low[m]);
+                }
+                IN_REGISTERS for (int n = 0; n < N_STEPS; n += 2) {
+                    Fragment right, right_low;
+                    load_b<B_BY_ROWS>(right, b, column + 8 * n, k8);
+                    split(right, right_low);
+                    IN_REGISTERS for (int m = 0; m < M_STEPS; ++m)
+                        IN_REGISTERS for (int i = 0; i < 2; ++i) {
+                            if (PRECISION == 3) {  // the small products first
+                                multiply_tf32(of[m][n + i], left_low[m], right + 2 * i);
+                                multiply_tf32(of[m][n + i], left[m], right_low + 2 * i);
+                            }
+                            multiply_tf32(of[m][n + i], left[m], right + 2 * i);
                         }
-                        multiply_tf32(of[m][n + i], left[m], right + 2 * i);
-                    }
+                }
             }
         }
-#endif
     }
 
     // Round the factors to TF32, and keep in `low` what that leaves of them.
@@ -262,8 +263,8 @@ struct Pixel {
     int line, column;
 };
 
-// Y = A W. With one part, y is the output, through the epilogue (convolution.cuh). With several, y has the plain sums of
-// each part, for finish_conv.
+// Y = A W. With one part, y is the output, through the epilogue (convolution.cuh). With several, y has the plain sums
+// of each part, for finish_conv.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 conv2d_mma(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/, const real *bias /*[cout]*/,
            const real *negative_slope /*[cout/shuffle/shuffle]*/, const real *residual /*[n*out_h*out_w*cout]*/,
@@ -321,7 +322,8 @@ extern "C" __global__ void finish_conv(const real *parts /*[n_parts*n*height*wid
     FOR_EACH(e, n * height * width * chunks) {
         int pixel = e / chunks, o = e % chunks * CHUNK;
         Vec<CHUNK> sum = Vec<CHUNK>::load(parts + (long long)e * CHUNK);
-        for (int part = 1; part < n_parts; ++part) sum = sum + Vec<CHUNK>::load(parts + part * size + (long long)e * CHUNK);
+        for (int part = 1; part < n_parts; ++part)
+            sum = sum + Vec<CHUNK>::load(parts + part * size + (long long)e * CHUNK);
         EpilogueChannels<CHUNK, true> at(epilogue, o);
         at.store(epilogue, sum, pixel / width / height, pixel / width % height, pixel % width);
     }
@@ -341,8 +343,8 @@ __device__ __forceinline__ Remainder remainder_of(int a, int kernel, int stride,
             taps - 1 - (first + padding - a) / stride};
 }
 
-// dX: blockIdx.y is a remainder of the pixels of x by the strides, (a, b) = (y / stride_x, y % stride_x). With one part,
-// dx is the gradient. With several, dx has the sums of each part.
+// dX: blockIdx.y is a remainder of the pixels of x by the strides, (a, b) = (y / stride_x, y % stride_x). With one
+// part, dx is the gradient. With several, dx has the sums of each part.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 input_grad_mma(const real *cotangent /*[n*out_h*out_w*cout]*/, const real *w /*[kh*kw*cin*cout]*/,
                real *dx /*[n_parts*n*height*width*cin]*/, const __grid_constant__ Geometry g, int n_parts) {
@@ -356,7 +358,8 @@ input_grad_mma(const real *cotangent /*[n*out_h*out_w*cout]*/, const real *w /*[
     int pixels = g.n * down.size * across.size, depth = down.taps * across.taps * g.cout;
     Work work = my_work(g.cin, depth, n_parts);
     if (work.m0 >= pixels) return;  // another remainder has more tiles
-    Inner inner = {g.out_h, g.out_w, g.cout, down.taps, across.taps, 1, 1, down.pad, across.pad, down.size, across.size};
+    Inner inner = {g.out_h, g.out_w, g.cout, down.taps, across.taps, 1, 1, down.pad, across.pad, down.size,
+                   across.size};
 
     Sums sums;
     convolve<true>(sums, shared, cotangent, inner, work.m0, pixels, work.first_slab, work.slabs, row, column,
@@ -388,7 +391,8 @@ input_grad_mma(const real *cotangent /*[n*out_h*out_w*cout]*/, const real *w /*[
 
 // ---- The weight gradient -------------------------------------------------------------------------------
 
-// dW = A^T G. Row k of dW is a tap and input channel. Each part is the sum over `part_pixels` pixels, a multiple of SLAB.
+// dW = A^T G. Row k of dW is a tap and input channel. Each part is the sum over `part_pixels` pixels, a multiple of
+// SLAB.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 weight_grad_mma(const real *x /*[n*height*width*cin]*/, const real *cotangent /*[n*out_h*out_w*cout]*/,
                 real *parts /*[n_parts*kh*kw*cin*cout]*/, const __grid_constant__ Geometry g, int part_pixels,

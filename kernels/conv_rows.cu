@@ -11,8 +11,8 @@
 //
 // The channels in brackets are rounded up to a multiple of 4 (`padded`), with zeros.
 //
-// Memory traffic.  gather_rows writes kw times what it reads, and sum_rows reads kw times what it writes. That is little
-// beside the products: for the last layer of G, 112 bytes a pixel, where the other side of the layer has 256.
+// Memory traffic.  gather_rows writes kw times what it reads, and sum_rows reads kw times what it writes. That is
+// little beside the products: for the last layer of G, 112 bytes a pixel, where the other side of the layer has 256.
 
 // w as w', for a convolution of `in` channels to `out` channels. turned: the convolution is the input gradient's, with
 // taps turned by 180 degrees, and w's channels exchanged. columns: the taps of a row go to the columns of w', else to

@@ -10,12 +10,13 @@
 //
 //     tf32   a[0..3]   (row, k) = (group, member), (group + 8, member), (group, member + 4), (group + 8, member + 4)
 //            b[0..1]   (k, column) = (member, group), (member + 4, group)
-//     bf16   a[0..3]   pairs k, k + 1: (group, 2 member), (group + 8, 2 member), (group, 2 member + 8), (group + 8, ...)
-//            b[0..1]   pairs k, k + 1: (2 member, group), (2 member + 8, group)
-//     both   d[0..3]   (row, column) = (group, 2 member), (group, 2 member + 1), (group + 8, 2 member), (group + 8, ...)
+//     bf16   a[0..3]   two numbers, k and k + 1: (row, k) = (group, 2 member), (group + 8, 2 member),
+//                      (group, 2 member + 8), (group + 8, 2 member + 8)
+//            b[0..1]   two numbers, k and k + 1: (k, column) = (2 member, group), (2 member + 8, group)
+//     both   d[0..3]   (row, column) = (group, 2 member), (group, 2 member + 1), and the same of row group + 8
 //
-// Without CUDA's compiler the lanes of a warp exchange their registers, and each works out its own four numbers of D. A GPU sums the
-// products of a step in an order of its own, so the last bits differ. tests/device/test_mma.py compares both with the
+// Without CUDA's compiler the lanes of a warp exchange their registers, and each works out its own four numbers of D. A
+// GPU sums the products of a step in an order of its own, so the last bits differ. tests/device/test_mma.py compares both with the
 // tables of the PTX ISA.
 //
 // GPUs before sm_80 have none of this.
@@ -124,7 +125,8 @@ static __device__ __forceinline__ void multiply_bf16(float (&d)[4], const Fragme
         float sum = 0;
         for (int k = 0; k < 16; ++k) {
             unsigned left = of[group * 4 + k % 8 / 2].a[e / 2 + k / 8 * 2], right = of[column * 4 + k % 8 / 2].b[k / 8];
-            sum += float_of(k % 2 ? left & 0xffff0000u : left << 16) * float_of(k % 2 ? right & 0xffff0000u : right << 16);
+            auto number = [=](unsigned pair) { return float_of(k % 2 ? pair & 0xffff0000u : pair << 16); };
+            sum += number(left) * number(right);
         }
         d[e] += sum;
     }

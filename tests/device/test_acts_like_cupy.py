@@ -30,10 +30,11 @@ KERNEL_TESTS.append("lessons/test_lesson_6_steps.py")
 TOO_LONG = "not the_kernels_are_the_definitions and not winograd_is_the_definition and not three_faces"
 
 
-def on_stand_in(*arguments, cwd=TESTS.parent, device="cuda"):
+def on_stand_in(*arguments, cwd=TESTS.parent, device="cuda", precision="tf32"):
     """What a Python with these arguments says, where `cupy` is the stand-in. It must end well."""
     path = os.pathsep.join([str(STAND_IN), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "MINISRGAN_DEVICE": device, "OMP_NUM_THREADS": "1"}
+    environment["MINISRGAN_PRECISION"] = precision
     environment.pop("PYTEST_XDIST_WORKER", None)
     command = [sys.executable, *map(str, arguments)]
     ran = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
@@ -69,7 +70,9 @@ def test_a_training_goes_through_both_stages_and_on_and_its_generator_is_used(tm
     losses = []
     for device in ("cuda", "cpu"):
         run = tmp_path / device
-        minisrgan("train", *small, "--steps", "2", "1", "--out", run, "--device", device, device=device)
+        minisrgan(
+            "train", *small, "--steps", "2", "1", "--out", run, "--device", device, device=device, precision="3xtf32"
+        )
         losses.append([float(row["loss_g"]) for row in logged(run)])
     assert len(losses[0]) == 3
     np.testing.assert_allclose(*losses, rtol=1e-3)
