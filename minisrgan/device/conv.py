@@ -21,7 +21,8 @@ from .pixel_shuffle import shuffle as shuffle_pixels
 from .register import kernel as register_kernel
 
 MOST_BLOCKS = 1024  # of a launch: blocks take what is left in turn
-PARTS = 64  # a weight gradient is divided into about so many
+PARTS = 64  # a weight gradient is divided into about so many, on a CPU
+BLOCKS = 264  # a GPU should have as many, by sums in parts: two for each multiprocessor of an H100, on every GPU alike
 FEW = 8  # output channels, at most, for conv_few.cu, which multiplies first and shifts afterwards
 VECTOR = 16  # the most channels that a kernel stores at once: shuffle must leave them in one pixel
 
@@ -250,16 +251,35 @@ def launch_direct(
     first: Pair = (0, 0),
 ) -> None:
     """Put x ⋆ w, (Ho, Wo) = `size` pixels through the epilogue, into every step-th pixel of `out` from `first` on."""
-    (kh, kw, _, cout), sizes = w.shape, geometry(x, w.shape, size, stride, padding)
+    (kh, kw, cin, cout), sizes = w.shape, geometry(x, w.shape, size, stride, padding)
     if step == (1, 1) and epilogue.only_bias and few_outputs(w.shape, stride):
         blocks = len(x) * -(-size[0] // 32) * -(-size[1] // 32)
         launch("conv_few.cu", "conv2d_few", min(blocks, MOST_BLOCKS), None, x, w, epilogue.bias, out, sizes,
                FEW=cout, KH=kh, KW=kw)  # fmt: skip
         return
-    blocks = -(-len(x) * size[0] * size[1] // 64) * -(-cout // 64)
+    pixels, depth = len(x) * size[0] * size[1], kh * kw * cin
+    blocks = -(-pixels // 64) * -(-cout // 64)
     y_h, y_w = (length // epilogue.shuffle for length in out.shape[1:3])
     place = Placement(epilogue.shuffle, y_h, y_w, *step, *first)
-    launch("conv.cu", "conv2d", min(blocks, MOST_BLOCKS), None, x, w, *epilogue[:3], out, sizes, place, **wide(cout))
+    part = part_of(x, depth, pixels * cout, depth)
+    if part == depth:
+        launch("conv.cu", "conv2d", min(blocks, MOST_BLOCKS), None, x, w, *epilogue[:3], out, sizes, place, depth, 1,
+               **wide(cout))  # fmt: skip
+        return
+    parts = array_module(x).empty((-(-depth // part), len(x), *size, cout), x.dtype)
+    launch("conv.cu", "conv2d", min(blocks * len(parts), MOST_BLOCKS), None, x, w, None, None, None, parts, sizes,
+           Placement(1, *size, 1, 1, 0, 0), part, len(parts), **wide(cout))  # fmt: skip
+    launch("conv.cu", "finish_conv2d", *elementwise_grid(parts[0].size // 4, x), parts, *epilogue[:3], out, sizes,
+           place, len(parts), **wide(cout))  # fmt: skip
+
+
+def part_of(x: Array, depth: int, outputs: int, on_cpu: int) -> int:
+    """How many terms of a sum of `depth` terms conv.cu adds up in one part, for so many outputs."""
+    if not on_gpu(x):
+        return on_cpu
+    tiles = -(-outputs // (8192 if x.dtype.itemsize == 4 else 2048))
+    parts = max(min(BLOCKS // max(tiles, 1), depth // 128), 1)
+    return depth if parts == 1 else -(-depth // (16 * parts)) * 16
 
 
 def few_outputs(w_shape: Shape, stride: Pair) -> bool:
@@ -303,14 +323,15 @@ def launch_direct_weight_gradient(x: Array, g: Array, kernel: Pair, stride: Pair
     (n, _, _, cin), (_, ho, wo, cout), (kh, kw), xp = x.shape, g.shape, kernel, array_module(x)
     sizes = geometry(x, (kh, kw, cin, cout), (ho, wo), stride, padding)
     if few_outputs((kh, kw, cin, cout), stride):
-        n_parts = max(min(PARTS // 4, n * ho), 1)
+        n_parts = max(min(128 if on_gpu(x) else PARTS // 4, n * ho), 1)
         part_rows = -(-n * ho // n_parts)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
         launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, MOST_BLOCKS), None, x, g, parts, sizes, part_rows,
                n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
     else:
         tiles = -(-kh * kw * cin // 64) * -(-cout // 64)
-        part_pixels = max(-(-n * ho * wo * tiles // PARTS), 512) // 128 * 128
+        on_cpu = max(-(-n * ho * wo * tiles // PARTS), 512) // 128 * 128
+        part_pixels = max(part_of(x, n * ho * wo, kh * kw * cin * cout, on_cpu), 1)
         n_parts = max(-(-n * ho * wo // part_pixels), 1)
         parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
         launch("conv.cu", "weight_grad", min(tiles * n_parts, MOST_BLOCKS), None, x, g, parts, sizes, part_pixels,

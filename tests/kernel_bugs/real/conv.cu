@@ -46,8 +46,18 @@ void check_conv2d(const Shape &s, bool with_epilogue, int step_y = 1, int step_x
     }
     launch<conv2d>({3, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), with_epilogue ? bias.data() : nullptr,
                    with_epilogue ? negative_slope.data() : nullptr, with_epilogue ? residual.data() : nullptr, y.data(),
-                   s.geometry(), Placement{1, y_h, y_w, step_y, step_x, first_y, first_x});
+                   s.geometry(), Placement{1, y_h, y_w, step_y, step_x, first_y, first_x}, s.taps(), 1);
     expect_equal(y, want, "conv2d");
+
+    // The same, with its depth in parts.
+    int part = (s.taps() / 2 / SLAB + 1) * SLAB, n_parts = (s.taps() + part - 1) / part;
+    auto parts = nothing(n_parts * s.pixels() * s.cout), finished = numbers(y.size(), 2);
+    launch<conv2d>({2, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), (real *)nullptr, (real *)nullptr, (real *)nullptr,
+                   parts.data(), s.geometry(), Placement{1, s.out_h(), s.out_w(), 1, 1, 0, 0}, part, n_parts);
+    launch<finish_conv2d>({2, 1, 1}, {3, 1, 1}, parts.data(), with_epilogue ? bias.data() : nullptr,
+                          with_epilogue ? negative_slope.data() : nullptr, with_epilogue ? residual.data() : nullptr,
+                          finished.data(), s.geometry(), Placement{1, y_h, y_w, step_y, step_x, first_y, first_x}, n_parts);
+    expect_equal(finished, want, "conv2d in parts");
 }
 
 // With pixel shuffle: channel (i 2 + j) C + c of pixel (p, q) is channel c of pixel (2 p + i, 2 q + j).
@@ -60,7 +70,7 @@ void check_shuffle(const Shape &s) {
         want[(row * 2 * s.out_w() + column) * channels + o % channels] += x[in] * w[weight];
     });
     launch<conv2d>({2, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), (real *)nullptr, (real *)nullptr, (real *)nullptr,
-                   y.data(), s.geometry(), Placement{2, s.out_h(), s.out_w(), 1, 1, 0, 0});
+                   y.data(), s.geometry(), Placement{2, s.out_h(), s.out_w(), 1, 1, 0, 0}, s.taps(), 1);
     expect_equal(y, want, "conv2d with shuffle");
 }
 
