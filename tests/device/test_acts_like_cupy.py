@@ -199,7 +199,8 @@ x.sum(), x.max() > 2
 assert cupy._array.COUNT["synchronisations"] == before
 assert x.sum().item() == 33.0 and f"{x.sum():.1f}" == "33.0"
 assert cupy._array.COUNT["synchronisations"] == before + 2
-assert cupy.asarray(np.float32(1e-40)).get() == 0 < cupy.asarray(1e-40).get()
+assert (1 * cupy.asarray(np.float32(1e-40))).get() == 0 < (1 * cupy.asarray(1e-40)).get()
+assert cupy.asarray(np.float32(1e-40)).copy().get() > 0
 """)
 
 
