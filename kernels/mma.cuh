@@ -16,8 +16,8 @@
 //     both   d[0..3]   (row, column) = (group, 2 member), (group, 2 member + 1), and the same of row group + 8
 //
 // Without CUDA's compiler the lanes of a warp exchange their registers, and each works out its own four numbers of D. A
-// GPU sums the products of a step in an order of its own, so the last bits differ. tests/device/test_mma.py compares both with the
-// tables of the PTX ISA.
+// GPU sums the products of a step in an order of its own, so the last bits differ. tests/device/test_mma.py compares
+// both with the tables of the PTX ISA.
 //
 // GPUs before sm_80 have none of this.
 

@@ -9,6 +9,7 @@ The second half of this file has the launches. There all arrays are contiguous, 
 """
 
 import math
+from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -54,17 +55,31 @@ def convolve(x: Array, w: Array, stride: int | Pair = 1, padding: int | Pair = 0
 
 @register_kernel(Conv2dBias)
 def convolve_bias(
-    x: Array, w: Array, b: Array, stride: int | Pair = 1, padding: int | Pair = 0, shuffle: int = 1
+    x: Array,
+    w: Array,
+    b: Array,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    shuffle: int = 1,
+    slope: float | None = None,
 ) -> Array:
-    """x ⋆ w + b, shuffled. The kernel adds the bias and shuffles before a number leaves its register."""
+    """LeakyReLU(x ⋆ w + b), shuffled. The kernel does all of it before a number leaves its register."""
     check_bias(b, w)
     if can_shuffle(w, shuffle):
-        return convolve(x, w, stride, padding, Epilogue(b, shuffle=shuffle))
-    out = convolve(x, w, stride, padding, Epilogue(b))
+        slopes = slope if slope is None else same_slopes(array_module(x), w.shape[3] // shuffle**2, slope, x.dtype)
+        return convolve(x, w, stride, padding, Epilogue(b, slopes, shuffle=shuffle))
+    slopes = slope if slope is None else same_slopes(array_module(x), w.shape[3], slope, x.dtype)
+    out = convolve(x, w, stride, padding, Epilogue(b, slopes))
     shuffled = shuffle_pixels(out, shuffle)
     if shuffled is NotImplemented:
         return PixelShuffle.forward(out, shuffle)  # pyrefly: ignore[bad-argument-type]  it takes `out` for a self
     return shuffled
+
+
+@cache
+def same_slopes(xp: Any, channels: int, slope: float, dtype: Any) -> Array:
+    """A slope for each channel, as the epilogue takes it, all the same. It is made once."""
+    return xp.full(channels, slope, dtype)
 
 
 @register_kernel(InputGrad)
