@@ -4,6 +4,7 @@ import ctypes
 import functools
 import os
 import re
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -107,6 +108,21 @@ Stream.null = Stream()
 
 def get_current_stream(device_id=-1):
     return Stream.null
+
+
+class Event:
+    def __init__(self, block=False, disable_timing=False, interprocess=False):
+        self.seconds = None
+
+    def record(self, stream=None):
+        self.seconds = time.perf_counter()
+
+    def synchronize(self):
+        COUNT["synchronisations"] += 1
+
+
+def get_elapsed_time(start_event, end_event):
+    return 1000 * (end_event.seconds - start_event.seconds)
 
 
 class RawModule:
