@@ -91,11 +91,11 @@ def few(block=None, rows=2, width=3, stride=1):
     launch("conv_few.cu", "weight_grad_few", 1, block, x, g, parts, sizes, rows, 2, FEW=3, KH=3, KW=3)
 
 
-def conv2d(block, shuffle=1):
+def conv2d(block, shuffle=1, part=144):
     w = np.ones((3, 3, 16, 64)) if shuffle == 1 else np.ones((3, 3, 16, 12))
     cout, y = w.shape[3], np.ones((1, 4, 4, w.shape[3]))
     sizes, place = CONV._replace(cout=cout), Placement(shuffle, 4, 4, 1, 1, 0, 0)
-    launch("conv.cu", "conv2d", 1, block, X, w, None, None, None, y, sizes, place, WIDE=1)
+    launch("conv.cu", "conv2d", 1, block, X, w, None, None, None, y, sizes, place, part, 1, WIDE=1)
 
 
 def pool(pixels_per_block):
@@ -123,6 +123,7 @@ def shuffle(runs_per_block):
         (winograd, (2, 32, 16, 32, 1), (2, 32, 16, 32, 2), "g.stride_y == 1 && g.stride_x == 1"),
         (weight_gradient, (8,), (7,), r"n_parts \* part_pixels >= pixels_of\(g\)"),
         (conv2d, (None,), (31,), "blockDim.x == THREADS"),
+        (conv2d, (None,), (None, 1, 143), r"n_parts \* part_depth >= depth_of\(g\)"),
         (conv2d, (None,), (None, 2), r"epilogue.whole_pixels\(LANES\)"),  # 3 channels of each pixel
         (few, (None,), (16,), "blockDim.x == THREADS"),
         (few, (None, 2), (None, 1), r"part_rows \* n_parts >= g.n \* g.out_h"),
