@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import functools
 import re
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -105,17 +104,6 @@ def using_allocator(allocator=None):
 
 def alloc_pinned_memory(size):
     return PinnedBytes(size)
-
-
-class Event:
-    def __init__(self, block=False, disable_timing=False, interprocess=False):
-        self.seconds = None
-
-    def record(self, stream=None):
-        self.seconds = time.perf_counter()
-
-    def synchronize(self):
-        COUNT["synchronisations"] += 1
 
 
 def get_elapsed_time(start_event, end_event):
