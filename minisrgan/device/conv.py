@@ -18,7 +18,7 @@ from ..ops.conv import Conv2d, Conv2dBias, InputGrad, Pair, Shape, WeightGrad, c
 from ..ops.pixel_shuffle import PixelShuffle
 from . import conv_mma, conv_rows
 from .convolution import PLAIN, Epilogue, Geometry, geometry
-from .cuts import contiguous, elementwise_grid, resident_blocks, threads
+from .cuts import contiguous, elementwise_grid, empty, resident_blocks, threads
 from .elementwise import sum_parts
 from .geometry import macros
 from .launch import launch
@@ -47,7 +47,7 @@ def convolve(x: Array, w: Array, stride: int | Pair = 1, padding: int | Pair = 0
     """x ⋆ w with its epilogue, in one pass over memory."""
     stride, padding, ho, wo = check_geometry(x.shape, w.shape, stride, padding)
     r = epilogue.shuffle
-    out = array_module(x).empty((len(x), ho * r, wo * r, w.shape[3] // r**2), x.dtype)
+    out = empty(x, (len(x), ho * r, wo * r, w.shape[3] // r**2))
     bias, negative_slope, residual = (None if each is None else contiguous(each) for each in epilogue[:3])
     launch_conv(contiguous(x), contiguous(w), out, stride, padding, Epilogue(bias, negative_slope, residual, r))
     return out
@@ -85,7 +85,7 @@ def same_slopes(xp: Any, channels: int, slope: float, dtype: Any) -> Array:
 @register_kernel(InputGrad)
 def input_gradient(g: Array, w: Array, size: Pair, stride: int | Pair = 1, padding: int | Pair = 0) -> Array:
     stride, padding, _, _ = check_geometry((len(g), *size, w.shape[2]), w.shape, stride, padding, g.shape)
-    out = array_module(g).empty((len(g), *size, w.shape[2]), g.dtype)
+    out = empty(g, (len(g), *size, w.shape[2]))
     launch_input_gradient(contiguous(g), contiguous(w), out, stride, padding)
     return out
 
@@ -203,7 +203,7 @@ class Winograd:
         self.geometry = geometry(x, (3, 3, self.cin, cout), size, (1, 1), padding)
 
     def empty(self, *shape: int) -> Array:
-        return array_module(self.x).empty(shape, self.x.dtype)
+        return empty(self.x, shape)
 
     def launch(self, name: str, works: int, *arrays: Array | None, more: tuple[int, ...] = ()) -> None:
         """Launch a kernel on as many blocks as can run at once, each with scratch memory of its own.
@@ -321,12 +321,12 @@ def remainder(a: int, kernel: int, stride: int, padding: int, size: int) -> tupl
 
 def launch_direct_weight_gradient(x: Array, g: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """The weight gradient by conv.cu or conv_few.cu, summed like all of them."""
-    (n, _, _, cin), (_, ho, wo, cout), (kh, kw), xp = x.shape, g.shape, kernel, array_module(x)
+    (n, _, _, cin), (_, ho, wo, cout), (kh, kw) = x.shape, g.shape, kernel
     sizes = geometry(x, (kh, kw, cin, cout), (ho, wo), stride, padding)
     if few_outputs((kh, kw, cin, cout), stride):
         n_parts = max(min(128 if on_gpu(x) else PARTS // 4, n * ho), 1)
         part_rows = -(-n * ho // n_parts)
-        parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
+        parts = empty(x, (n_parts, kh, kw, cin, cout))
         launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, MOST_BLOCKS), None, x, g, parts, sizes, part_rows,
                n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
     else:
@@ -334,7 +334,7 @@ def launch_direct_weight_gradient(x: Array, g: Array, kernel: Pair, stride: Pair
         on_cpu = max(-(-n * ho * wo * tiles // PARTS), 512) // 128 * 128
         part_pixels = max(part_of(x, n * ho * wo, kh * kw * cin * cout, on_cpu), 1)
         n_parts = max(-(-n * ho * wo // part_pixels), 1)
-        parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
+        parts = empty(x, (n_parts, kh, kw, cin, cout))
         launch("conv.cu", "weight_grad", min(tiles * n_parts, MOST_BLOCKS), None, x, g, parts, sizes, part_pixels,
                n_parts, **wide(cout))  # fmt: skip
     return sum_parts(parts)

@@ -3,10 +3,10 @@
 from numbers import Number
 from typing import Any
 
-from ..arrays import Array, array_module, empty_like
+from ..arrays import Array, array_module
 from ..losses import PixelMSEGrad
 from ..ops.elementwise import Add, LeakyReLU, LeakyReLUGrad, Mul, ReLU, Sigmoid, Softplus, WherePositive
-from .cuts import arguments, elementwise_grid
+from .cuts import arguments, elementwise_grid, empty_like
 from .launch import launch
 from .register import Computed, kernel
 

@@ -8,6 +8,7 @@ only recorded: no number changes. What the host could not do then raises CUDA's 
 
 import math
 import os
+import time
 import weakref
 from collections import Counter
 
@@ -209,11 +210,12 @@ def get_current_stream(device_id=-1):
 
 class Event:
     def __init__(self, block=False, disable_timing=False, interprocess=False):
-        self.last = None
+        self.last = self.seconds = None
 
     def record(self, stream=None):
         refuse_while_capturing()
         self.last = LATE[-1] if LATE else None
+        self.seconds = time.perf_counter()
         return self
 
     def synchronize(self):

@@ -106,6 +106,10 @@ def alloc_pinned_memory(size):
     return PinnedBytes(size)
 
 
+def get_elapsed_time(start_event, end_event):
+    return 1000 * (end_event.seconds - start_event.seconds)
+
+
 class RawModule:
     def __init__(
         self, *, code=None, path=None, options=(), backend="nvrtc", translate_cucomplex=False,
