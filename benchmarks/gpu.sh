@@ -25,7 +25,7 @@ for each in DATA:data/train TEST:data/test VGG:data/vgg19.safetensors; do
     name=${each%%:*}
     [ -n "${!name:-}" ] || { [ -e "${each#*:}" ] && declare "$name=${each#*:}" || declare "$name="; }
 done
-export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} MINISRGAN_DEVICE=cuda
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} MINISRGAN_DEVICE=cuda PYTHONUNBUFFERED=1
 here() { command -v "$1" >/dev/null; }
 
 card=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1)

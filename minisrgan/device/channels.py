@@ -3,13 +3,13 @@
 from types import NotImplementedType
 from typing import Any
 
-from ..arrays import Array, array_module, empty_like, on_gpu
+from ..arrays import Array, array_module, on_gpu
 from ..losses import PixelMSE
 from ..ops.batch_norm import BatchNorm, batch_norm_gradients, batch_statistics
 from ..ops.conv import Pair, Shape
 from ..ops.elementwise import Add, Mul, PReLU, PReLUGrad, SlopeGrad
 from ..ops.reduce import SumTo
-from .cuts import arguments, contiguous, part
+from .cuts import arguments, contiguous, empty_like, part
 from .geometry import macros
 from .launch import launch
 from .register import Computed, kernel

@@ -27,7 +27,8 @@ import functools
 import re
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from ctypes import addressof
 from itertools import accumulate
 from numbers import Real
@@ -75,9 +76,26 @@ def launch(
         if key and len(kernel.ready) < MOST_READY:
             kernel.ready[key] = run
     try:
-        run(moving)
+        if watch is None:
+            run(moving)
+        else:
+            watch(name, run, moving)
     except (struct.error, OverflowError) as error:
         raise KernelError(f"{name}: grid {grid}, block {block}, arguments {args}: {error}") from error
+
+
+watch: Callable[[str, Run, Sequence], None] | None = None  # what is told of every launch, and has to start it
+
+
+@contextmanager
+def watched_by(watcher: Callable[[str, Run, Sequence], None]) -> Generator[None, None, None]:
+    """Within, `watcher(name, run, moving)` is called for each launch, which `run(moving)` starts."""
+    global watch
+    watch = watcher
+    try:
+        yield
+    finally:
+        watch = None
 
 
 def dim3(size: Size) -> Dim3:

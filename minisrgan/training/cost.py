@@ -1,7 +1,7 @@
 """What a training step costs."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from ..device.memory import most_memory
@@ -17,7 +17,7 @@ class Cost:
         self.start, self.besides = time.perf_counter(), 0.0
 
     @contextmanager
-    def stopped(self) -> Iterator[None]:
+    def stopped(self) -> Generator[None, None, None]:
         """What is done within counts as no step's."""
         start = time.perf_counter()
         yield

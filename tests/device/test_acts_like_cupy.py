@@ -22,15 +22,19 @@ from minisrgan.device.cpu import cpu_problem
 TESTS = Path(__file__).resolve().parents[1]
 STAND_IN = TESTS / "acts_like_cupy"
 pytestmark = pytest.mark.skipif(cpu_problem() is not None, reason=str(cpu_problem()))
-KERNEL_TESTS = [f"device/test_kernels_{name}.py" for name in ("conv", "elementwise", "matmul", "batch_norm")]
+KERNEL_TESTS = [
+    f"device/test_kernels_{name}.py" for name in ("conv", "conv_mma", "elementwise", "matmul", "batch_norm")
+]
+KERNEL_TESTS.append("device/test_mma.py")
 KERNEL_TESTS.append("lessons/test_lesson_6_steps.py")
 TOO_LONG = "not the_kernels_are_the_definitions and not winograd_is_the_definition and not three_faces"
 
 
-def on_stand_in(*arguments, cwd=TESTS.parent, device="cuda"):
+def on_stand_in(*arguments, cwd=TESTS.parent, device="cuda", precision="tf32"):
     """What a Python with these arguments says, where `cupy` is the stand-in. It must end well."""
     path = os.pathsep.join([str(STAND_IN), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "MINISRGAN_DEVICE": device, "OMP_NUM_THREADS": "1"}
+    environment["MINISRGAN_PRECISION"] = precision
     environment.pop("PYTEST_XDIST_WORKER", None)
     command = [sys.executable, *map(str, arguments)]
     ran = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
@@ -66,7 +70,9 @@ def test_a_training_goes_through_both_stages_and_on_and_its_generator_is_used(tm
     losses = []
     for device in ("cuda", "cpu"):
         run = tmp_path / device
-        minisrgan("train", *small, "--steps", "2", "1", "--out", run, "--device", device, device=device)
+        minisrgan(
+            "train", *small, "--steps", "2", "1", "--out", run, "--device", device, device=device, precision="3xtf32"
+        )
         losses.append([float(row["loss_g"]) for row in logged(run)])
     assert len(losses[0]) == 3
     np.testing.assert_allclose(*losses, rtol=1e-3)
@@ -136,7 +142,8 @@ def test_the_quarter_of_an_hour_on_toy_sizes(gpu_sh, tmp_path, smooth_photo):
     assert (status, codes) == (0, dict.fromkeys(ASKED + TRAINED, 0)), said
     assert results.name.startswith("none-a-stand-in-20")
     assert {path.name for path in results.iterdir()} == {
-        "steps.txt", "said.txt", "bench.json", "generator.safetensors", "training.tgz"}  # fmt: skip
+        "steps.txt", "said.txt", "bench.json", "bench-roofline.png", "bench-timeline.png", "generator.safetensors",
+        "training.tgz"}  # fmt: skip
     assert json.loads((results / "bench.json").read_text())["device"] == "cuda"
     with tarfile.open(results / "training.tgz") as archive:
         names = archive.getnames()
@@ -193,7 +200,8 @@ x.sum(), x.max() > 2
 assert cupy._array.COUNT["synchronisations"] == before
 assert x.sum().item() == 33.0 and f"{x.sum():.1f}" == "33.0"
 assert cupy._array.COUNT["synchronisations"] == before + 2
-assert cupy.asarray(np.float32(1e-40)).get() == 0 < cupy.asarray(1e-40).get()
+assert (1 * cupy.asarray(np.float32(1e-40))).get() == 0 < (1 * cupy.asarray(1e-40)).get()
+assert cupy.asarray(np.float32(1e-40)).copy().get() > 0
 """)
 
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from kernel_helpers import needs_cpu, needs_kernels
 
-from minisrgan.device import geometry
+from minisrgan.device import cuts, geometry
 from minisrgan.device.conv import Geometry, Placement, Units
 from minisrgan.device.cpu import cpu_library
-from minisrgan.device.launch import launch
+from minisrgan.device.launch import address, launch
 from minisrgan.device.matmul import Products
 from minisrgan.device.source import FOLDER, kernel_files
 from minisrgan.errors import KernelError
+from minisrgan.in_place import owner
 from minisrgan.studies.resources import variants
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -138,3 +139,12 @@ def test_a_launch_that_is_cut_up_otherwise_is_refused(cut, right, wrong, require
     cut(*right)
     with pytest.raises(KernelError, match=rf"the launch is not what .*\.cu:\d+ requires: .*{requires}"):
         cut(*wrong)
+
+
+def test_a_large_array_begins_at_a_cache_line_and_is_known_by_its_views():
+    for dtype, shape in (("f4", (3, 100, 100)), ("f8", (20_000,)), ("i4", 20_001)):
+        array = cuts.empty(np.ones(1, dtype), shape)
+        assert array.dtype == dtype and array.shape == np.empty(shape).shape and array.flags.carray
+        assert address(array) % cuts.LINE == 0
+        assert owner(array[1:]) is owner(array)
+    assert cuts.empty(np.ones(1), (2, 3)).shape == (2, 3)

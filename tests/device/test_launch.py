@@ -18,9 +18,25 @@ import numpy as np
 import pytest
 
 from minisrgan import files
-from minisrgan.device import PROBLEMS, choose_device, cpu, cuda, cuda_problem, cuts, matmul, pooling, source, use_device
+from minisrgan.device import (
+    PROBLEMS,
+    choose_device,
+    conv_mma,
+    cpu,
+    cuda,
+    cuda_problem,
+    cuts,
+    geometry,
+    matmul,
+    pooling,
+    source,
+    use_device,
+)
 from minisrgan.device import conv as conv_kernels
 from minisrgan.device import launch as launching
+from minisrgan.device.convolution import PLAIN
+from minisrgan.device.convolution import geometry as geometry_of
+from minisrgan.device.precision import PRECISIONS
 from minisrgan.device.register import kernel
 from minisrgan.errors import DeviceError, KernelError
 from minisrgan.studies import resources
@@ -865,18 +881,24 @@ VARIANTS = [(file, defines) for file in source.kernel_files() for defines in res
 
 @pytest.mark.parametrize("file, defines", VARIANTS)
 def test_every_kernel_compiles_for_every_gpu(file, defines, nvrtc):
-    for architecture in resources.ARCHITECTURES:
+    mma = file in geometry.FLOAT_ONLY  # these take long to compile; the precisions differ in little but registers
+    few = mma and dict(defines)["PRECISION"] != 1
+    for architecture in (resources.JUDGED,) if few else resources.ARCHITECTURES:
         uses = resources.kernel_uses(nvrtc, file, architecture, "float", defines)
         assert {use.kernel for use in uses} == set(launching.signatures(file))
-        assert architecture != resources.JUDGED or not any(use.spills for use in uses)
+        assert not (mma or architecture == resources.JUDGED) or not any(use.spills for use in uses)
+    if mma:
+        return
     uses = resources.kernel_uses(nvrtc, file, resources.JUDGED, "double", defines)
     assert not any(use.spills for use in uses)
 
 
 def test_what_is_launched_is_among_the_variants(monkeypatch):
     launched = set()
-    for module in conv_kernels, matmul, pooling:
-        monkeypatch.setattr(module, "launch", lambda file, *_, **defines: launched.add((file, tuple(defines.items()))))
+    for module in conv_kernels, conv_mma, matmul, pooling:
+        monkeypatch.setattr(
+            module, "launch", lambda file, *_, shared=0, **defines: launched.add((file, tuple(defines.items())))
+        )
     x = {c: np.ones((1, 8, 8, c), np.float32) for c in (3, 8, 16, 32, 64, 128)}
     for cin, cout, side in ((3, 32, 5), (3, 64, 9), (64, 128, 5), (64, 3, 9), (32, 3, 3), (16, 8, 3)):
         w = np.ones((side, side, cin, cout), np.float32)
@@ -888,7 +910,15 @@ def test_what_is_launched_is_among_the_variants(monkeypatch):
     for m, k, n in ((64, 64, 64), (4, 64, 64), (64, 4, 64), (64, 64, 4)):
         of = matmul.Products(k, 1, n, 1, n, 1, m, n, k, 0, 0, 0, 1)
         matmul.multiply(None, None, np.ones((m, n), np.float32), of)
-    assert {file for file, _ in launched} == {"conv.cu", "conv_few.cu", "matmul.cu", "pooling.cu"}
+    for precision in filter(None, PRECISIONS.values()):
+        for cin, cout in ((64, 128), (128, 64), (64, 32), (32, 16)):
+            w, y = np.ones((3, 3, cin, cout), np.float32), np.ones((1, 8, 8, cout), np.float32)
+            sizes = geometry_of(x[cin], w.shape, (8, 8), (1, 1), (1, 1))
+            monkeypatch.setattr(conv_mma, "sum_parts", lambda parts, out=None: parts[0])
+            conv_mma.convolve(x[cin], w, y, sizes, PLAIN, precision)
+            conv_mma.input_gradient(y, w, x[cin], sizes, precision)
+            conv_mma.weight_gradient(x[cin], y, sizes, precision)
+    assert {file for file, _ in launched} == {"conv.cu", "conv_few.cu", "conv_mma.cu", "matmul.cu", "pooling.cu"}
     assert launched == {(file, defines) for file, defines in VARIANTS if file in {file for file, _ in launched}}
 
 

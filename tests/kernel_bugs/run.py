@@ -238,6 +238,36 @@ BUGS = [
         "SHARED(real, tile, ", "[SLAB][ROWS_IN][COLUMNS_IN]", "[SLAB][ROWS_IN][COLUMNS_IN - 1]", ("address",)),
     Bug("conv_few", FEW, "weight_grad_few's parts overlap by a line",
         "int line = part * part_rows; ", "(part + 1) * part_rows", "(part + 1) * part_rows + 1", ("forward",)),
+    Bug("conv_mma", "float gpu PRECISION=1 TILE_N=64", "a fragment of A has rows and columns exchanged",
+        "load_rows_of_four(to, tile + swizzled(row", "lane % 16, k8 / CHUNK + lane / 16",
+        "lane / 16 * 8 + lane % 8, k8 / CHUNK + lane / 8 % 2", ("forward",)),
+    Bug("conv_mma", "float gpu PRECISION=1 TILE_N=64", "a lane takes its neighbour's number of B",
+        "PITCH_N + column", "lane / 4 + e / 2 * 8", "(lane / 4 + 1) % 8 + e / 2 * 8", ("forward",)),
+    Bug("conv_mma", "float gpu PRECISION=16 TILE_N=64", "the pairs of A and of B have different numbers k",
+        "right[e] = as_bf16_pair(", "float_of(low[e]), float_of(low[e + 1])", "float_of(low[e + 1]), float_of(low[e])",
+        ("forward",)),
+    Bug("conv_mma", "float gpu PRECISION=1 TILE_N=64", "a slab is multiplied while its copies are under way",
+        "for (int slab = 0; slab < slabs; ++slab) {", "copy_async_wait<STAGES - 2>()", "copy_async_wait<STAGES - 1>()",
+        ("late",)),
+    Bug("conv_mma", "float gpu PRECISION=1 TILE_N=64", "a slab is multiplied before all copies are there",
+        "copy_async_wait<STAGES - 2>();", BARRIER, "", ("races", "reversed")),
+    Bug("conv_mma", "float gpu PRECISION=1 TILE_N=64", "a stage is overwritten while it is multiplied",
+        "for (int slab = 0; slab < slabs; ++slab) {", "slab + STAGES - 1", "slab + STAGES", ("races", "forward")),
+    Bug("conv_mma", "float gpu PRECISION=1 TILE_N=64", "a group is not closed where no slab is left to copy",
+        "if (next < slabs) load(stage(next), stage(next) + SIZE_A);", "copy_async_commit();",
+        "if (next < slabs) copy_async_commit();", ("late",)),
+    Bug("conv_mma", "float gpu PRECISION=1 TILE_N=32", "a window is read beyond the right side of the image",
+        "place.i < inner.kh &&", "unsigned(left[l] + place.j) < unsigned(inner.width)", "left[l] + place.j >= 0",
+        ("forward",)),
+    Bug("conv_mma", "float gpu PRECISION=1 TILE_N=32", "weights are read below the last",
+        "int down = l * (SLAB / COPIES_N);", "k + down < depth && n < g.cout", "n < g.cout", ("address",)),
+    Bug("conv_mma", "float gpu PRECISION=1 TILE_N=32", "a weight gradient's pixels stay in their image",
+        "if (p[l] >= g.out_h) ", "p[l] -= g.out_h, ++image[l]", "p[l] -= g.out_h", ("forward",)),
+    Bug("conv_mma", "float gpu PRECISION=1 TILE_N=32", "two parts of a sum overlap",
+        "first = min(part * part_slabs, slabs);", "min(part_slabs, slabs - first)",
+        "min(part_slabs + 1, slabs - first)", ("forward",)),
+    Bug("conv_rows", "float gpu", "a row is gathered from beyond its end",
+        "int j = f / channels, column = ", "unsigned(column) < unsigned(width)", "column >= 0", ("forward", "address")),
     Bug("channels", "float gpu", "a sum is folded before all is there",
         "for (int rows = tile.abreast; rows > 1", BARRIER, "", ("races",)),
     Bug("channels", "float gpu", "a mean is read before it is complete",
@@ -268,11 +298,12 @@ def quick():
     where blocks have most to share, and a few planted bugs."""
     first = [real(name, builds(name)[0]) for name in FILES]
     chosen = [program._replace(modes=FAST) for program in first]
-    shared = ("conv", "float gpu WIDE=2"), ("channels", "float gpu")
+    shared = ("conv", "float gpu WIDE=2"), ("conv_mma", "float gpu PRECISION=1 TILE_N=32"), ("channels", "float gpu")
     chosen += [real(*each)._replace(modes=("races",)) for each in shared]
     chosen += [program._replace(modes=("address",)) for program in first if program.name.startswith(("conv", "steps/"))]
     few = {"conv2d loads a slab over one in use": "races", "conv2d_few's halo is a row short": "poison"}
     few |= {"a chunk has more tiles than whole groups of rows": "forward"}
+    few |= {"a slab is multiplied while its copies are under way": "late"}
     few |= {"a mean is read before it is complete": "races", "the last part runs over the end": "address"}
     return chosen + [bug.program()._replace(modes=(few[bug.what],)) for bug in BUGS if bug.what in few]
 

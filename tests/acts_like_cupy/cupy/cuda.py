@@ -1,14 +1,29 @@
 """The stand-in's runtime, and RawModule: CUDA text, compiled for a CPU as a GPU would see it."""
 
+import contextlib
 import ctypes
 import functools
-import os
 import re
 from types import SimpleNamespace
 
 import numpy as np
 
-from ._array import COUNT, MEMORY
+from ._device import (  # noqa: F401
+    COUNT,
+    DRY,
+    MEMORY,
+    CUDARuntimeError,
+    Event,
+    Graph,
+    MemoryPool,
+    PinnedBytes,
+    Stream,
+    allocators,
+    get_current_stream,
+    perform,
+    untouched,
+    wait,
+)  # fmt: skip
 
 STATIC_LIMIT, DYNAMIC_LIMIT = 48 * 1024, 227 * 1024  # bytes of shared memory: without asking, and at most (sm_90)
 MOST_THREADS, MOST_BLOCKS, MOST_BLOCKS_ACROSS = 1024, 2**31 - 1, 65535
@@ -57,35 +72,17 @@ class CUDADriverError(RuntimeError):
     pass
 
 
-class CUDARuntimeError(RuntimeError):
-    pass
-
-
-def synchronize():
-    COUNT["synchronisations"] += 1
-
-
 runtime = SimpleNamespace(
     CUDARuntimeError=CUDARuntimeError,
     getDeviceCount=lambda: 1,
+    getDevice=lambda: 0,
     getDeviceProperties=lambda device: {"name": b"none, a stand-in", "major": 9, "minor": 0},
     memGetInfo=lambda: (80 << 30, 80 << 30),
     driverGetVersion=lambda: 13000,
-    deviceSynchronize=synchronize,
+    deviceSynchronize=wait,
 )
 compiler = SimpleNamespace(CompileException=CompileException)
 profiler = SimpleNamespace(start=lambda: None, stop=lambda: None)
-
-
-class MemoryPool:
-    def free_all_blocks(self, stream=None):
-        pass
-
-    def total_bytes(self):
-        return 0
-
-    def used_bytes(self):
-        return 0
 
 
 def get_default_memory_pool():
@@ -96,17 +93,21 @@ def set_allocator(allocator=None):
     """Here every array has memory of its own anyway."""
 
 
-class Stream:
-    """The only one so far: all work is done at once, in order."""
+@contextlib.contextmanager
+def using_allocator(allocator=None):
+    allocators.append(allocator)
+    try:
+        yield
+    finally:
+        allocators.pop()
 
-    ptr = 0
+
+def alloc_pinned_memory(size):
+    return PinnedBytes(size)
 
 
-Stream.null = Stream()
-
-
-def get_current_stream(device_id=-1):
-    return Stream.null
+def get_elapsed_time(start_event, end_event):
+    return 1000 * (end_event.seconds - start_event.seconds)
 
 
 class RawModule:
@@ -174,19 +175,23 @@ def launch_kernel(
     if shared_mem_bytes > min(kernel.max_dynamic_shared_size_bytes, DYNAMIC_LIMIT):
         raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
     COUNT["launches"] += 1
-    if os.environ.get("FAKE_CUPY_DRY"):
+    if DRY:
         return
     # as the driver does: whoever launches may write the next arguments into the same memory at once
     table = (ctypes.c_void_p * len(kernel.types)).from_address(kernel_params)
     slots = [ctypes.create_string_buffer(ctypes.string_at(at, each.itemsize)) for at, each in zip(table, kernel.types)]
     pointers = (ctypes.c_void_p * len(slots))(*map(ctypes.addressof, slots))
     dims = [(ctypes.c_uint * 3)(*size) for size in (grid, block)]
-    if kernel.function(*dims, ctypes.c_uint(shared_mem_bytes), pointers):
-        raise CUDADriverError(cpu_runtime().kernel_error().decode())
-    for i in kernel.pointers:
-        memory = MEMORY.get(ctypes.c_uint64.from_buffer(slots[i]).value)
-        if memory and not memory.untouched():
+    given = [MEMORY.get(ctypes.c_uint64.from_buffer(slots[i]).value) for i in kernel.pointers]
+    guards = [guard for memory in given if memory for guard in memory.guards]
+
+    def work():
+        if kernel.function(*dims, ctypes.c_uint(shared_mem_bytes), pointers):
+            raise CUDADriverError(cpu_runtime().kernel_error().decode())
+        if slots and not untouched(guards):
             raise MemoryError(f"{kernel.name} wrote beyond an array that it was given")
+
+    perform(work, *filter(None, given))
 
 
 driver = SimpleNamespace(CUDADriverError=CUDADriverError, launchKernel=launch_kernel)
