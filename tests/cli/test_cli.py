@@ -17,6 +17,7 @@ from PIL import Image
 from minisrgan.cli import main as cli
 from minisrgan.cli.train import PRESET_HELP
 from minisrgan.device import DEVICES, cuda_problem
+from minisrgan.device.precision import use_precision
 from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.metrics import score
 from minisrgan.imaging.resize import downsample, upsample
@@ -822,6 +823,16 @@ def test_an_output_that_takes_nothing(redirection, status):
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=Path(cli.__file__).parents[2])
     assert done.returncode == status and "Traceback" not in done.stderr and "ignored" not in done.stderr
     assert ("No space left" in done.stderr) == (status == 2)
+
+
+def test_a_precision_is_a_gpus(refused, capfd, monkeypatch):
+    monkeypatch.setattr(use_precision, "active", None)
+    assert "choose one of tf32, 3xtf32, bf16, float32" in refused(
+        "gradcheck", "--device", "numpy", "--precision", "half"
+    )
+    assert "the device is numpy" in refused("gradcheck", "--device", "numpy", "--precision", "bf16")
+    assert cli.main(["doctor", "--precision", "bf16"]) == 0
+    assert "bf16, of a GPU's convolutions" in capfd.readouterr().out
 
 
 def test_the_version_and_the_environments_device():
