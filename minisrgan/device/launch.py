@@ -152,11 +152,11 @@ class Struct:
     def __init__(self, declarations: str) -> None:
         self.counts = {}  # {member: its length, or 0 for a single number}
         letters, types = "=", []
-        for type, listed in MEMBERS.findall(declarations):
+        for kind, listed in MEMBERS.findall(declarations):
             for name, count in re.findall(r"(\w+)(?:\[(\d+)\])?", listed):
                 self.counts[name] = int(count or 0)
-                letters += f"{count or 1}{'i' if type == 'int' else 'q'}"
-                types.append((name, DTYPES[type], *([int(count)] if count else [])))
+                letters += f"{count or 1}{'i' if kind == 'int' else 'q'}"
+                types.append((name, DTYPES[kind], *([int(count)] if count else [])))
         self.packer, self.dtype = struct.Struct(letters), np.dtype(types)
         self.names = tuple(self.counts)
 
@@ -307,10 +307,9 @@ class Kernel:
                     self.scalar(Parameter(f"{parameter.name}.{name}", kind, False, False), number)
             raise
 
-    def capacity(self, parameter: str) -> int:
-        """How many numbers the arrays of this parameter, a struct, take."""
-        layout = next(each.struct for each in self.parameters if each.name == parameter)
-        return min(filter(None, layout.counts.values()))
+    def layout(self, parameter: str) -> Struct:
+        """The struct that this parameter is."""
+        return next(each.struct for each in self.parameters if each.name == parameter and each.struct)
 
     def address(self, parameter: Parameter, array: Any, first: Given, real: Given) -> int:
         """Where the array starts. `first`, `real`: the first array, and the first for a `real *`, if there was one."""
