@@ -46,8 +46,8 @@ bench: setup ## measure speed and memory, beside PyTorch where it is installed
 	$(BIN)/minisrgan bench
 
 # On a machine with an NVIDIA GPU and CuPy, in .venv or not: nothing is set up, so no network is needed.
-gpu: ## on a machine with a GPU: tests, gradients, speed, compute-sanitizer; results in $OUT
-	PYTHON=$(or $(wildcard $(BIN)/python),$(PYTHON)) tests/gpu.sh
+gpu: ## on a machine with a GPU: tests, gradients, speed, profiles, a training; see benchmarks/README.md
+	PYTHON=$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu.sh
 
 ##@ Lessons and pages
 

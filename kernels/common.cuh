@@ -81,13 +81,16 @@ inline I run_start(I n, unsigned part, unsigned parts) {
     typedef type name##_type dimensions;   \
     __shared__ name##_type name##_storage; \
     name##_type &name = *cuda_shared(&name##_storage)
-#define SHARED_DYNAMIC(type, name) \
-    type *name = reinterpret_cast<type *>(cuda_shared(cuda_thread.dynamic_shared, cuda_thread.dynamic_bytes))
 #else
 #define SHARED(type, name, dimensions) __shared__ __align__(16) type name dimensions
+#endif
+#ifdef __CUDACC__
 #define SHARED_DYNAMIC(type, name)                       \
     extern __shared__ __align__(16) char name##_bytes[]; \
     type *name = reinterpret_cast<type *>(name##_bytes)
+#else
+#define SHARED_DYNAMIC(type, name) \
+    type *name = reinterpret_cast<type *>(cuda_shared(cuda_thread.dynamic_shared, cuda_thread.dynamic_bytes))
 #endif
 
 // ---- Asynchronous copies -----------------------------------------------------------------------------

@@ -27,32 +27,23 @@
 constexpr int THREADS_N = WIDE, SLAB = LANES > 2 ? 128 : 32, VECS = 2, ROWS_M = SUM_ROWS;
 #define GPU_UNROLL
 #else
-constexpr int THREADS_N = WIDE == 1 ? 4 : 8, SLAB = 16, VECS = 2, ROWS_M = sizeof(real) == 4 ? 8 : 4;
+constexpr int THREADS_N = WIDE == 1 ? 4 : 8, SLAB = 16, VECS = 2, ROWS_M = 2 * LANES;
 #define GPU_UNROLL UNROLL  // an array in registers has no address: each index into it must be a constant
 #endif
 constexpr int COLS = LANES * VECS, THREADS_M = THREADS / THREADS_N;
 constexpr int TILE_M = ROWS_M * THREADS_M, TILE_N = COLS * THREADS_N;
 static_assert(THREADS_M * THREADS_N == THREADS, "threads beyond the last whole row of them would have no outputs");
-// A slab of B lies in shared memory in panels. On a CPU a panel has the columns of one thread, which reads them one row
-// after another. (Rows whose length is a power of two would share a few sets of the L1 cache.) On a GPU such panels
-// would cause bank conflicts, so there is one panel, of all columns.
-#ifdef CPU
-constexpr int PANEL = COLS;
-#else
-constexpr int PANEL = TILE_N;
-#endif
 typedef Vec<LANES> V;
-typedef real SlabB[TILE_N / PANEL][SLAB][PANEL];
 
-// Where the rows of A come from: images x of (N, H, W, C), and a window of kw columns.
+// Where the rows of A come from: images x of (N, H, W, C), and a window of kh rows and kw columns.
 struct Image {
     const real *x;
-    int height, width, channels, kw;
+    int height, width, channels, kh, kw;
 };
 
 // The first pixel of an output pixel's window: its row and column in the image, and where it lies in x. A pixel beyond
 // the last one has a window outside of the image, which reads as zeros.
-struct Window {
+struct __align__(16) Window {
     int row, column, address;
 };
 
@@ -64,48 +55,14 @@ __device__ __forceinline__ Window window_of(const Geometry &g, int m, int end) {
     return {row, column, ((image * g.height + row) * g.width + column) * g.cin};
 }
 
-// my_columns says which columns of A a thread loads, and load_windows loads them, for the rows of some windows.
+// These have, for a CPU and for a GPU: Mine, which outputs of a tile a thread makes; SlabA, PixelSlabA and SlabB, how a
+// slab lies in shared memory; Sums, which multiplies it; Windows, which walks over the windows of some pixels; and
+// Slabs, which brings one slab after another.
 #ifdef CPU
-#include "conv_load_cpu.cuh"
+#include "conv_cpu.cuh"
 #else
-#include "conv_load_gpu.cuh"
+#include "conv_gpu.cuh"
 #endif
-
-// Load a slab of B: rows `row` and on of a matrix of `rows` x `width` numbers, and TILE_N columns from `column` on,
-// with zeros for what lies beyond the matrix. A thread always loads the same columns, of every LOADERS-th row.
-__device__ __forceinline__ void load_rows(SlabB &tile, const real *matrix, int row, int rows, int column, int width,
-                                          int thread) {
-    constexpr int CHUNKS = TILE_N / LANES, LOADERS = THREADS / CHUNKS;
-    static_assert(CHUNKS * LOADERS == THREADS, "two threads would load the same numbers");
-    int c = thread % CHUNKS * LANES, left = width - column - c;
-    real(*to)[PANEL] = tile[c / PANEL];
-    const real *from = matrix + (long long)row * width + column + c;
-    bool whole = left >= LANES && width % LANES == 0;
-    if (whole && row + SLAB <= rows)  // nearly always
-        for (int r = thread / CHUNKS; r < SLAB; r += LOADERS) V::load(from + r * width).store(&to[r][c % PANEL]);
-    else
-        for (int r = thread / CHUNKS; r < SLAB; r += LOADERS)
-            (row + r < rows && left > 0 ? V::load_edge(from + (long long)r * width, left, whole) : V::broadcast(0))
-                .store(&to[r][c % PANEL]);
-}
-
-// A thread's sums: ROWS_M x COLS outputs of the block's tile.
-struct Sums {
-    V of[ROWS_M][VECS];
-    __device__ __forceinline__ void clear() {
-        UNROLL for (int r = 0; r < ROWS_M; ++r)
-            for (int v = 0; v < VECS; ++v) of[r][v] = V::broadcast(0);
-    }
-    // Add the outer product of a column of A, whose numbers lie `stride` apart, and a row of B.
-    __device__ __forceinline__ void add_outer(const real *a, int stride, const real *b) {
-        V right[VECS];
-        UNROLL for (int v = 0; v < VECS; ++v) right[v] = V::load(b + v * LANES);
-        UNROLL for (int r = 0; r < ROWS_M; ++r) {
-            real left = a[r * stride];
-            UNROLL for (int v = 0; v < VECS; ++v) of[r][v].fma(left, right[v]);
-        }
-    }
-};
 
 // Where conv2d's outputs go in y, an image of y_h x y_w pixels: pixel (p, q) to (p step_y + first_y, q step_x +
 // first_x). At stride s the input gradient is made in s * s launches, each for every s-th pixel.
@@ -117,45 +74,71 @@ struct Placement {
 extern "C" __global__ void __launch_bounds__(THREADS)
 conv2d(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/, const real *bias /*[cout]*/,
        const real *negative_slope /*[cout/shuffle/shuffle]*/, const real *residual /*[n*y_h*y_w*cout]*/,
-       real *y /*[n*y_h*y_w*cout]*/, Geometry g, Placement place) {
+       real *y /*[n_parts*n*y_h*y_w*cout]*/, Geometry g, Placement place, int part_depth, int n_parts) {
     REQUIRE(blockDim.x == THREADS);
-    SHARED(real, a, [TILE_M][SLAB]);
+    REQUIRE((long long)n_parts * part_depth >= depth_of(g) && part_depth % SLAB * (n_parts - 1) == 0);
+    SHARED(SlabA, a, [1]);
     SHARED(SlabB, b, [1]);
     SHARED(Window, window, [TILE_M]);
     int thread = threadIdx.x, pixels = pixels_of(g), depth = depth_of(g);
-    int row = thread / THREADS_N * ROWS_M, column = thread % THREADS_N * COLS;
+    Mine mine(thread);
     Epilogue epilogue = {y, bias, negative_slope, residual, place.y_h, place.y_w, g.cout, place.shuffle};
     REQUIRE(place.shuffle == 1 || epilogue.whole_pixels(LANES));
-    int tiles_n = (g.cout + TILE_N - 1) / TILE_N, tiles = (pixels + TILE_M - 1) / TILE_M * tiles_n;
-    Image image = {x, g.height, g.width, g.cin, g.kw};
+    int tiles_n = (g.cout + TILE_N - 1) / TILE_N, tiles_m = (pixels + TILE_M - 1) / TILE_M;
+    Image image = {x, g.height, g.width, g.cin, g.kh, g.kw};
 
-    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-        int m0 = tile / tiles_n * TILE_M, n0 = tile % tiles_n * TILE_N;
+    for (int tile = blockIdx.x; tile < tiles_m * tiles_n * n_parts; tile += gridDim.x) {
+        int part = tile / (tiles_m * tiles_n), m0 = tile / tiles_n % tiles_m * TILE_M, n0 = tile % tiles_n * TILE_N;
+        int start = part * part_depth, stop = min(start + part_depth, depth);
         for (int m = thread; m < TILE_M; m += THREADS) window[m] = window_of(g, m0 + m, pixels);
         Sums sums;
         sums.clear();
         __syncthreads();
-        for (int k0 = 0; k0 < depth; k0 += SLAB) {
-            int slab = min(SLAB, depth - k0);
-            Columns columns = my_columns(image, k0, slab, thread % (SLAB / LANES) * LANES);
-            load_windows<TILE_M>(a, image, window, columns, thread);
-            load_rows(*b, w, k0, depth, n0, g.cout, thread);
+        DepthSlabs slabs{image, {w, start, stop, n0, g.cout}, thread};
+        slabs.fetch(window);
+        for (int k0 = start; k0 < stop; k0 += SLAB) {
+            slabs.put(*a, *b, window);
             __syncthreads();
-            for (int k = 0; k < slab; ++k) sums.add_outer(&a[row][k], SLAB, &(*b)[column / PANEL][k][column % PANEL]);
+            slabs.fetch(window);
+            sums.add(*a, *b, mine, min(SLAB, stop - k0));
             __syncthreads();
         }
         GPU_UNROLL for (int v = 0; v < VECS; ++v) {
-            int o = n0 + column + v * LANES;
+            int o = n0 + mine.column_of(v);
             if (o >= g.cout) break;
             EpilogueChannels<LANES> channels(epilogue, o);
             GPU_UNROLL for (int r = 0; r < ROWS_M; ++r) {
-                int m = m0 + row + r;
+                int m = m0 + mine.row_of(r);
                 if (m >= pixels) break;
                 int q = m % g.out_w, p = m / g.out_w % g.out_h, number = m / g.out_w / g.out_h;
-                channels.store(epilogue, sums.of[r][v], number, p * place.step_y + place.first_y,
+                channels.store(epilogue, sums.of[r][v], part * g.n + number, p * place.step_y + place.first_y,
                                q * place.step_x + place.first_x);
             }
         }
+    }
+}
+
+// What is left of a convolution whose depth was divided: y = the epilogue of the sum of the parts, in their order, so
+// that every run gives the same bits. A thread takes a vector of a pixel's channels.
+extern "C" __global__ void finish_conv2d(const real *parts /*[n_parts*n*out_h*out_w*cout]*/,
+                                         const real *bias /*[cout]*/,
+                                         const real *negative_slope /*[cout/shuffle/shuffle]*/,
+                                         const real *residual /*[n*y_h*y_w*cout]*/, real *y /*[n*y_h*y_w*cout]*/,
+                                         Geometry g, Placement place, int n_parts) {
+    Epilogue epilogue = {y, bias, negative_slope, residual, place.y_h, place.y_w, g.cout, place.shuffle};
+    REQUIRE(place.shuffle == 1 || epilogue.whole_pixels(LANES));
+    int vectors = (g.cout + LANES - 1) / LANES;
+    bool whole = g.cout % LANES == 0;
+    long long next_part = (long long)pixels_of(g) * g.cout;
+    FOR_EACH(e, pixels_of(g) * vectors) {
+        int o = e % vectors * LANES, m = e / vectors;
+        const real *from = parts + (long long)m * g.cout + o;
+        V sum = V::load_edge(from, g.cout - o, whole);
+        for (int part = 1; part < n_parts; ++part)
+            sum = sum + V::load_edge(from + part * next_part, g.cout - o, whole);
+        int q = m % g.out_w, p = m / g.out_w % g.out_h, number = m / g.out_w / g.out_h;
+        EpilogueChannels<LANES> channels(epilogue, o);
+        channels.store(epilogue, sum, number, p * place.step_y + place.first_y, q * place.step_x + place.first_x);
     }
 }
 
@@ -195,37 +178,39 @@ weight_grad(const real *x /*[n*height*width*cin]*/, const real *cotangent /*[n*o
             int n_parts) {
     REQUIRE(blockDim.x == THREADS);
     REQUIRE((long long)n_parts * part_pixels >= pixels_of(g));
-    SHARED(real, a, [SLAB][TILE_M]);
+    SHARED(PixelSlabA, a, [1]);
     SHARED(SlabB, b, [1]);
-    SHARED(Window, window, [SLAB]);
+    SHARED(Window, window, [2][SLAB]);
     int thread = threadIdx.x, pixels = pixels_of(g), depth = depth_of(g);
-    int row = thread / THREADS_N * ROWS_M, column = thread % THREADS_N * COLS;
+    Mine mine(thread);
     bool whole = g.cout % LANES == 0;
     int tiles_n = (g.cout + TILE_N - 1) / TILE_N, tiles_k = (depth + TILE_M - 1) / TILE_M;
-    Image image = {x, g.height, g.width, g.cin, g.kw};
+    Image image = {x, g.height, g.width, g.cin, g.kh, g.kw};
 
     for (int tile = blockIdx.x; tile < tiles_k * tiles_n * n_parts; tile += gridDim.x) {
         int part = tile / (tiles_k * tiles_n), k0 = tile / tiles_n % tiles_k * TILE_M, n0 = tile % tiles_n * TILE_N;
         int start = part * part_pixels, stop = min(start + part_pixels, pixels);
-        Columns columns = my_columns(image, k0, min(TILE_M, depth - k0), thread % (TILE_M / LANES) * LANES);
-        bool busy = k0 + row < depth;
+        bool busy = k0 + mine.row < depth;
         Sums sums;
         sums.clear();
-        for (int m0 = start; m0 < stop; m0 += SLAB) {
-            for (int m = thread; m < SLAB; m += THREADS) window[m] = window_of(g, m0 + m, stop);
+        Windows windows{g, start, stop, thread};
+        windows.put(window[0]);
+        __syncthreads();
+        PixelSlabs slabs{image, {cotangent, start, stop, n0, g.cout}, thread, k0, depth};
+        slabs.fetch(window[0]);
+        for (int m0 = start, turn = 0; m0 < stop; m0 += SLAB, turn ^= 1) {
+            slabs.put(*a, *b, window[turn]);
+            windows.put(window[turn ^ 1]);  // of the next slab
             __syncthreads();
-            load_windows<SLAB>(a, image, window, columns, thread);
-            load_rows(*b, cotangent, m0, stop, n0, g.cout, thread);
+            slabs.fetch(window[turn ^ 1]);
+            if (busy) sums.add(*a, *b, mine, SLAB);
             __syncthreads();
-            for (int m = 0; m < (busy ? SLAB : 0); ++m)
-                sums.add_outer(&a[m][row], 1, &(*b)[column / PANEL][m][column % PANEL]);
-            // No barrier is needed: the next round writes windows, which no thread reads any more, and then waits.
         }
         GPU_UNROLL for (int r = 0; r < ROWS_M; ++r)
             GPU_UNROLL for (int v = 0; v < VECS; ++v) {
-                int o = n0 + column + v * LANES;
-                if (o >= g.cout || k0 + row + r >= depth) break;
-                real *to = parts + ((long long)part * depth + k0 + row + r) * g.cout + o;
+                int o = n0 + mine.column_of(v), k = k0 + mine.row_of(r);
+                if (o >= g.cout || k >= depth) break;
+                real *to = parts + ((long long)part * depth + k) * g.cout + o;
                 sums.of[r][v].store_edge(to, g.cout - o, whole);
             }
     }

@@ -31,8 +31,9 @@ struct Epilogue {
 };
 
 // The epilogue for N channels, from channel `o` on. Shuffle makes a square of r x r pixels of one pixel. These N
-// channels must go to one pixel of the square, which is at (square_row, square_column) in it.
-template <int N>
+// channels must go to one pixel of the square, which is at (square_row, square_column) in it. WHOLE: y's channels are
+// known to be a multiple of N.
+template <int N, bool WHOLE = false>
 struct EpilogueChannels {
     Vec<N> bias, negative_slope;
     int channel, channels, square_row, square_column;  // channel and channels: of y
@@ -45,7 +46,7 @@ struct EpilogueChannels {
         square_row = square / r;
         square_column = square - square_row * r;
         int left = channels - channel;
-        bool whole = channels % N == 0;
+        bool whole = WHOLE || channels % N == 0;
         bias = epilogue.bias && left > 0 ? Vec<N>::load_edge(epilogue.bias + o, left, whole) : Vec<N>::broadcast(0);
         negative_slope = epilogue.negative_slope && left > 0
                              ? Vec<N>::load_edge(epilogue.negative_slope + channel, left, whole)
@@ -57,7 +58,7 @@ struct EpilogueChannels {
         int r = epilogue.shuffle, row = (image * epilogue.height + p) * r + square_row, column = q * r + square_column;
         long long at = ((long long)row * epilogue.width * r + column) * channels + channel;
         int left = channels - channel;
-        bool whole = channels % N == 0;
+        bool whole = WHOLE || channels % N == 0;
         value = value + bias;
         if (epilogue.negative_slope) value = Vec<N>::where_positive(value, value, negative_slope * value);
         if (epilogue.residual) value = value + Vec<N>::load_edge(epilogue.residual + at, left, whole);

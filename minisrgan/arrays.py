@@ -21,11 +21,6 @@ def array_module(array: Any) -> Any:
     return np
 
 
-def empty_like(x: Array) -> Array:
-    """An array of x's shape, dtype and library, in C order, whose numbers are not yet set."""
-    return array_module(x).empty(x.shape, x.dtype)
-
-
 def as_strided(array: Array, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     """A view of `array` with the given shape and byte strides; nothing is copied."""
     return array_module(array).lib.stride_tricks.as_strided(array, shape, strides)

@@ -303,16 +303,14 @@ class Sequential(Module):
         self.layers = list(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers:
-            x = layer(x)
-        return x
+        return chain(x, *self.layers)
 
 
 @definition
 def chain(x: Tensor, *modules: Module, residual: Tensor | None = None) -> Tensor:
     """The modules one after another, and then the `residual` (or None) added.
 
-    It is Sequential, but a device may do it in fewer passes over memory (device/fusion.py).
+    A device may do it in fewer passes over memory (device/fusion.py).
     """
     for module in modules:
         x = module(x)

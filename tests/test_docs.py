@@ -13,8 +13,8 @@ from test_architecture import EVENING, FLOORS
 from lessons.course.document import fences, source_of
 from minisrgan.models.discriminator import Discriminator
 from minisrgan.models.generator import Generator
-from minisrgan.training.config import PRESETS
 from minisrgan.training.health import STATES
+from minisrgan.training.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

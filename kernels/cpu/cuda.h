@@ -66,11 +66,13 @@ __forceinline__ T *cuda_shared(T *array, size_t bytes = sizeof(T)) {
 
 // ---- Synchronisation ---------------------------------------------------------------------------------
 
-enum WarpOperation { WARP_SYNC, WARP_SHUFFLE };
+enum WarpOperation { WARP_SYNC, WARP_SHUFFLE, WARP_EXCHANGE };
+enum { CUDA_EXCHANGED = 3 };  // words of 8 bytes that a lane brings to an exchange: six registers
 
 extern "C" {
 void cuda_barrier(const char *file, int line);
 uint64_t cuda_warp(int operation, unsigned mask, uint64_t value, int source, const char *file, int line);
+const uint64_t (*cuda_exchange(const uint64_t *mine, const char *file, int line))[CUDA_EXCHANGED];
 void cuda_fence();
 }
 

@@ -116,6 +116,10 @@ struct Worker {
     int first_arrived = 0;          // who came first
     unsigned waiting[MAX_THREADS / WARP];  // lanes waiting in a warp operation
     Lane lane[MAX_THREADS];
+    // What the lanes of a warp exchange. Two tables in turn: a lane may still read the last exchange when another
+    // lane is already at the next one.
+    uint64_t exchanged[MAX_THREADS / WARP][2][WARP][CUDA_EXCHANGED];
+    unsigned exchanges[MAX_THREADS / WARP] = {};
 
     char *dynamic_shared = nullptr;
     unsigned shared_bytes = 0;
@@ -338,12 +342,25 @@ extern "C" uint64_t cuda_warp(int operation, unsigned mask, uint64_t value, int 
         }
         w->waiting[warp] &= ~mask;
         w->warp_syncs[leader] += operation == WARP_SYNC;
+        w->exchanges[warp] += operation == WARP_EXCHANGE;
     } else {
         w->state[self] = IN_WARP;
         run_another(w, self);
     }
     if (operation == WARP_SYNC) __tsan_acquire(object);
     return w->lane[self].result;
+}
+
+// All lanes of the warp meet here, and each gets to see what all of them have brought.
+extern "C" const uint64_t (*cuda_exchange(const uint64_t *mine, const char *file, int line))[CUDA_EXCHANGED] {
+    Worker *w = cuda_thread.worker;
+    int self = w->current, warp = self / WARP;
+    if (warp * WARP + WARP > w->threads)
+        fail(w, "thread %d at %s:%d: a warp of fewer than 32 threads cannot multiply matrices", self, file, line);
+    auto *table = w->exchanged[warp][w->exchanges[warp] % 2];
+    for (int i = 0; i < CUDA_EXCHANGED; ++i) table[self % WARP][i] = mine[i];
+    cuda_warp(WARP_EXCHANGE, 0xffffffffu, 0, 0, file, line);
+    return table;
 }
 
 extern "C" void cuda_fence() {

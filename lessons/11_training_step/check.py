@@ -12,7 +12,8 @@ from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.nn import held
 from minisrgan.optim import Adam
 from minisrgan.tensor import Tensor, grad
-from minisrgan.training.config import PRESETS, Stage
+from minisrgan.training.config import Stage
+from minisrgan.training.presets import PRESETS
 from minisrgan.training.trainer import Trainer
 
 WEIGHT, RATE, STEPS = 0.3, 2e-3, 2

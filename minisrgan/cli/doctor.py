@@ -2,7 +2,7 @@
 
 import argparse
 
-from .options import Commands, add_command, add_device
+from .options import Commands, add_command, add_device, choose_precision
 
 
 def add(commands: Commands) -> None:
@@ -15,4 +15,5 @@ def add(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..studies.doctor import print_doctor
 
+    choose_precision(args)
     return print_doctor(args.device)

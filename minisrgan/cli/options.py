@@ -76,16 +76,31 @@ png.__name__ = "name ending in .png"
 
 def add_device(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", metavar="D", help="cuda, cpu or numpy; by default the first that works")
+    command.add_argument(
+        "--precision", metavar="P", help="of a GPU's convolutions: tf32 (the default), 3xtf32, bf16 or float32"
+    )
 
 
 def start_device(args: argparse.Namespace) -> str:
     """Choose the device by the options and by what this machine has, and compute there from now on."""
     from ..device import choose_device, use_device
+    from ..device.precision import precision
 
     device, why = choose_device(args.device)
     use_device(device)
-    print(f"device {device} ({why})", file=sys.stderr)  # stdout is for what was asked
+    choose_precision(args)
+    if args.precision and device != "cuda":
+        raise ConfigError(f"--precision is a GPU's, and the device is {device}: leave it out, or --device cuda")
+    how = f"device {device} ({why})" + (f", convolutions in {precision()}" if device == "cuda" else "")
+    print(how, file=sys.stderr)  # stdout is for what was asked
     return device
+
+
+def choose_precision(args: argparse.Namespace) -> None:
+    from ..device.precision import use_precision
+
+    if args.precision:
+        use_precision(args.precision)
 
 
 def add_family(command: argparse.ArgumentParser) -> None:

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 PRESET_HELP = {
     "tiny": "minutes on a CPU (default)",
     "small": "an hour or two",
+    "gpu": "ten minutes on a GPU",
     "paper": "the paper's G and D, for a GPU",
 }
 SETTINGS = (  # of TrainConfig, each an option too
     "batch copies pretrain_loss content adversarial strength beta1 d_rate d_beta1 family on_nan seed"
 ).split()
 
-BY_STAGE = {"steps": "steps", "rates": "rate", "schedules": "schedule", "ema": "ema"}  # option: field of Stage
+# {option: the field of Stage that it sets, with a value for each stage}
+BY_STAGE = {"steps": "steps", "minutes": "minutes", "rates": "rate", "schedules": "schedule", "ema": "ema"}
 
 
 def add(commands: Commands) -> None:
@@ -53,6 +55,13 @@ def add(commands: Commands) -> None:
     )
     command.add_argument(
         "--steps", nargs="+", type=whole_number, metavar="N", help="steps of each stage; by default the preset's"
+    )
+    command.add_argument(
+        "--minutes",
+        nargs="+",
+        type=float,
+        metavar="M",
+        help="minutes of each stage, by the clock, in place of --steps: the learning rate falls with the time",
     )
     command.add_argument(
         "--rates", nargs="+", type=float, metavar="R", help="learning rate of each stage; by default the preset's"
@@ -182,13 +191,17 @@ def run(args: argparse.Namespace) -> None:
 
 def new_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, dict]:
     """(TrainConfig, what else is to be in config.json) of a new training, as the options say."""
-    from ..training.config import PRESETS
+    from ..training.presets import PRESETS
 
     run.check_new()
     stages = STAGES if args.stage in (None, "both") else (args.stage,)
     by_stage = {name: for_each(stages, option, getattr(args, option)) for option, name in BY_STAGE.items()}
     if stages == ("gan",) and not args.weights:
         raise ConfigError("the GAN stage starts from a trained generator: name one with --weights, or use --stage both")
+    if args.steps and args.minutes:
+        raise ConfigError("a stage goes by --steps or by --minutes: leave one of them out")
+    if args.minutes and min(args.minutes) <= 0:
+        raise ConfigError("--minutes: a stage lasts for more than 0 minutes")
     config = PRESETS[args.preset or "tiny"]
     for name, values in by_stage.items():
         config = config.with_stages(name, **values)
@@ -238,6 +251,8 @@ def resumed_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, d
         config = replace(config, vgg=str(Path(args.vgg).resolve()))
     before = {stage: getattr(config, stage).steps for stage in about["stages"]}
     steps = before | for_each(about["stages"], "steps", args.steps)
+    if args.steps and any(getattr(config, stage).minutes for stage in about["stages"]):
+        raise ConfigError("--steps lengthens a run whose stages go by steps: this one's go by minutes")
     if steps != before:
         stage, step = run.position()
         for each, n in steps.items():

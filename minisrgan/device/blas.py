@@ -19,6 +19,7 @@ from ..ops.conv import (
     pad,
     windows,
 )
+from ..ops.elementwise import LeakyReLU
 from ..ops.pixel_shuffle import PixelShuffle
 from .conv import FEW
 from .register import blas
@@ -170,11 +171,18 @@ def conv2d(x: Array, w: Array, stride: int | Pair = 1, padding: int | Pair = 0) 
 
 @blas(Conv2dBias)
 def conv2d_bias(
-    x: Array, w: Array, b: Array, stride: int | Pair = 1, padding: int | Pair = 0, shuffle: int = 1
+    x: Array,
+    w: Array,
+    b: Array,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    shuffle: int = 1,
+    slope: float | None = None,
 ) -> Array:
     check_bias(b, w)
     out = conv2d(x, w, stride, padding)
     out += b
+    out = out if slope is None else LeakyReLU.forward(out, slope)  # pyrefly: ignore[bad-argument-type]  as below
     if shuffle == 1:
         return out
     return PixelShuffle.forward(out, shuffle)  # pyrefly: ignore[bad-argument-type]  it takes `out` for a self

@@ -3,13 +3,13 @@
 from types import NotImplementedType
 from typing import Any
 
-from ..arrays import Array, array_module, empty_like, on_gpu
+from ..arrays import Array, on_gpu
 from ..losses import PixelMSE
 from ..ops.batch_norm import BatchNorm, batch_norm_gradients, batch_statistics, follow
 from ..ops.conv import Pair, Shape
 from ..ops.elementwise import Add, Mul, PReLU, PReLUGrad, SlopeGrad
 from ..ops.reduce import SumTo
-from .cuts import arguments, contiguous, part, tickets
+from .cuts import arguments, contiguous, empty, empty_like, part, tickets
 from .geometry import macros
 from .launch import launch
 from .register import Computed, kernel
@@ -44,10 +44,10 @@ def sum_channels(name: str, *inputs: Any, channels: int | None = None, sums: int
     """The sums that the kernel `name` makes down the columns of its inputs: arrays (channels,), `sums` of them."""
     x, *_ = inputs = arguments(inputs)
     channels = channels or x.shape[-1]
-    xp, rows = array_module(x), x.size // channels
+    rows = x.size // channels
     grid, rows_per_part = cut_rows(rows, channels, x)
-    parts = [xp.empty((grid[0], channels), x.dtype) for _ in range(sums)]
-    out = [xp.empty(channels, x.dtype) for _ in range(sums)]
+    parts = [empty(x, (grid[0], channels)) for _ in range(sums)]
+    out = [empty(x, channels) for _ in range(sums)]
     launch("channels.cu", name, grid, None, *inputs, *parts, *out, tickets(x), rows, channels, rows_per_part)
     return out
 
@@ -96,11 +96,11 @@ def moments(x: Array, running: tuple[Array, Array, float] | None = None) -> tupl
     """(mean, variance) of each channel of x, merged from those of the parts of its rows."""
     if not (x.ndim and x.size):
         return NotImplemented
-    x, channels, empty = contiguous(x), x.shape[-1], array_module(x).empty
+    x, channels = contiguous(x), x.shape[-1]
     rows = x.size // channels
     grid, rows_per_part = cut_rows(rows, channels, x)
-    scratch = [empty((grid[0], channels), x.dtype) for _ in range(2)]
-    mean, var = (empty(channels, x.dtype) for _ in range(2))
+    scratch = [empty(x, (grid[0], channels)) for _ in range(2)]
+    mean, var = empty(x, channels), empty(x, channels)
     following = running if running and on_gpu(x) else (None, None, 0.0)
     launch("channels.cu", "column_moments", grid, None, x, *scratch, mean, var, *following, tickets(x), rows,
            channels, rows_per_part)  # fmt: skip

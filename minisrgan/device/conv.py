@@ -1,6 +1,7 @@
 """Which kernel computes a convolution, and how it is cut up for this kernel.
 
-    winograd.cu    3×3 at stride 1, which is most of G and D: a quarter of the multiplications
+    conv_mma.cu    on a GPU with tensor cores, in float32: what precision.py lets them compute
+    winograd.cu    on a CPU, 3×3 at stride 1, which is most of G and D: a quarter of the multiplications
     conv_few.cu    few output channels at stride 1: the last layer of G
     conv.cu        any other
 
@@ -8,38 +9,28 @@ The second half of this file has the launches. There all arrays are contiguous, 
 """
 
 import math
+from functools import cache
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from ..arrays import Array, array_module, on_gpu
 from ..ops.conv import Conv2d, Conv2dBias, InputGrad, Pair, Shape, WeightGrad, check_bias, check_geometry
 from ..ops.pixel_shuffle import PixelShuffle
-from .cuts import contiguous, elementwise_grid, resident_blocks, threads
+from . import conv_mma, conv_rows
+from .convolution import PLAIN, Epilogue, Geometry, geometry
+from .cuts import contiguous, elementwise_grid, empty, resident_blocks, threads
 from .elementwise import sum_parts
 from .geometry import macros
 from .launch import launch
 from .pixel_shuffle import shuffle as shuffle_pixels
+from .precision import tensor_cores
 from .register import kernel as register_kernel
 
 MOST_BLOCKS = 1024  # of a launch: blocks take what is left in turn
-PARTS = 64  # a weight gradient is divided into about so many
+PARTS = 64  # a weight gradient is divided into about so many, on a CPU
+BLOCKS = 264  # a GPU should have as many, by sums in parts: two for each multiprocessor of an H100, on every GPU alike
 FEW = 8  # output channels, at most, for conv_few.cu, which multiplies first and shifts afterwards
 VECTOR = 16  # the most channels that a kernel stores at once: shuffle must leave them in one pixel
-
-
-class Epilogue(NamedTuple):
-    """What a kernel does with its sums before it stores them: PReLU(PixelShuffle(sums + bias)) + residual."""
-
-    bias: Array | None = None  # None: this part is left out
-    negative_slope: Array | None = None
-    residual: Array | None = None
-    shuffle: int = 1
-
-    @property
-    def only_bias(self) -> bool:
-        return self.negative_slope is None and self.residual is None and self.shuffle == 1
-
-
-PLAIN = Epilogue()
 
 
 def can_shuffle(w: Any, r: int) -> bool:
@@ -56,7 +47,7 @@ def convolve(x: Array, w: Array, stride: int | Pair = 1, padding: int | Pair = 0
     """x ⋆ w with its epilogue, in one pass over memory."""
     stride, padding, ho, wo = check_geometry(x.shape, w.shape, stride, padding)
     r = epilogue.shuffle
-    out = array_module(x).empty((len(x), ho * r, wo * r, w.shape[3] // r**2), x.dtype)
+    out = empty(x, (len(x), ho * r, wo * r, w.shape[3] // r**2))
     bias, negative_slope, residual = (None if each is None else contiguous(each) for each in epilogue[:3])
     launch_conv(contiguous(x), contiguous(w), out, stride, padding, Epilogue(bias, negative_slope, residual, r))
     return out
@@ -64,23 +55,37 @@ def convolve(x: Array, w: Array, stride: int | Pair = 1, padding: int | Pair = 0
 
 @register_kernel(Conv2dBias)
 def convolve_bias(
-    x: Array, w: Array, b: Array, stride: int | Pair = 1, padding: int | Pair = 0, shuffle: int = 1
+    x: Array,
+    w: Array,
+    b: Array,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    shuffle: int = 1,
+    slope: float | None = None,
 ) -> Array:
-    """x ⋆ w + b, shuffled. The kernel adds the bias and shuffles before a number leaves its register."""
+    """LeakyReLU(x ⋆ w + b), shuffled. The kernel does all of it before a number leaves its register."""
     check_bias(b, w)
     if can_shuffle(w, shuffle):
-        return convolve(x, w, stride, padding, Epilogue(b, shuffle=shuffle))
-    out = convolve(x, w, stride, padding, Epilogue(b))
+        slopes = slope if slope is None else same_slopes(array_module(x), w.shape[3] // shuffle**2, slope, x.dtype)
+        return convolve(x, w, stride, padding, Epilogue(b, slopes, shuffle=shuffle))
+    slopes = slope if slope is None else same_slopes(array_module(x), w.shape[3], slope, x.dtype)
+    out = convolve(x, w, stride, padding, Epilogue(b, slopes))
     shuffled = shuffle_pixels(out, shuffle)
     if shuffled is NotImplemented:
         return PixelShuffle.forward(out, shuffle)  # pyrefly: ignore[bad-argument-type]  it takes `out` for a self
     return shuffled
 
 
+@cache
+def same_slopes(xp: Any, channels: int, slope: float, dtype: Any) -> Array:
+    """A slope for each channel, as the epilogue takes it, all the same. It is made once."""
+    return xp.full(channels, slope, dtype)
+
+
 @register_kernel(InputGrad)
 def input_gradient(g: Array, w: Array, size: Pair, stride: int | Pair = 1, padding: int | Pair = 0) -> Array:
     stride, padding, _, _ = check_geometry((len(g), *size, w.shape[2]), w.shape, stride, padding, g.shape)
-    out = array_module(g).empty((len(g), *size, w.shape[2]), g.dtype)
+    out = empty(g, (len(g), *size, w.shape[2]))
     launch_input_gradient(contiguous(g), contiguous(w), out, stride, padding)
     return out
 
@@ -93,30 +98,6 @@ def weight_gradient(x: Array, g: Array, kernel: Pair, stride: int | Pair = 1, pa
 
 
 # ---- What the kernels take -----------------------------------------------------------------------------
-
-
-class Geometry(NamedTuple):
-    """The sizes of a convolution: the struct of kernels/convolution.cuh."""
-
-    n: int
-    height: int
-    width: int
-    cin: int
-    kh: int
-    kw: int
-    cout: int
-    out_h: int
-    out_w: int
-    stride_y: int
-    stride_x: int
-    pad_y: int
-    pad_x: int
-
-
-def geometry(x: Array, w_shape: Shape, size: Pair, stride: Pair, padding: Pair) -> Geometry:
-    """The Geometry of x ⋆ w with outputs of `size` (Ho, Wo) pixels; stride and padding are pairs."""
-    (n, height, width, cin), (kh, kw, _, cout) = x.shape, w_shape
-    return Geometry(n, height, width, cin, kh, kw, cout, *size, *stride, *padding)
 
 
 class Placement(NamedTuple):
@@ -146,7 +127,11 @@ class Units(NamedTuple):
 def launch_conv(x: Array, w: Array, out: Array, stride: Pair, padding: Pair, epilogue: Epilogue = PLAIN) -> None:
     """Fill `out` with x ⋆ w, through the epilogue."""
     size = tuple(length // epilogue.shuffle for length in out.shape[1:3])
-    if winograd_pays(x, w.shape, stride, size):
+    sizes = geometry(x, w.shape, size, stride, padding)
+    if found := on_tensor_cores(x, sizes, epilogue):
+        matrices, precision = found
+        matrices.convolve(x, w, out, sizes, epilogue, precision)
+    elif winograd_pays(x, w.shape, stride, size):
         Winograd(x, w.shape[3], size, padding).convolve(w, out, epilogue)
     else:
         launch_direct(x, w, out, stride, padding, size, epilogue)
@@ -155,7 +140,11 @@ def launch_conv(x: Array, w: Array, out: Array, stride: Pair, padding: Pair, epi
 def launch_input_gradient(g: Array, w: Array, out: Array, stride: Pair, padding: Pair) -> None:
     """Fill `out` with the gradient at x."""
     (kh, kw, cin, cout), size = w.shape, out.shape[1:3]
-    if winograd_pays(g, (kh, kw, cout, cin), stride, size):
+    sizes = geometry(out, w.shape, g.shape[1:3], stride, padding)
+    if found := on_tensor_cores(g, sizes):
+        matrices, precision = found
+        matrices.input_gradient(g, w, out, sizes, precision)
+    elif winograd_pays(g, (kh, kw, cout, cin), stride, size):
         Winograd(g, cin, size, (kh - 1 - padding[0], kw - 1 - padding[1])).convolve(w, out, turned=True)
     else:
         launch_direct_input_gradient(g, w, out, stride, padding)
@@ -164,9 +153,22 @@ def launch_input_gradient(g: Array, w: Array, out: Array, stride: Pair, padding:
 def launch_weight_gradient(x: Array, g: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """The weight gradient. It is summed in parts, which are added up in order: the same bits on every run."""
     shape, size = (*kernel, x.shape[3], g.shape[3]), g.shape[1:3]
+    sizes = geometry(x, shape, size, stride, padding)
+    if found := on_tensor_cores(x, sizes):
+        matrices, precision = found
+        return matrices.weight_gradient(x, g, sizes, precision)
     if winograd_pays(x, shape, stride, size):
         return Winograd(x, g.shape[3], size, padding).weight_gradient(g)
     return launch_direct_weight_gradient(x, g, kernel, stride, padding)
+
+
+def on_tensor_cores(x: Array, sizes: Geometry, epilogue: Epilogue = PLAIN) -> tuple[ModuleType, int] | None:
+    """(conv_mma or conv_rows, PRECISION) if tensor cores compute the convolution of these sizes, else None."""
+    if (precision := tensor_cores(x)) is None:
+        return None
+    if conv_mma.suits(sizes.cin, sizes.cout):
+        return conv_mma, precision
+    return (conv_rows, precision) if conv_rows.suits(sizes, epilogue) else None
 
 
 # ---- The kernels of winograd.cu -----------------------------------------------------------------------
@@ -201,7 +203,7 @@ class Winograd:
         self.geometry = geometry(x, (3, 3, self.cin, cout), size, (1, 1), padding)
 
     def empty(self, *shape: int) -> Array:
-        return array_module(self.x).empty(shape, self.x.dtype)
+        return empty(self.x, shape)
 
     def launch(self, name: str, works: int, *arrays: Array | None, more: tuple[int, ...] = ()) -> None:
         """Launch a kernel on as many blocks as can run at once, each with scratch memory of its own.
@@ -250,16 +252,35 @@ def launch_direct(
     first: Pair = (0, 0),
 ) -> None:
     """Put x ⋆ w, (Ho, Wo) = `size` pixels through the epilogue, into every step-th pixel of `out` from `first` on."""
-    (kh, kw, _, cout), sizes = w.shape, geometry(x, w.shape, size, stride, padding)
+    (kh, kw, cin, cout), sizes = w.shape, geometry(x, w.shape, size, stride, padding)
     if step == (1, 1) and epilogue.only_bias and few_outputs(w.shape, stride):
         blocks = len(x) * -(-size[0] // 32) * -(-size[1] // 32)
         launch("conv_few.cu", "conv2d_few", min(blocks, MOST_BLOCKS), None, x, w, epilogue.bias, out, sizes,
                FEW=cout, KH=kh, KW=kw)  # fmt: skip
         return
-    blocks = -(-len(x) * size[0] * size[1] // 64) * -(-cout // 64)
+    pixels, depth = len(x) * size[0] * size[1], kh * kw * cin
+    blocks = -(-pixels // 64) * -(-cout // 64)
     y_h, y_w = (length // epilogue.shuffle for length in out.shape[1:3])
     place = Placement(epilogue.shuffle, y_h, y_w, *step, *first)
-    launch("conv.cu", "conv2d", min(blocks, MOST_BLOCKS), None, x, w, *epilogue[:3], out, sizes, place, **wide(cout))
+    part = part_of(x, depth, pixels * cout, depth)
+    if part == depth:
+        launch("conv.cu", "conv2d", min(blocks, MOST_BLOCKS), None, x, w, *epilogue[:3], out, sizes, place, depth, 1,
+               **wide(cout))  # fmt: skip
+        return
+    parts = empty(x, (-(-depth // part), len(x), *size, cout))
+    launch("conv.cu", "conv2d", min(blocks * len(parts), MOST_BLOCKS), None, x, w, None, None, None, parts, sizes,
+           Placement(1, *size, 1, 1, 0, 0), part, len(parts), **wide(cout))  # fmt: skip
+    launch("conv.cu", "finish_conv2d", *elementwise_grid(parts[0].size // 4, x), parts, *epilogue[:3], out, sizes,
+           place, len(parts), **wide(cout))  # fmt: skip
+
+
+def part_of(x: Array, depth: int, outputs: int, on_cpu: int) -> int:
+    """How many terms of a sum of `depth` terms conv.cu adds up in one part, for so many outputs."""
+    if not on_gpu(x):
+        return on_cpu
+    tiles = -(-outputs // (8192 if x.dtype.itemsize == 4 else 2048))
+    parts = max(min(BLOCKS // max(tiles, 1), depth // 128), 1)
+    return depth if parts == 1 else -(-depth // (16 * parts)) * 16
 
 
 def few_outputs(w_shape: Shape, stride: Pair) -> bool:
@@ -300,19 +321,20 @@ def remainder(a: int, kernel: int, stride: int, padding: int, size: int) -> tupl
 
 def launch_direct_weight_gradient(x: Array, g: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """The weight gradient by conv.cu or conv_few.cu, summed like all of them."""
-    (n, _, _, cin), (_, ho, wo, cout), (kh, kw), xp = x.shape, g.shape, kernel, array_module(x)
+    (n, _, _, cin), (_, ho, wo, cout), (kh, kw) = x.shape, g.shape, kernel
     sizes = geometry(x, (kh, kw, cin, cout), (ho, wo), stride, padding)
     if few_outputs((kh, kw, cin, cout), stride):
-        n_parts = max(min(PARTS // 4, n * ho), 1)
+        n_parts = max(min(128 if on_gpu(x) else PARTS // 4, n * ho), 1)
         part_rows = -(-n * ho // n_parts)
-        parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
+        parts = empty(x, (n_parts, kh, kw, cin, cout))
         launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, MOST_BLOCKS), None, x, g, parts, sizes, part_rows,
                n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
     else:
         tiles = -(-kh * kw * cin // 64) * -(-cout // 64)
-        part_pixels = max(-(-n * ho * wo * tiles // PARTS), 512) // 128 * 128
+        on_cpu = max(-(-n * ho * wo * tiles // PARTS), 512) // 128 * 128
+        part_pixels = max(part_of(x, n * ho * wo, kh * kw * cin * cout, on_cpu), 1)
         n_parts = max(-(-n * ho * wo // part_pixels), 1)
-        parts = xp.empty((n_parts, kh, kw, cin, cout), x.dtype)
+        parts = empty(x, (n_parts, kh, kw, cin, cout))
         launch("conv.cu", "weight_grad", min(tiles * n_parts, MOST_BLOCKS), None, x, g, parts, sizes, part_pixels,
                n_parts, **wide(cout))  # fmt: skip
     return sum_parts(parts)

@@ -4,13 +4,11 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
-import itertools
 import logging
 import os
 import shlex
 import shutil
 import stat
-import struct
 import subprocess
 import sys
 import tempfile
@@ -23,10 +21,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from .. import files
 from ..errors import KernelError
 from . import source
-from .source import SCALARS, cuda_source, first_errors, flags, kernel_names, numbered
+from .source import cuda_source, first_errors, flags, kernel_names, numbered
 
 if TYPE_CHECKING:
-    from .launch import Kernel, Parameter, Run
+    from .launch import Bind, Kernel
 
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-shared", "-pthread"]
 FLAGS += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]  # a GPU works like this anyway
@@ -46,37 +44,24 @@ def cpu_problem() -> str | None:
     return None
 
 
-def bind_cpu(kernel: "Kernel", real: str, defines: tuple[tuple[str, int], ...]) -> "Run":
-    """A function (grid, block, shared, values) that runs the kernel on the CPU."""
+def bind_cpu(kernel: "Kernel", real: str, defines: tuple[tuple[str, int], ...]) -> "Bind":
+    """A function (grid, block, shared, frame) that makes a function that runs the kernel on the CPU."""
     function = getattr(cpu_library(kernel.file, real, defines), f"launch_{kernel.name}")
     function.argtypes = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p
     kernel_error = runtime().kernel_error
-    # What the function reads, in one piece of memory: grid, block, the arguments, and a pointer to each of them.
-    slots = [slot(each, real) for each in kernel.parameters]
-    layout = struct.Struct(f"=3I3I{''.join(slots)}{len(slots)}Q")
-    memory = ctypes.c_char * layout.size
-    arguments = list(itertools.accumulate((struct.calcsize("=" + each) for each in slots), initial=24))
-    table = arguments.pop()
 
-    def run(grid, block, shared, values):
-        piece = memory()
-        start = ctypes.addressof(piece)
-        try:
-            layout.pack_into(piece, 0, *grid, *block, *values, *[start + offset for offset in arguments])
-        except (struct.error, OverflowError) as error:
-            raise KernelError(f"{kernel.name}: grid {grid}, block {block}, arguments {values}: {error}") from error
-        if function(start, start + 12, shared, start + table):
-            raise KernelError(kernel_error().decode())
+    def bind(grid, block, shared, frame):
+        sizes, table, fill, lock = frame.sizes, frame.table, frame.fill, frame.lock
 
-    return run
+        def run(moving):
+            with lock:
+                fill(*moving)
+                if function(sizes, sizes + 12, shared, table):
+                    raise KernelError(kernel_error().decode())
 
+        return run
 
-def slot(parameter: "Parameter", real: str) -> str:
-    """How an argument lies in memory, in the letters of `struct`: in whole units of 8 bytes."""
-    if parameter.struct:
-        size = parameter.struct.packer.size
-        return f"{size}s{-size % 8}x"
-    return "Q" if parameter.pointer else SCALARS[real if parameter.type == "real" else parameter.type]
+    return bind
 
 
 @functools.cache

@@ -3,10 +3,10 @@
 from numbers import Number
 from typing import Any
 
-from ..arrays import Array, array_module, empty_like
+from ..arrays import Array, array_module
 from ..losses import PixelMSEGrad
 from ..ops.elementwise import Add, LeakyReLU, LeakyReLUGrad, Mul, ReLU, Sigmoid, Softplus, WherePositive
-from .cuts import arguments, elementwise_grid
+from .cuts import arguments, elementwise_grid, empty_like
 from .launch import launch
 from .register import Computed, kernel
 
@@ -24,11 +24,12 @@ def map_elements(name: str, *inputs: Any) -> Array:
     return out
 
 
-def sum_parts(parts: Array) -> Array:
-    """The sum along the first axis, in order, so that every run gives the same bits."""
-    if len(parts) == 1:
-        return parts[0]
-    out = empty_like(parts[0])
+def sum_parts(parts: Array, out: Array | None = None) -> Array:
+    """The sum along the first axis, in order, so that every run gives the same bits. It is put into `out`, if given."""
+    if out is None:
+        if len(parts) == 1:
+            return parts[0]
+        out = empty_like(parts[0])
     launch("elementwise.cu", "sum_parts", *elementwise_grid(out.size, out), parts, out, out.size, len(parts))
     return out
 

@@ -1,7 +1,8 @@
-"""A chain of modules in one pass over memory. Only where nothing is recorded: a derivative needs what lies between.
+"""A chain of modules in one pass over memory.
 
-A convolution, batch norm with frozen statistics, PReLU and a residual become one convolution with an epilogue. Batch
-norm goes into the weights,
+A convolution and a ReLU or LeakyReLU are one at any time: the derivative needs only the output. More become one only
+where nothing is recorded, since a derivative needs what lies between. There a convolution, batch norm with frozen
+statistics, PReLU and a residual become one convolution with an epilogue. Batch norm goes into the weights,
 
     (x ⋆ w + b)·s + t = x ⋆ (w·s) + (b·s + t)
 
@@ -13,13 +14,14 @@ from types import NotImplementedType
 from typing import Any
 
 from .. import ops
-from ..nn import BatchNorm, Conv, Module, PReLU, Sequential, chain
+from ..nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, ReLU, Sequential, chain
 from ..tensor import Tensor, recording
 from .choice import uses_kernels
 from .conv import Epilogue, can_shuffle, convolve
 from .register import register
 
-FUSIBLE = [[], [BatchNorm], [PReLU], [BatchNorm, PReLU]]  # what may follow a convolution in one pass
+ACTIVATED = [[ReLU], [LeakyReLU]]  # what may follow a convolution in one pass, recorded or not
+FUSIBLE = [[], [BatchNorm], [PReLU], [BatchNorm, PReLU]]  # what may where nothing is recorded
 
 
 def layers_of(modules: Iterable[Module]) -> list[Any]:
@@ -30,9 +32,15 @@ def layers_of(modules: Iterable[Module]) -> list[Any]:
 @register(chain, lambda x: isinstance(x, Tensor))
 def fused_chain(x: Tensor, *modules: Module, residual: Tensor | None = None) -> Tensor | NotImplementedType:
     layers = layers_of(modules)
-    if not layers or not isinstance(layers[0], Conv) or not fusible(layers[1:]):
+    if not layers or not isinstance(layers[0], Conv):
         return NotImplemented
     conv, *rest = layers
+    if [type(layer) for layer in rest] in ACTIVATED and residual is None and uses_kernels(x.data):
+        slope = getattr(rest[0], "slope", 0.0)
+        at = {"stride": conv.stride, "padding": conv.padding, "shuffle": conv.shuffle}
+        return ops.Conv2dBias(x, conv.weight, conv.bias, **at, slope=slope) if slope >= 0 else NotImplemented
+    if not fusible(rest):
+        return NotImplemented
     return convolution_chain(x, conv, rest, residual, conv.padding)
 
 

@@ -55,6 +55,12 @@ def conv_few(gpu: bool, FEW: int, KH: int, KW: int) -> dict[str, int]:
     return {"FEW": FEW, "KH": KH, "KW": KW, "ROWS_P": rows, "THREADS": (128 if gpu else 32) // rows}
 
 
+def conv_mma(gpu: bool, PRECISION: int, TILE_N: int) -> dict[str, int]:
+    """PRECISION of the factors: 1 TF32, 3 two TF32 numbers each, 16 bf16. TILE_N: outputs of a block, 32, 64 or 128.
+    Blocks and slabs are a GPU's on a CPU too: there this kernel is only tested."""
+    return {"PRECISION": PRECISION, "TILE_N": TILE_N, "TILE_M": 128, "THREADS": 128, "SLAB": 16, "STAGES": 4}
+
+
 def matmul(gpu: bool, SKINNY: int = 0, NARROW: int = 0) -> dict[str, int]:
     """THREADS_N: columns of threads. On a CPU a skinny product has one row of threads, a narrow one one column."""
     if SKINNY:
@@ -77,5 +83,6 @@ def winograd(gpu: bool) -> dict[str, int]:
     return {"CHUNK": 36, "UNIT_C": 16, "UNIT_O": 32}
 
 
-OWNERS = adam, channels, conv, conv_few, ema, matmul, measures, pooling, winograd
+OWNERS = adam, channels, conv, conv_few, conv_mma, ema, matmul, measures, pooling, winograd
 FILES = {f"{owner.__name__}.cu": owner for owner in OWNERS}
+FLOAT_ONLY = {"conv_mma.cu"}  # files whose kernels are not for float64

@@ -17,13 +17,21 @@ that the file is compiled with.
 A kernel may also take a struct by value, such as a Geometry that the .cu text declares. Its members are ints, or arrays
 of `int` or `long long`. The argument is then a NamedTuple with fields of the same names in the same order. For an array
 it has a list, which may be shorter: the rest is 0. The sizes of arrays may name the ints of a struct.
+
+A training launches the same kernels on arrays of the same types and sizes again and again. So a launch is checked and
+laid out in memory once, and kept ready for others that differ from it in nothing but the addresses of arrays and the
+values of floats. Such a launch looks at each array's type, dtype, size, layout and address, and at nothing else.
 """
 
 import ctypes
 import functools
 import re
 import struct
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from ctypes import addressof
+from itertools import accumulate
 from numbers import Real
 from operator import index
 from pathlib import Path
@@ -36,11 +44,12 @@ from ..errors import KernelError
 from .cpu import bind_cpu
 from .cuda import bind_cuda
 from .geometry import macros
-from .source import DTYPES, KERNEL, kernel_text
+from .source import DTYPES, KERNEL, SCALARS, kernel_text
 
 Size: TypeAlias = int | tuple[int, ...]  # of a grid or a block: a number, or up to three
 Dim3: TypeAlias = tuple[int, int, int]
-Run: TypeAlias = Callable[[Dim3, Dim3, int, list], None]  # (grid, block, shared, values)
+Run: TypeAlias = Callable[[Sequence], None]  # from the addresses of arrays, and the floats
+Bind: TypeAlias = Callable[[Dim3, Dim3, int, "Frame"], Run]  # (grid, block, shared, the arguments)
 Sizes: TypeAlias = Callable[[tuple, dict[str, int]], tuple]  # from the arguments and macros, the arrays' sizes
 
 
@@ -57,15 +66,37 @@ def launch(
     Raises KernelError, before anything runs, if the kernel cannot take an argument.
     """
     kernel = find_kernel(file, name)
-    real, on_gpu, defines, values = kernel.check(args, choice)
-    grid, block = dim3(grid), dim3(defines["THREADS"] if block is None else block)
-    if 0 in grid:
-        return  # an empty batch: CUDA has no empty grids
-    key = (real, on_gpu, *defines.items())
-    if (run := kernel.compiled.get(key)) is None:
-        bind = bind_cuda if on_gpu else bind_cpu
-        run = kernel.compiled[key] = bind(kernel, real, tuple(sorted(defines.items())))
-    run(grid, block, shared, values)
+    try:
+        like, moving = kernel.describe(args)
+        key = (grid, block, shared, *choice.items(), *like)
+        run = kernel.ready.get(key)
+    except (AttributeError, TypeError, ValueError):  # not as most launches are: the checks say whether it can be
+        key, run, moving = None, None, []
+    if run is None:
+        run, moving = kernel.prepare(dim3(grid), block, shared, args, choice)
+        if key and len(kernel.ready) < MOST_READY:
+            kernel.ready[key] = run
+    try:
+        if watch is None:
+            run(moving)
+        else:
+            watch(name, run, moving)
+    except (struct.error, OverflowError) as error:
+        raise KernelError(f"{name}: grid {grid}, block {block}, arguments {args}: {error}") from error
+
+
+watch: Callable[[str, Run, Sequence], None] | None = None  # what is told of every launch, and has to start it
+
+
+@contextmanager
+def watched_by(watcher: Callable[[str, Run, Sequence], None]) -> Generator[None, None, None]:
+    """Within, `watcher(name, run, moving)` is called for each launch, which `run(moving)` starts."""
+    global watch
+    watch = watcher
+    try:
+        yield
+    finally:
+        watch = None
 
 
 def dim3(size: Size) -> Dim3:
@@ -76,6 +107,7 @@ def dim3(size: Size) -> Dim3:
 # ---- Signatures --------------------------------------------------------------------------------------
 
 ALIGNMENT = 16  # bytes: kernels load vectors of this size from the start of an array
+MOST_READY = 4096  # launches of a kernel that are kept ready: images of ever new sizes must not fill the memory
 REALS = {np.dtype("f4"): "float", np.dtype("f8"): "double"}
 
 
@@ -100,6 +132,18 @@ class Parameter(NamedTuple):
     pointer: bool
     const: bool
     struct: "Struct | None" = None
+
+    @property
+    def kind(self) -> str:
+        if self.pointer:
+            return "array"
+        return "struct" if self.struct else "integer" if self.type in BITS else "float"
+
+    def slot(self, real: str) -> str:
+        """How the argument lies in memory, in the letters of `struct`: in whole units of 8 bytes."""
+        if self.struct:
+            return f"{self.struct.packer.size}s{-self.struct.packer.size % 8}x"
+        return "Q" if self.pointer else SCALARS[real if self.type == "real" else self.type]
 
 
 class Struct:
@@ -127,13 +171,80 @@ class Struct:
 Given: TypeAlias = tuple[Parameter, Array] | None
 
 
+class Frame:
+    """What a launch needs, in memory: a slot for each argument, a table of the slots' addresses, the grid and block.
+
+    `table` is the address of what cuLaunchKernel calls kernelParams, `sizes` that of the grid and block. `fill` writes
+    the arguments that move, whose slots come first. Whoever fills it and starts the kernel holds the `lock` meanwhile.
+    """
+
+    def __init__(self, slots: list[str], values: list, moving: list[int], grid: Dim3, block: Dim3) -> None:
+        order = moving + [i for i in range(len(slots)) if i not in moving]
+        starts = [0, *accumulate(struct.calcsize("=" + slots[i]) for i in order)]
+        layout = struct.Struct(f"={''.join(slots[i] for i in order)}{len(slots)}Q3I3I")
+        memory = (ctypes.c_char * layout.size)()
+        at = addressof(memory)
+        places = [at + starts[order.index(i)] for i in range(len(slots))]
+        layout.pack_into(memory, 0, *(values[i] for i in order), *places, *grid, *block)
+        self.table, self.sizes = at + starts[-1], at + layout.size - 24
+        self.fill = functools.partial(struct.Struct("=" + "".join(slots[i] for i in moving)).pack_into, memory, 0)
+        self.lock = threading.Lock()
+
+
 class Kernel:
     """A kernel's signature, and what has been compiled of it so far."""
 
     def __init__(self, file: str | Path, name: str, parameters: list[Parameter], sizes: Sizes) -> None:
         self.file, self.name, self.parameters = file, name, parameters
+        self.kinds = [each.kind for each in parameters]
         self.sizes = sizes  # from the arguments and macros, the size that each array must have (None: any)
-        self.compiled: dict[tuple, Run] = {}  # by (real, on_gpu, *defines)
+        self.compiled: dict[tuple, Bind] = {}  # by (real, on_gpu, *defines)
+        self.ready: dict[tuple, Run] = {}  # by (grid, block, shared, *choice, *what `describe` says of the arguments)
+
+    def describe(self, args: tuple) -> tuple[list, list]:
+        """(all that `check` looks at, except whether an array is aligned; the addresses and the floats).
+
+        Equal numbers are equal here, whatever their types: 4.0 for 4. Raises AttributeError, TypeError or ValueError
+        for arguments that `check` has to look at each time, such as a struct with lists, or an array that is read-only,
+        empty or not aligned.
+        """
+        like, moving, bits = [], [], 0
+        for kind, value in zip(self.kinds, args, strict=True):
+            if kind == "integer" or value is None:
+                like.append(value)
+            elif kind == "array":
+                own = type(value)
+                at = addressof(first_byte(value)) if own is np.ndarray else value.data.ptr
+                like += own, value.dtype, value.size, value.flags.c_contiguous
+                moving.append(at)
+                bits |= at
+            elif kind == "struct":
+                like += type(value), value
+            else:
+                like.append(type(value))
+                moving.append(value)
+        if bits % ALIGNMENT:
+            raise ValueError("an array is not aligned")
+        return like, moving
+
+    def prepare(
+        self, grid: Dim3, block: Size | None, shared: int, args: tuple, choice: dict[str, int]
+    ) -> tuple[Run, list]:
+        """(a function that launches the kernel, the addresses and floats to give it). Raises KernelError."""
+        real, on_gpu, defines, values = self.check(args, choice)
+        moving = [i for i, kind in enumerate(self.kinds) if kind in ("array", "float") and args[i] is not None]
+        if 0 in grid:  # an empty batch: CUDA has no empty grids
+            return lambda moving: None, []
+        key = (real, on_gpu, *defines.items())
+        if (bind := self.compiled.get(key)) is None:
+            make = bind_cuda if on_gpu else bind_cpu
+            bind = self.compiled[key] = make(self, real, tuple(sorted(defines.items())))
+        block = dim3(defines["THREADS"] if block is None else block)
+        try:
+            frame = Frame([each.slot(real) for each in self.parameters], values, moving, grid, block)
+        except (struct.error, OverflowError) as error:
+            raise KernelError(f"{self.name}: grid {grid}, block {block}, arguments {values}: {error}") from error
+        return bind(grid, block, shared, frame), [values[i] for i in moving]
 
     def check(self, args: tuple, choice: dict[str, int]) -> tuple[str, bool, dict[str, int], list]:
         """(what `real` is, whether the arrays are on a GPU, all macros, the values of the arguments).
@@ -182,8 +293,9 @@ class Kernel:
     def packed(self, parameter: Parameter, layout: Struct, value: Any) -> bytes:
         """The bytes of a struct, which is given as a NamedTuple."""
         if getattr(value, "_fields", None) != layout.names:
-            members = ", ".join(layout.names)
-            self.refuse(parameter, f"is {value!r} where the kernel takes a {parameter.type} ({members})")
+            self.refuse(
+                parameter, f"is {value!r} where the kernel takes a {parameter.type} ({', '.join(layout.names)})"
+            )
         try:
             return layout.packer.pack(*layout.flat(value))
         except struct.error:
@@ -236,10 +348,10 @@ def address(array: Array) -> int:
         return 0
     if not isinstance(array, np.ndarray):
         return array.data.ptr
-    if array.flags.carray:
-        # takes a third of the time of `array.ctypes`
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # pyrefly: ignore[bad-argument-type]
-    return array.ctypes.data
+    return addressof(first_byte(array)) if array.flags.carray else array.ctypes.data
+
+
+first_byte: Callable[[Any], ctypes.c_char] = ctypes.c_char.from_buffer  # a third of the time of `array.ctypes`
 
 
 @functools.cache
@@ -276,7 +388,9 @@ def size_function(name: str, parameters: list[Parameter], sizes: list[str | None
     """A function (arguments, macros) -> the sizes of a kernel's arrays. The signature has them in /*[...]*/."""
     places = [(each.name, f"args[{i}]") for i, each in enumerate(parameters) if each.type in BITS and not each.pointer]
     structs = [(i, each.struct) for i, each in enumerate(parameters) if each.struct]
-    places += [(name, f"args[{i}].{name}") for i, each in structs for name, count in each.counts.items() if not count]
+    places += [
+        (member, f"args[{i}].{member}") for i, each in structs for member in each.names if not each.counts[member]
+    ]
 
     def argument(word: re.Match[str]) -> str:
         if word[0].isupper():

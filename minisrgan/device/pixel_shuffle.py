@@ -1,15 +1,15 @@
 """The kernel of pixel_shuffle.cu. Pixel shuffle and its inverse exchange two axes."""
 
-from ..arrays import Array, array_module
+from ..arrays import Array
 from ..ops.pixel_shuffle import PixelShuffle, PixelUnshuffle
-from .cuts import contiguous, cut_runs
+from .cuts import contiguous, cut_runs, empty
 from .launch import launch
 from .register import Computed, kernel
 
 
 def exchange_axes(x: Array, a: int, b: int, run: int, shape: tuple[int, ...]) -> Array:
     """x, taken as (…, a, b, run), with the axes a and b exchanged, in that shape."""
-    out, runs = array_module(x).empty(shape, x.dtype), x.size // run
+    out, runs = empty(x, shape), x.size // run
     grid, block, per_block = cut_runs(runs, run, x)
     launch("pixel_shuffle.cu", "exchange_axes", grid, block, contiguous(x), out, runs, a, b, run, per_block)
     return out

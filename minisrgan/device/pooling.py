@@ -2,7 +2,7 @@
 
 from ..arrays import Array, array_module
 from ..ops.pooling import MaxPool, Pick, Place, argmax_in_squares, pooled_shape
-from .cuts import contiguous, cut_runs
+from .cuts import contiguous, cut_runs, empty
 from .launch import launch
 from .register import Computed, kernel
 
@@ -33,7 +33,7 @@ def argmax(x: Array, size: int) -> Computed:
 def max_pool(x: Array, size: int = 2) -> Computed:
     if not covered(x, size):
         return NotImplemented
-    out = array_module(x).empty(pooled_shape(x.shape, size), x.dtype)
+    out = empty(x, pooled_shape(x.shape, size))
     pool("max_pool", out, x.shape, size, contiguous(x), out, None)
     return out
 
@@ -42,7 +42,7 @@ def max_pool(x: Array, size: int = 2) -> Computed:
 def pick(x: Array, chosen: Array, size: int) -> Computed:
     if not covered(x, size) or chosen.shape != pooled_shape(x.shape, size):
         return NotImplemented
-    out = array_module(x).empty(chosen.shape, x.dtype)
+    out = empty(x, chosen.shape)
     pool("pick", out, x.shape, size, contiguous(x), contiguous(chosen.astype("int32", copy=False)), out)
     return out
 

@@ -24,7 +24,7 @@ import numpy as np
 from ..arrays import array_module
 from ..errors import ConfigError, ShapeError
 from ..names import FAMILIES
-from ..nn import BlurPool, Conv, MaxPool, Module, ReLU
+from ..nn import BlurPool, Conv, MaxPool, Module, ReLU, chain
 from ..tensor import Tensor
 
 PAPER_SCALE = 1 / 12.75  # of the features, so that their MSE is like the pixels' in size: Ledig et al., section 3.2
@@ -97,8 +97,14 @@ class VGG(Module):
             del self.features[last + 1 :]
 
     def forward(self, images: Tensor) -> Tensor:
-        *_, (_, out) = self.maps(images)
-        return out
+        self.check(images)
+        x, waiting = normalise(images, self.config.family), []
+        for layer in self.features:
+            if isinstance(layer, Conv):  # it waits for its activation, since the two together are one pass
+                waiting = [layer]
+                continue
+            x, waiting = chain(x, *waiting, layer), []
+        return chain(x, *waiting)
 
     def maps(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
         """(torchvision's index, feature map) of each layer in turn."""

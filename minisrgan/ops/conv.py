@@ -22,6 +22,7 @@ from typing import TypeAlias
 from ..arrays import Array, array_module, as_strided
 from ..errors import ShapeError
 from ..tensor import Op
+from .elementwise import LeakyReLU, LeakyReLUGrad
 from .pixel_shuffle import PixelShuffle, PixelUnshuffle
 
 Shape: TypeAlias = Sequence[int]
@@ -107,14 +108,20 @@ class Conv2d(Op):
 
 
 class Conv2dBias(Op):
-    """PixelShuffle(x ⋆ w + b, shuffle), with b of (Cout,).  ∂b = Σ g over all pixels of the unshuffled g."""
+    """PixelShuffle(x ⋆ w + b, shuffle), with b of (Cout,).  ∂b = Σ g over all pixels of the unshuffled g.
 
-    def forward(x, w, b, stride=1, padding=0, shuffle=1):
+    slope   of a LeakyReLU at the end, 0 for a ReLU; None for none. Its input is positive where its output is, so the
+            derivative needs the output only
+    """
+
+    def forward(x, w, b, stride=1, padding=0, shuffle=1, slope=None):
         check_bias(b, w)
         out = Conv2d.forward(x, w, stride, padding) + b
+        out = out if slope is None else LeakyReLU.forward(out, slope)
         return out if shuffle == 1 else PixelShuffle.forward(out, shuffle)
 
-    def vjp(g, out, x, w, b, stride=1, padding=0, shuffle=1):
+    def vjp(g, out, x, w, b, stride=1, padding=0, shuffle=1, slope=None):
+        g = g if slope is None else LeakyReLUGrad(g, out, slope=slope)
         g = g if shuffle == 1 else PixelUnshuffle(g, r=shuffle)
         return *Conv2d.vjp(g, out, x, w, stride, padding), lambda: g.sum_to(b.shape)
 

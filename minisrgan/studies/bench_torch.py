@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ..arrays import to_device, to_numpy
 from ..device import use_device
 from ..losses import DiscriminatorLoss, PixelMSE
-from ..models import discriminator, generator
+from ..models import discriminator, generator, vgg
 from ..models.discriminator import DiscriminatorConfig
 from ..models.generator import GeneratorConfig
 from ..tensor import Tensor, grad, no_grad
@@ -32,11 +32,27 @@ RATE = 1e-4
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 
 
+# The precisions in which PyTorch computes on each of our devices: its usual one is the first
+PRECISIONS = {"cuda": ("tf32", "float32", "bf16"), "cpu": ("float32",), "numpy": ("float32",)}
+LIKE = {"tf32": "tf32", "3xtf32": "float32", "bf16": "bf16", "float32": "float32"}  # ours → the one most like it
+
+
 class Place(NamedTuple):
-    """Where PyTorch computes: device "cpu" or "cuda", and one of LAYOUTS."""
+    """Where PyTorch computes: device "cpu" or "cuda", one of LAYOUTS, compiled or eager, and in which precision."""
 
     device: str
     layout: str
+    compiled: bool = False
+    precision: str = "float32"
+
+    @property
+    def name(self) -> str:
+        return "compiled" if self.compiled else self.layout
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the arrays. In bf16 PyTorch keeps them too; ours are float32, and only the factors are bf16."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     def images(self, array: np.ndarray) -> torch.Tensor:
         """An NHWC array as images of this layout, in this place."""
@@ -44,20 +60,47 @@ class Place(NamedTuple):
             torch.from_numpy(array).permute(0, 3, 1, 2).to(self.device).contiguous(memory_format=LAYOUTS[self.layout])
         )
 
-    def model(self, model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
+    def model(self, model: nn.Module, dtype: torch.dtype = torch.float32) -> Any:
         """The model in this place, its weights in this layout."""
-        return model.to(self.device, dtype, memory_format=LAYOUTS[self.layout])
+        use_precision(self.precision)
+        placed = model.to(self.device, dtype, memory_format=LAYOUTS[self.layout])
+        return torch.compile(placed, mode="max-autotune") if self.compiled else placed
 
 
 def places(device: str, threads: int) -> tuple[list[Place], str]:
     """(the places to measure, PyTorch's settings in words) for one of our devices. It changes PyTorch's settings."""
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
-        torch.backends.cudnn.allow_tf32 = True
-        torch.set_float32_matmul_precision("high")
-        return [Place("cuda", "channels-last")], "eager; cuDNN benchmark on; TF32 allowed; Adam fused"
+        use_precision("tf32")
+        here = Place("cuda", "channels-last", precision="tf32")
+        return [here], "eager; cuDNN benchmark on; TF32 allowed; Adam fused"
     torch.set_num_threads(threads)
     return [Place("cpu", layout) for layout in LAYOUTS], f"eager; {threads} threads; float32; Adam fused"
+
+
+def compiled_place() -> Place:
+    """The GPU, by torch.compile. What was compiled before is forgotten."""
+    torch.compiler.reset()
+    return Place("cuda", "channels-last", compiled=True, precision="tf32")
+
+
+def use_precision(precision: str) -> None:
+    """Let PyTorch compute products of float32 numbers in "tf32" or "float32" from now on."""
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+
+
+def multiplying(side: int, precision: str, device: str) -> Work:
+    """Work that multiplies two matrices of side × side."""
+    place = Place("cuda" if device == "cuda" else "cpu", "contiguous", precision=precision)
+    a = torch.full((side, side), 1e-3, dtype=place.dtype, device=place.device)
+    out = torch.empty_like(a)
+
+    def run() -> None:
+        use_precision(precision)
+        torch.matmul(a, a, out=out)
+
+    return run
 
 
 # ---- The models, their parts in the order of ours ------------------------------------------------------
@@ -121,6 +164,25 @@ class Discriminator(nn.Module):
         return self.logit(self.dense(self.layers(image).flatten(1))).flatten()
 
 
+class VGG(nn.Module):
+    """VGG up to its last convolution and that one's activation, of images in [-1, 1]."""
+
+    def __init__(self, blocks: Sequence[Sequence[int]]):
+        super().__init__()
+        layers, cin = [], 3
+        for block in blocks:
+            for cout in block:
+                layers += [conv(cin, cout), nn.ReLU(inplace=True)]
+                cin = cout
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers[:-1])
+        for name, values in (("mean", vgg.MEAN), ("std", vgg.STD)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float64).reshape(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.features(((image + 1) * 0.5 - self.mean) / self.std)
+
+
 def discriminator_loss(model: nn.Module, hr: torch.Tensor, sr: torch.Tensor) -> torch.Tensor:
     return F.softplus(-model(hr)).mean() + F.softplus(model(sr)).mean()
 
@@ -140,8 +202,38 @@ def discriminator_step(sizes: Sizes, place: Place) -> Work:
     return step(model, lambda: discriminator_loss(model, hr, sr))
 
 
+def gan_step(sizes: Sizes, place: Place) -> Work:
+    """A step of D and a step of G on the paper's losses, on a batch that is on the device already. Nothing else is
+    measured or checked."""
+    g, d = place.model(Generator(sizes.generator)), place.model(Discriminator(sizes.discriminator))
+    features = place.model(VGG(sizes.vgg).requires_grad_(False))
+    lr, hr = (place.images(each) for each in sizes.pair())
+    adam_g, adam_d = fused_adam(g), fused_adam(d)
+
+    def run() -> None:
+        sr = g(lr)
+        adam_d.zero_grad()
+        discriminator_loss(d, hr, sr.detach()).backward()
+        adam_d.step()
+        adam_g.zero_grad()
+        d.requires_grad_(False)  # its gradient is not wanted here
+        with torch.no_grad():
+            target = features(hr)
+        content = F.mse_loss(features(sr) * vgg.PAPER_SCALE, target * vgg.PAPER_SCALE)
+        (content + 1e-3 * F.softplus(-d(sr)).mean()).backward()
+        d.requires_grad_(True)
+        adam_g.step()
+
+    return run
+
+
+def fused_adam(model: nn.Module) -> torch.optim.Adam:
+    """The fastest of PyTorch's Adams."""
+    return torch.optim.Adam(model.parameters(), RATE, fused=True)
+
+
 def step(model: nn.Module, loss: Callable[[], torch.Tensor]) -> Work:
-    adam = torch.optim.Adam(model.parameters(), RATE, fused=True)  # the fastest of PyTorch's Adams
+    adam = fused_adam(model)
 
     def run() -> None:
         adam.zero_grad()
@@ -153,7 +245,7 @@ def step(model: nn.Module, loss: Callable[[], torch.Tensor]) -> Work:
 
 def inference(sizes: Sizes, place: Place) -> Work:
     model = place.model(Generator(sizes.generator)).eval()
-    photo = place.images(sizes.photo())
+    photo = place.images(sizes.lr_photo())
 
     def run() -> None:
         with torch.no_grad():
@@ -162,19 +254,28 @@ def inference(sizes: Sizes, place: Place) -> Work:
     return run
 
 
-def convolution(shape: Shape, direction: str, place: Place) -> Work:
-    x, g = (place.images(each) for each in (shape.image(), shape.cotangent()))
-    w = torch.from_numpy(shape.weight()).permute(3, 2, 0, 1).to(place.device)
+def convolution(shape: Shape, direction: str, place: Place) -> Callable[[], torch.Tensor]:
+    use_precision(place.precision)
+    x, g = (place.images(each).to(place.dtype) for each in (shape.image(), shape.cotangent()))
+    w = torch.from_numpy(shape.weight()).permute(3, 2, 0, 1).to(place.device, place.dtype)
     w = w.contiguous(memory_format=LAYOUTS[place.layout])
     stride, padding = (shape.stride,) * 2, (shape.padding,) * 2
-    if direction == "forward":
-        return lambda: F.conv2d(x, w, None, stride, padding)
     wanted = [direction == "InputGrad", direction == "WeightGrad", False]
 
-    def run() -> None:
-        torch.ops.aten.convolution_backward(g, x, w, None, stride, padding, (1, 1), False, (0, 0), 1, wanted)
+    def run() -> torch.Tensor:
+        if direction == "forward":
+            return F.conv2d(x, w, None, stride, padding)
+        found = torch.ops.aten.convolution_backward(
+            g, x, w, None, stride, padding, (1, 1), False, (0, 0), 1, wanted)  # fmt: skip
+        return found[wanted.index(True)]
 
     return run
+
+
+def convolved(shape: Shape, direction: str, place: Place) -> np.ndarray:
+    """The result of `convolution` in our arrangement, as float32."""
+    found = convolution(shape, direction, place)().float().cpu().numpy()
+    return found.transpose((2, 3, 1, 0) if direction == "WeightGrad" else (0, 2, 3, 1))
 
 
 def peak_of_pool(work: Work) -> int:
@@ -189,8 +290,8 @@ def peak_of_pool(work: Work) -> int:
 # ---- Do both compute the same? -------------------------------------------------------------------------
 
 
-def as_theirs(name: str, array: np.ndarray, config: GeneratorConfig | DiscriminatorConfig) -> np.ndarray:
-    """One of our arrays, a parameter or its gradient, in the arrangement of PyTorch's model.
+def as_theirs(name: str, array: np.ndarray, config: Any) -> np.ndarray:
+    """One of our arrays, a parameter or its gradient of a model of this configuration, in PyTorch's arrangement.
 
     Convolutions: (kh, kw, Cin, Cout) → (Cout, Cin, kh, kw). Before a pixel shuffle our channel (i·r + j)·C + c is
     theirs c·r² + i·r + j. After D's convolutions we flatten (row, column, channel), they (channel, row, column).
@@ -204,7 +305,7 @@ def as_theirs(name: str, array: np.ndarray, config: GeneratorConfig | Discrimina
     return np.ascontiguousarray(array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T)
 
 
-def load(theirs: nn.Module, ours: generator.Generator | discriminator.Discriminator) -> None:
+def load(theirs: nn.Module, ours: generator.Generator | discriminator.Discriminator | vgg.VGG) -> None:
     """Copy the state of our model into PyTorch's."""
     own = [(name, tensor) for name, tensor in theirs.state_dict().items() if not name.endswith("num_batches_tracked")]
     for (name, tensor), (our_name, array) in zip(own, ours.state().items(), strict=True):
@@ -215,14 +316,14 @@ def load(theirs: nn.Module, ours: generator.Generator | discriminator.Discrimina
 
 
 def disagreement(sizes: Sizes, device: str, dtype: str = "float64") -> dict[str, float]:
-    """{"G": error, "D": error}: how far apart the two sides are, with the same weights and images.
+    """{"G": error, "D": error, "VGG": error}: how far apart the two sides are, with the same weights and images.
 
     An error is the largest relative error (in the norm) of any output or gradient. The outputs are those in training
     and then in evaluation, where the running statistics count. The gradients are those in the images and in every
     parameter. A gradient's error is divided by its norm, but at least by a thousandth of the largest gradient's norm:
     the gradient of a bias before batch norm is 0, and only rounding is left of it.
     """
-    rng = np.random.default_rng(0)
+    rng, config = np.random.default_rng(0), vgg.VGGConfig(sizes.vgg)
     sides: dict[str, tuple] = {
         "G": (
             (generator.Generator(sizes.generator, rng), lambda model, lr, hr: PixelMSE(model(lr), hr)),
@@ -235,6 +336,11 @@ def disagreement(sizes: Sizes, device: str, dtype: str = "float64") -> dict[str,
                 lambda model, hr, sr: DiscriminatorLoss(model(hr), model(sr)),
             ),
             (Discriminator(sizes.discriminator), discriminator_loss),
+            sizes.real_and_fake(),
+        ),
+        "VGG": (
+            (vgg.VGG(config, rng, config.index()), lambda model, hr, sr: PixelMSE(model(hr), model(sr))),
+            (VGG(sizes.vgg), lambda model, hr, sr: F.mse_loss(model(hr), model(sr))),
             sizes.real_and_fake(),
         ),
     }
@@ -251,7 +357,7 @@ def disagreement(sizes: Sizes, device: str, dtype: str = "float64") -> dict[str,
 
 
 def our_results(
-    model: generator.Generator | discriminator.Discriminator,
+    model: generator.Generator | discriminator.Discriminator | vgg.VGG,
     loss: Callable[..., Tensor],
     arrays: Sequence[np.ndarray],
     device: str,

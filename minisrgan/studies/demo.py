@@ -4,9 +4,10 @@ from pathlib import Path
 
 from ..files import free_name
 from ..names import STAGES
-from ..training.config import PRESETS, TrainConfig
+from ..training.config import TrainConfig
 from ..training.loop import train
 from ..training.photos import hashes, patches, training_photos
+from ..training.presets import PRESETS
 from ..training.report import draw_comparison
 from ..training.run import Run
 from ..training.trainer import Trainer

@@ -10,6 +10,7 @@ import PIL
 from .. import __version__
 from ..device import PROBLEMS, choose_device
 from ..device.cpu import problem_of
+from ..device.precision import precision
 from ..errors import DeviceError
 from ..files import cache_folder
 from .machine import blas, compiler, cpu_count, free_memory, gpu
@@ -40,6 +41,7 @@ def doctor_report(device: str | None = None) -> tuple[list[tuple[str, str]], boo
     for other, find_problem in PROBLEMS.items():
         if other != chosen:
             rows.append((f"not {other}", find_problem() or "it works too; --device chooses"))
+    rows.append(("precision", f"{precision()}, of a GPU's convolutions; --precision chooses"))
     rows += [("GPU", gpu()), ("C++ compiler", compiler()), ("kernel cache", kernel_cache()), ("CPUs", str(cpu_count()))]
     memory = free_memory()
     if memory:

@@ -137,6 +137,8 @@ def op_cases(rng: np.random.Generator) -> list[Case]:
         case(ops.MatMul, normal(7, 300), normal(300, 5)),
         case(ops.MatMul, normal(4, 3), normal(2, 3, 5)),
         case(ops.Conv2dBias, normal(2, 4, 5, 3), normal(3, 3, 3, 8), normal(8), padding=1, shuffle=2),
+        case(ops.Conv2dBias, normal(1, 4, 5, 3), normal(3, 3, 3, 6), normal(6), padding=1, slope=0.2),
+        case(ops.Conv2dBias, normal(1, 4, 5, 3), normal(3, 3, 3, 64), normal(64), padding=1, shuffle=2, slope=0.0),
         case(ops.Conv2dBias, normal(1, 5, 3, 2), normal(3, 3, 2, 64), normal(64), stride=2, padding=1, shuffle=2),
         case(losses.PixelL1, image, g),
         case(losses.PixelCharbonnier, image, g, eps=0.5),

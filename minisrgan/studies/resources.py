@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..device.cuda import cuda_options
-from ..device.geometry import macros
+from ..device.geometry import FLOAT_ONLY, macros
 from ..device.source import cuda_source, first_errors, kernel_files
 from ..errors import DeviceError, KernelError
 from . import Say
@@ -40,7 +40,8 @@ def print_resources(real: str = "float", say: Say = print) -> int:
     nvrtc = load_nvrtc()
     say(f"{'kernel':24}{'GPU':7}{'registers':>10}{'stack':>8}{'spills':>8}{'shared':>8}")
     spilled = []
-    compiled = [(file, defines) for file in kernel_files() for defines in variants(file)]
+    files = [file for file in kernel_files() if real == "float" or file not in FLOAT_ONLY]
+    compiled = [(file, defines) for file in files for defines in variants(file)]
     for file, defines in compiled:
         say(" ".join([file, *(f"{name}={value}" for name, value in defines)]))
         for uses in zip(*(kernel_uses(nvrtc, file, architecture, real, defines) for architecture in ARCHITECTURES)):

@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from ..errors import ConfigError, DivergedError
 from ..imaging.metrics import Score
 from ..models.generator import Generator
-from ..training.config import PRESETS, TERMS, TrainConfig
+from ..training.config import TERMS, TrainConfig
 from ..training.loop import train
 from ..training.photos import check_same, hashes, patches, training_photos
+from ..training.presets import PRESETS
 from ..training.report import save_figure, write_csv
 from ..training.run import Run
 from ..training.trainer import Trainer

@@ -1,4 +1,4 @@
-"""The settings of a training: models, batch, stages and losses. Three presets have names."""
+"""The settings of a training: models, batch, stages and losses. presets.py has some with names."""
 
 import math
 from dataclasses import asdict, dataclass, replace
@@ -21,17 +21,21 @@ TERMS = ("content", "pixel", "adversarial", "tv", "grid")  # of L_G in the GAN s
 class Stage:
     """`steps` at a learning `rate`, which follows a `schedule` of optim.SCHEDULES.
 
-    ema   the decay of the average of G's weights. The stage keeps this average; or, if ema is 0, G as it is
+    ema       the decay of the average of G's weights. The stage keeps this average; or, if ema is 0, G as it is
+    minutes   by the clock, if this is not 0: the stage ends, and the rate falls, by the time instead of by the steps
     """
 
     steps: int
     rate: float
     schedule: str = "constant"
     ema: float = 0.0
+    minutes: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 0:
             raise ConfigError(f"a stage has 0 steps or more, not {self.steps}")
+        if not 0 <= self.minutes < math.inf:
+            raise ConfigError(f"a stage has 0 minutes or more, not {self.minutes}")
         if not 0 < self.rate < 1:
             raise ConfigError(f"a learning rate is between 0 and 1, not {self.rate}")
         if self.schedule not in SCHEDULES:
@@ -39,9 +43,15 @@ class Stage:
         if not 0 <= self.ema < 1:
             raise ConfigError(f"the decay of an average is from 0 to below 1, not {self.ema}")
 
-    def rate_at(self, step: int) -> float:
-        """The learning rate of a step."""
-        return self.rate * SCHEDULES[self.schedule](step / max(self.steps, 1))
+    def progress(self, step: int, seconds: float) -> float:
+        """How much of the stage is done after so many steps and seconds; 1 or more: all of it."""
+        if self.minutes:
+            return seconds / (60 * self.minutes)
+        return step / self.steps if self.steps else 1.0
+
+    def rate_at(self, progress: float) -> float:
+        """The learning rate when that much of the stage is done."""
+        return self.rate * SCHEDULES[self.schedule](progress)
 
 
 @dataclass(frozen=True)
@@ -129,8 +139,11 @@ class TrainConfig:
         return {term: share for term, share in shares.items() if share is not None}
 
     def with_stages(self, field: str, **values: Any) -> Self:
-        """The same training with other values of a Stage's field in the named stages: with_stages("steps", gan=9)."""
-        return replace(self, **{stage: replace(getattr(self, stage), **{field: v}) for stage, v in values.items()})
+        """The same training with other values of a Stage's field in the named stages: with_stages("steps", gan=9).
+        Steps take the place of minutes."""
+        other = {"minutes": 0.0} if field == "steps" else {}
+        changed = {stage: replace(getattr(self, stage), **other, **{field: v}) for stage, v in values.items()}
+        return replace(self, **changed)
 
     def with_crops(self, side: int) -> Self:
         """The same training with another side of the HR crops."""
@@ -175,43 +188,3 @@ class TrainConfig:
             return typed(cls, values | {name: typed(part, values[name]) for name, part in parts.items()})
         except (KeyError, TypeError) as error:
             raise ConfigError(f"not a training configuration ({error})") from None
-
-
-VISIBLE_GAN = dict(  # settings with a visible effect of the GAN stage. docs/training.md has the trials that led to it
-    pretrain_loss="l1",
-    content="vgg-small",
-    adversarial="relativistic",
-    adversarial_weight=0.0,
-    adversarial_share=1.5,
-    grid_share=0.8,
-)
-PRESETS = {
-    # minutes on a laptop's CPU: no batch norm, and a bicubic skip to start from
-    "tiny": TrainConfig(
-        GeneratorConfig(channels=32, blocks=7, edge_kernel=3, batch_norm=False, bicubic_skip=True, direct=True),
-        DiscriminatorConfig(channels=16, dense=128, crop=64),
-        batch=8,
-        pretrain=Stage(4_000, 1e-3, "cosine", ema=0.99),
-        gan=Stage(2_000, 2e-4, "cosine", ema=0.99),
-        **VISIBLE_GAN,
-    ),
-    # an hour or two on a core of a CPU
-    "small": TrainConfig(
-        GeneratorConfig(channels=64, blocks=12, edge_kernel=3, batch_norm=False, bicubic_skip=True, direct=True),
-        DiscriminatorConfig(channels=32, dense=512),
-        batch=8,
-        pretrain=Stage(40_000, 5e-4, "cosine", ema=0.999),
-        gan=Stage(2_000, 2e-4, "cosine", ema=0.99),
-        copies=3,
-        **VISIBLE_GAN,
-    ),
-    # Ledig et al. 2017, section 3.2
-    "paper": TrainConfig(
-        GeneratorConfig(),
-        DiscriminatorConfig(),
-        batch=16,
-        pretrain=Stage(1_000_000, 1e-4),
-        gan=Stage(200_000, 1e-4, "drop"),
-        content="vgg54",
-    ),
-}

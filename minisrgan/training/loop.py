@@ -18,6 +18,8 @@ from ..progress import progress_bar
 from ..upscaling.trial import try_photo
 from ..upscaling.upscale import upscale
 from ..weights.generators import load_generator
+from .config import Stage
+from .cost import Cost
 from .health import KEPT, WINDOW, Monitor
 from .measured import Board
 from .report import draw_comparison, draw_curves
@@ -25,7 +27,7 @@ from .run import Run
 from .trainer import Trainer
 
 LOOKS = 10  # how many times per stage held-out photos are measured, pictures drawn and the state saved
-LONGEST = 1000  # the most steps between two such times
+LONGEST = 1000  # the most steps between two such times, in a stage that goes by its steps
 ROLLBACKS = 3  # the most: by then the learning rate is an eighth, so it is not the cause
 POINTS = 2000  # about how many points of the log are drawn
 SHOWN = 256  # the side, in HR pixels, of the middle of a held-out photo, which is measured during training
@@ -113,22 +115,26 @@ def train_stage(
 
     Raises DivergedError. If a signal asks to stop, saves the state and raises KeyboardInterrupt with its number.
     """
-    steps = getattr(trainer.config, trainer.stage).steps
+    stage, began = trainer.stage_config, time.perf_counter() - trainer.seconds
     take_step = {"pretrain": trainer.pretrain_step, "gan": trainer.gan_step}[trainer.stage]
-    every = max(min(steps // LOOKS, LONGEST), 1)
+    looks, first, cost = looks_due(stage, trainer), trainer.step, Cost()
     monitor, bicubic = Monitor(run.measured(trainer.stage, WINDOW, KEPT)), None
-    with progress_bar(total=steps, initial=trainer.step, desc=trainer.stage, unit="step", disable=not bar) as progress:
+    total = None if stage.minutes else stage.steps
+    with progress_bar(total=total, initial=trainer.step, desc=trainer.stage, unit="step", disable=not bar) as progress:
 
         def say(text):
             progress.write(text, file=sys.stderr)
 
         waiting, patience = [], Board.ROWS if trainer.board else 1  # to read a number is to wait for a GPU
-        while trainer.step < steps:
+        while trainer.progress < 1:
             with np.errstate(over="ignore", invalid="ignore"):  # the step itself finds and names what is not finite
                 waiting.append(take_step())
-            ended = trainer.step == steps
-            looks = trainer.step % every == 0 or ended
-            if len(waiting) < patience and not (looks or request.signal):
+            if stage.minutes:  # only then, or the same training would not end with the same state
+                trainer.seconds = time.perf_counter() - began
+            ended = trainer.progress >= 1
+            before, looks = looks, looks_due(stage, trainer)
+            looked = looks > before or ended
+            if len(waiting) < patience and not (looked or request.signal):
                 continue
             for step, numbers in enumerate(waiting, trainer.step - len(waiting) + 1):
                 with np.errstate(over="ignore", invalid="ignore"):
@@ -136,36 +142,50 @@ def train_stage(
                 states = monitor.add(measured)
                 for sentence in monitor.news(states):
                     say(f"step {step}: {sentence}")
-                if looks and step == trainer.step:
-                    measured["psnr"], bicubic = look(run, trainer, photos)
+                if looked and step == trainer.step:
+                    with cost.stopped():
+                        measured["psnr"], bicubic = look(run, trainer, photos)
                 measured["health"] = "" if states is None else "+".join(states) or "ok"
                 measured |= {"rollbacks": trainer.rollbacks, "seconds": round(time.perf_counter() - started, 3)}
                 run.append([{"stage": trainer.stage, "step": step, **measured}])
-                show(progress, measured)
+                show(progress, measured, f"{trainer.seconds / 60:.1f} of {stage.minutes:g}" if stage.minutes else "")
             waiting = []
             if monitor.explodes and ended and trainer.config.on_nan == "rollback":
                 raise DivergedError(
                     f"step {trainer.step} of stage {trainer.stage}: the stage ends while a gradient explodes; the "
                     "run's folder keeps the state that was last saved. Train with smaller --rates"
                 )
-            if looks or request.signal:
+            if looked or request.signal:
                 if monitor.explodes and not ended:
                     say(f"step {trainer.step}: not saved, while a gradient explodes; the last saved state stays")
                 else:
-                    run.save(trainer, kept=looks and not monitor.explodes)
+                    with cost.stopped():
+                        run.save(trainer, kept=looked and not monitor.explodes)
             if request.signal:
                 raise KeyboardInterrupt(request.signal)
-            if looks:
-                draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)
+            if looked:
+                with cost.stopped():
+                    draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)
+        if bar and trainer.step > first:
+            progress.write(cost.sentence(trainer.stage, trainer.step - first, trainer.config.batch, trainer.device))
 
 
-def show(progress: Any, measured: Mapping[str, Any]) -> None:
+def looks_due(stage: Stage, trainer: Trainer) -> int:
+    """How many of the LOOKS at held-out photos the stage should have had by now, all but the one at its end."""
+    if stage.minutes:
+        return int(trainer.progress * LOOKS)
+    return trainer.step // max(min(stage.steps // LOOKS, LONGEST), 1)
+
+
+def show(progress: Any, measured: Mapping[str, Any], minutes: str) -> None:
     """Advance the progress bar, with the main figures beside it."""
     shown = {name: f"{measured[name]:.3g}" for name in ("loss_g", "d_real", "d_fake") if name in measured}
     if measured["health"] not in ("", "ok"):
         shown["health"] = measured["health"]
     if "psnr" in measured:
         progress.psnr = f"{measured['psnr']:.2f} dB"
+    if minutes:
+        shown["minutes"] = minutes
     progress.set_postfix(shown | {"psnr": getattr(progress, "psnr", "-")}, refresh=False)
     progress.update()
 

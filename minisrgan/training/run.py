@@ -103,6 +103,7 @@ STATE = {  # a checkpoint's entries beside its arrays: a function that checks th
     "rollbacks": is_count,
     "kept": lambda kept: kept is None or isinstance(kept, bool),  # the first versions wrote neither this
     "back": lambda back: back is None or is_place(back),  # nor this
+    "seconds": lambda seconds: seconds is None or type(seconds) in (int, float) and 0 <= seconds < math.inf,  # nor this
 }
 
 
@@ -287,6 +288,7 @@ class Run:
             noise=trainer.adversary.regulariser.rng.bit_generator.state,
             shares=trainer.shares.state(),
             rollbacks=trainer.rollbacks,
+            seconds=trainer.seconds,
             back=self._back,
         )
         self._newest = {"stage": trainer.stage, "step": trainer.step, "kept": kept}
@@ -407,6 +409,7 @@ class Run:
             trainer.step = about["step"]
             trainer.shares.load_state(about["shares"])
             trainer.rollbacks = about["rollbacks"]
+            trainer.seconds = about.get("seconds") or 0.0
             trainer.crop_rng.bit_generator.state = about["crops"]
             trainer.adversary.regulariser.rng.bit_generator.state = about["noise"]
             for part, owner in parts(trainer).items():

@@ -33,9 +33,10 @@ from ..regularisers import REGULARISERS
 from ..tensor import Tensor, grad
 from ..weights.vgg import load_content
 from .adversary import Adversary
-from .config import PRESETS, Stage, TrainConfig
+from .config import Stage, TrainConfig
 from .health import image_moments, measure_discriminator, measure_images
 from .measured import Board, Measured
+from .presets import PRESETS
 from .shares import Shares
 
 
@@ -43,7 +44,8 @@ class Trainer:
     """G, D, their optimisers and the crops that they see. Each step returns what it measured (measured.py).
 
     photos   a PhotoSet with the configuration's crop and scale
-    The state is a function of the configuration, the photos, the device and the number of steps alone.
+    seconds  that the stage has lasted, which the training loop counts where the stage has `minutes`; else 0
+    Without minutes, the state is a function of the configuration, the photos, the device and the number of steps alone.
     device/__init__.py says what the bits of a device depend on, and has to be imported for its kernels to be used.
     """
 
@@ -88,7 +90,7 @@ class Trainer:
         """Begin `stage` with the best G so far, with new optimisers and shares. The average of G's weights starts at
         G's."""
         self.start_from(self.best)
-        self.stage, self.step = stage, 0
+        self.stage, self.step, self.seconds = stage, 0, 0.0
         config = self.config
         self.adam_g = Adam(self.generator.named_parameters(), config.beta1)
         self.adam_d = Adam(
@@ -97,6 +99,11 @@ class Trainer:
         self.shares = Shares(config.shares)
         self.board = Board(config.batch, self.device) if self.device == "cuda" else None
         self.begin_step()
+
+    @property
+    def progress(self) -> float:
+        """How much of the stage is done: from 0, and all of it at 1."""
+        return self.stage_config.progress(self.step, self.seconds)
 
     @property
     def keeps_average(self) -> bool:
@@ -133,11 +140,11 @@ class Trainer:
 
     def sample_hr(self, crops: list[Crop]) -> Tensor:
         """The photos at these crops: (batch, crop, crop, 3) in [-1, 1]."""
-        return Tensor(to_device(hr_from_uint8(self.photos.hr(crops)), self.device))
+        return Tensor(hr_from_uint8(to_device(self.photos.hr(crops), self.device)))
 
     def downsample(self, crops: list[Crop]) -> Tensor:
         """The photos' bicubic reductions at the same crops: (batch, crop/scale, crop/scale, 3) in [0, 1]."""
-        return Tensor(to_device(lr_from_uint8(self.photos.lr(crops)), self.device))
+        return Tensor(lr_from_uint8(to_device(self.photos.lr(crops), self.device)))
 
     def generate(self, lr: Tensor) -> Tensor:
         """SR = G(LR), once a step. D is shown it without its graph; G's step goes back through the graph."""
@@ -185,7 +192,7 @@ class Trainer:
 
     def disturb(self, images: Tensor) -> Tensor:
         """The images as D is to see them."""
-        return self.adversary.disturb(images, self.step / max(self.stage_config.steps, 1))
+        return self.adversary.disturb(images, self.progress)
 
     def gradient_at_sr(self, sr: Tensor, terms: dict[str, tuple[float | None, Callable[[Tensor], Tensor]]]) -> Tensor:
         """∂/∂SR of Σ weight·L over `terms`, {name: (weight, SR → L)}. A weight of 0 costs nothing.
@@ -229,7 +236,7 @@ class Trainer:
     @property
     def rate(self) -> float:
         """The learning rate of this step. Each time that the training was rolled back has halved it."""
-        return self.stage_config.rate_at(self.step) / 2**self.rollbacks
+        return self.stage_config.rate_at(self.progress) / 2**self.rollbacks
 
     def roll_back(self, rollbacks: int) -> None:
         """After a restore: go on with half the learning rate for each roll-back, and with other crops."""

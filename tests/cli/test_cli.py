@@ -17,6 +17,7 @@ from PIL import Image
 from minisrgan.cli import main as cli
 from minisrgan.cli.train import PRESET_HELP
 from minisrgan.device import DEVICES, cuda_problem
+from minisrgan.device.precision import use_precision
 from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.metrics import score
 from minisrgan.imaging.resize import downsample, upsample
@@ -27,7 +28,8 @@ from minisrgan.optim import SCHEDULES
 from minisrgan.regularisers import REGULARISERS
 from minisrgan.studies import evaluate
 from minisrgan.training import loop as train
-from minisrgan.training.config import PRESETS, TERMS
+from minisrgan.training.config import TERMS
+from minisrgan.training.presets import PRESETS
 from minisrgan.training.run import Run
 from minisrgan.training.trainer import Trainer
 from minisrgan.upscaling.upscale import upscale
@@ -81,7 +83,7 @@ def refused(capfd):
         assert line.startswith("minisrgan: ") and err.endswith("\n")
         assert not any("Traceback" in each or "Warning" in each or "minisrgan:" in each for each in bar)
         # the progress of a training, photos that it leaves out, and nothing else
-        assert all("step" in each or "left out" in each for each in bar if each)
+        assert all("step" in each or "left out" in each for each in bar if each.strip())
         if words[0] != "train":
             assert bar == []
         return line
@@ -197,6 +199,7 @@ def test_training_end_to_end(tiny, minisrgan, photo_folder, tmp_path):
     out = minisrgan("train", "--data", photo_folder, "--out", tmp_path / "run", "--seed", 3, "--steps", 3, 1)
     run = Run(tmp_path / "run")
     assert "2 photos to train on, 1 held out" in out and str(run.generator) in out and f"--resume {run.folder}" in out
+    assert "stage pretrain: 3 steps of " in out and "stage gan: 1 step of " in out
     assert run.config()[0] == replace(tiny.with_stages("steps", pretrain=3, gan=1), seed=3)
     assert [(row["stage"], row["step"]) for row in run.rows()] == [
         ("pretrain", "1"),
@@ -296,6 +299,16 @@ def test_a_finished_run_can_be_lengthened(tiny, minisrgan, refused, photo_folder
     config, about = run.config()
     assert config == tiny.with_stages("steps", gan=4) and run.position() == ("gan", 4)
     assert about["steps_before"] == [{"stage": "gan", "step": 2, "steps": {"pretrain": 2, "gan": 2}}]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_goes_by_minutes(tiny, minisrgan, refused, photo_folder, tmp_path):
+    run = Run(tmp_path / "run")
+    minisrgan("train", "--data", photo_folder, "--out", run.folder, "--minutes", 0.0005, 0.001)
+    assert run.config()[0] == tiny.with_stages("minutes", pretrain=0.0005, gan=0.001)
+    assert run.position()[0] == "gan" and run.position()[1] >= 1
+    assert "go by minutes" in refused("train", "--resume", run.folder, "--steps", 9, 9)
+    assert "leave out --minutes" in refused("train", "--resume", run.folder, "--minutes", 1, 1)
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -434,6 +447,8 @@ def test_mistakes_in_what_is_asked(tiny, refused, generator_file, photo_folder, 
     assert "not 2" in refused(*data, "--stage", "pretrain", "--steps", 5, 5)
     assert "--rates takes a value for each stage (pretrain, gan), not 1" in refused(*data, "--rates", 1e-3)
     assert "between 0 and 1" in refused(*data, "--rates", 1e-3, 2)
+    assert "by --steps or by --minutes" in refused(*data, "--steps", 1, 1, "--minutes", 1, 1)
+    assert "more than 0 minutes" in refused(*data, "--minutes", 1, 0)
     assert "no such file" in refused(*data, "--weights", tmp_path / "none.safetensors")
     assert "channels 2, this training 4" in refused(*data, "--weights", generator_file)
     assert not (tmp_path / "run").exists()
@@ -808,6 +823,16 @@ def test_an_output_that_takes_nothing(redirection, status):
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=Path(cli.__file__).parents[2])
     assert done.returncode == status and "Traceback" not in done.stderr and "ignored" not in done.stderr
     assert ("No space left" in done.stderr) == (status == 2)
+
+
+def test_a_precision_is_a_gpus(refused, capfd, monkeypatch):
+    monkeypatch.setattr(use_precision, "active", None)
+    assert "choose one of tf32, 3xtf32, bf16, float32" in refused(
+        "gradcheck", "--device", "numpy", "--precision", "half"
+    )
+    assert "the device is numpy" in refused("gradcheck", "--device", "numpy", "--precision", "bf16")
+    assert cli.main(["doctor", "--precision", "bf16"]) == 0
+    assert "bf16, of a GPU's convolutions" in capfd.readouterr().out
 
 
 def test_the_version_and_the_environments_device():

@@ -7,8 +7,10 @@ import csv
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +22,15 @@ from minisrgan.device.cpu import cpu_problem
 TESTS = Path(__file__).resolve().parents[1]
 STAND_IN = TESTS / "acts_like_cupy"
 pytestmark = pytest.mark.skipif(cpu_problem() is not None, reason=str(cpu_problem()))
-KERNEL_TESTS = [f"device/test_kernels_{name}.py" for name in ("conv", "elementwise", "matmul", "batch_norm")]
+KERNEL_TESTS = [
+    f"device/test_kernels_{name}.py" for name in ("conv", "conv_mma", "elementwise", "matmul", "batch_norm")
+]
+KERNEL_TESTS.append("device/test_mma.py")
 KERNEL_TESTS.append("lessons/test_lesson_6_steps.py")
 TOO_LONG = "not the_kernels_are_the_definitions and not winograd_is_the_definition and not three_faces"
 
 
-def on_stand_in(*arguments, cwd=TESTS.parent, device="cuda"):
+def on_stand_in(*arguments, cwd=TESTS.parent, device="cuda", precision="tf32"):
     """What a Python with these arguments says, where `cupy` is the stand-in. It must end well."""
     path = os.pathsep.join([str(STAND_IN), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "MINISRGAN_DEVICE": device, "OMP_NUM_THREADS": "1"}
@@ -54,14 +59,6 @@ def test_the_kernels_tests(tests):
     assert " passed" in said
 
 
-def test_adams_and_emas_tests():
-    assert " passed" in on_stand_in("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_optim.py")
-
-
-def test_every_gradient():
-    assert " passed, 0 failed" in minisrgan("gradcheck", "--device", "cuda")
-
-
 def test_a_training_goes_through_both_stages_and_on_and_its_generator_is_used(tmp_path, smooth_photo):
     """Its losses are those of the CPU's kernels, which sum in another order."""
     photos = tmp_path / "photos"
@@ -72,7 +69,9 @@ def test_a_training_goes_through_both_stages_and_on_and_its_generator_is_used(tm
     losses = []
     for device in ("cuda", "cpu"):
         run = tmp_path / device
-        minisrgan("train", *small, "--steps", "2", "1", "--out", run, "--device", device, device=device)
+        minisrgan(
+            "train", *small, "--steps", "2", "1", "--out", run, "--device", device, device=device, precision="3xtf32"
+        )
         losses.append([float(row["loss_g"]) for row in logged(run)])
     assert len(losses[0]) == 3
     np.testing.assert_allclose(*losses, rtol=1e-3)
@@ -91,31 +90,63 @@ def test_a_training_goes_through_both_stages_and_on_and_its_generator_is_used(tm
     assert "1.png" in minisrgan("evaluate", photos, *weights, "--device", "cuda", cwd=tmp_path)
 
 
-def test_bench_quick(tmp_path):
-    minisrgan("bench", "--quick", "--device", "cuda", "--out", tmp_path / "bench.json")
-    assert json.loads((tmp_path / "bench.json").read_text())["device"] == "cuda"
+@pytest.fixture
+def gpu_sh(tmp_path):
+    """A function that runs benchmarks/gpu.sh: (its exit status, {step: exit code}, the folder of its results).
+
+    The commands of `scripts`, {name: text}, are found before any others.
+    """
+
+    def run(scripts, **variables):
+        for name, text in scripts.items():
+            (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+            (tmp_path / name).chmod(0o755)
+        path = os.pathsep.join([str(STAND_IN), os.environ.get("PYTHONPATH", "")])
+        variables |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": path, "OUT": tmp_path / "out"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in variables.items()}
+        script = TESTS.parent / "benchmarks" / "gpu.sh"
+        ran = subprocess.run([script], env=environment, capture_output=True, text=True)
+        (results,) = (tmp_path / "out").iterdir()
+        table = (results / "steps.txt").read_text().splitlines()[1:]
+        assert "\n".join(table) in ran.stdout
+        codes = [re.match(r"([\w -]*?) +(?:exit +(\d+)|skipped)", line).groups() for line in table]
+        return ran.returncode, {name: code and int(code) for name, code in codes if name != "nvidia-smi"}, results
+
+    return run
 
 
-def test_make_gpu_goes_on_after_a_step_that_fails(tmp_path):
-    """Its steps are those of the tests above; here each is a Python that does nothing but gradcheck, which fails."""
-    python = tmp_path / "python"
-    python.write_text('#!/bin/sh\necho "$@ on $MINISRGAN_DEVICE, pool $MINISRGAN_GPU_POOL"\n[ "$3" != gradcheck ]\n')
-    sanitizer = tmp_path / "compute-sanitizer"
-    sanitizer.write_text('#!/bin/sh\nshift 2\nexec "$@"\n')
-    for each in (python, sanitizer):
-        each.chmod(0o755)
-    places = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHON": str(python), "OUT": str(tmp_path / "out")}
-    ran = subprocess.run([TESTS / "gpu.sh"], env=os.environ | places, capture_output=True, text=True)
-    assert ran.returncode == 1, ran.stderr
-    rows = [line.split() for line in (tmp_path / "out" / "steps.txt").read_text().splitlines()]
-    codes = {name: int(code) for name, _, code, *_ in rows}
-    codes.pop("nvidia-smi", None)
-    assert codes == {"doctor": 0, "kernels": 0, "gradcheck": 1, "bench": 0, "sanitizer": 0}
-    assert "on cuda, pool off" in (tmp_path / "out" / "sanitizer.txt").read_text()
+PROFILERS = {"ncu": 'shift 4; exec "$@"', "compute-sanitizer": 'shift 2; exec "$@"'}
+ASKED = ["doctor", "compile", "kernels", "gradcheck", "bench", "ncu", "sanitizer"]
+TRAINED = ["train", "stage-1", "stage-2", "upscale", "pack generator", "pack pretrain", "log"]
 
 
-def test_doctor_sees_a_gpu():
-    assert "stand-in" in minisrgan("doctor")
+def test_the_quarter_of_an_hour_goes_on_after_steps_that_fail(gpu_sh):
+    """Each step is a Python that does nothing. Those of gradcheck and train fail."""
+    nothing = 'echo "$@ on $MINISRGAN_DEVICE, pool $MINISRGAN_GPU_POOL"\n[ "$3" != gradcheck -a "$3" != train ]'
+    status, codes, results = gpu_sh(PROFILERS | {"python": nothing}, PYTHON="python")
+    assert status == 1
+    assert codes == dict.fromkeys(ASKED + TRAINED, 0) | {"gradcheck": 1, "train": 1}
+    assert "-k written or empty on cuda, pool off" in (results / "said.txt").read_text()
+
+
+def test_the_quarter_of_an_hour_on_toy_sizes(gpu_sh, tmp_path, smooth_photo):
+    for folder in ("data", "test"):
+        (tmp_path / folder).mkdir()
+        for i in range(2):
+            Image.fromarray(smooth_photo(40, 44, seed=i)).save(tmp_path / folder / f"{i}.png")
+    sizes = {"QUICK": "1", "DATA": tmp_path / "data", "TEST": tmp_path / "test", "MINUTES": "0.001 0.001"}
+    status, codes, results = gpu_sh(PROFILERS, PYTHON=sys.executable, **sizes)
+    said = (results / "said.txt").read_text()
+    assert all(words in said for words in ("GPU           none, a stand-in", " passed, 0 failed", "2 ways of 1 files"))
+    assert (status, codes) == (0, dict.fromkeys(ASKED + TRAINED, 0)), said
+    assert results.name.startswith("none-a-stand-in-20")
+    assert {path.name for path in results.iterdir()} == {
+        "steps.txt", "said.txt", "bench.json", "bench-roofline.png", "bench-timeline.png", "generator.safetensors",
+        "training.tgz"}  # fmt: skip
+    assert json.loads((results / "bench.json").read_text())["device"] == "cuda"
+    with tarfile.open(results / "training.tgz") as archive:
+        names = archive.getnames()
+    assert {"config.json", "log.csv", "generator-pretrain.safetensors", "curves.png", "upscaled.png"} <= {*names}
 
 
 # ---- Is the stand-in as strict as CuPy? --------------------------------------------------------------
@@ -168,65 +199,43 @@ x.sum(), x.max() > 2
 assert cupy._array.COUNT["synchronisations"] == before
 assert x.sum().item() == 33.0 and f"{x.sum():.1f}" == "33.0"
 assert cupy._array.COUNT["synchronisations"] == before + 2
-assert cupy.asarray(np.float32(1e-40)).get() == 0 < cupy.asarray(1e-40).get()
+assert (1 * cupy.asarray(np.float32(1e-40))).get() == 0 < (1 * cupy.asarray(1e-40)).get()
+assert cupy.asarray(np.float32(1e-40)).copy().get() > 0
 """)
 
 
-def launched(code, name, made, statements):
-    """What these statements say of the kernel `f` and of the arrays made: how they end well, or the error."""
-    return snippet(f"""
-import cupy, numpy as np
-f = cupy.RawModule(code={code!r}, options=("-std=c++17", "-Dreal=float")).get_function("{name}")
-{made}
-try:
-    {statements}
-except Exception as error:
-    print(type(error).__name__, error)
-""")
-
-
-@pytest.mark.parametrize(
-    "call, said",
-    [
-        ("f((1,), (1,), (np.uint64(x.data.ptr), 3))", "TypeError"),  # a Python int
-        ("f((1,), (1,), (np.uint64(x.data.ptr), np.float64(3)))", "TypeError"),
-        ("f((1,), (2048,), (np.uint64(x.data.ptr), np.int32(3)))", "invalid argument"),
-        ("f((0,), (1,), (np.uint64(x.data.ptr), np.int32(3)))", "invalid argument"),
-        ("f((1,), (1,), (np.uint64(x.data.ptr), np.int32(3)), shared_mem=10**5)", "invalid argument"),
-        ("f((1,), (1,), (np.uint64(x.data.ptr), np.int32(4)))", "wrote beyond an array"),
-        ("f((1,), (1,), (np.uint64(x.data.ptr), np.int32(3)))", "ends well: [1.0, 1.0, 1.0]"),
-    ],
-)
-def test_a_kernel_is_launched_as_on_a_gpu(call, said):
-    code = """extern "C" __global__ void fill(real *x, int n) {
+FILL = """extern "C" __global__ void fill(real *x, int n) {
 #ifdef CPU
 #error "as on a GPU"
 #endif
     for (int i = 0; i < n; ++i) x[i] = 1;
 }"""
-    made = "x = cupy.empty(3, np.float32)"
-    assert said in launched(code, "fill", made, f"{call}; print('ends well:', x.tolist())")
 
 
 @pytest.mark.parametrize(
-    "size, said",
+    "sizes, n, said",
     [
-        ("np.array((3, 5), pair)", "ends well: 15"),
-        ("np.array([(3, 5)], pair)", "ends well: 15"),
-        ("np.array((3, 5), pair)[()]", "TypeError"),  # a scalar of NumPy's, which CuPy does not know
-        ("np.array([(3, 5), (3, 5)], pair)", "TypeError"),
-        ("np.array((3, 5), [('b', 'i4'), ('a', 'i4')])", "TypeError"),
-        ("np.array((3, 5), [('a', 'i8'), ('b', 'i8')])", "TypeError"),
-        ("(3, 5)", "TypeError"),
-        ("np.int32(3)", "TypeError"),
+        ("1, 1, 1, 2048, 1, 1, 0", 3, "invalid argument"),
+        ("0, 1, 1, 1, 1, 1, 0", 3, "invalid argument"),
+        ("1, 1, 1, 1, 1, 1, 10**5", 3, "invalid argument"),
+        ("1, 1, 1, 1, 1, 1, 0", 4, "wrote beyond an array"),
+        ("1, 1, 1, 1, 1, 1, 0", 3, "ends well: [1.0, 1.0, 1.0]"),
     ],
 )
-def test_a_struct_is_passed_as_to_cupy(size, said):
-    code = """struct Pair { int a, b; };
-extern "C" __global__ void multiply(real *x, Pair size) { x[0] = size.a * size.b; }"""
-    made = 'x, pair = cupy.empty(1, np.float32), [("a", "i4"), ("b", "i4")]'
-    call = f"f((1,), (1,), (np.uint64(x.data.ptr), {size})); print('ends well:', int(x.item()))"
-    assert said in launched(code, "multiply", made, call)
+def test_a_kernel_is_launched_as_on_a_gpu(sizes, n, said):
+    assert said in snippet(f"""
+import ctypes, cupy, numpy as np
+f = cupy.RawModule(code={FILL!r}, options=("-std=c++17", "-Dreal=float")).get_function("fill")
+x = cupy.empty(3, np.float32)
+slots = np.array([x.data.ptr, {n}])
+table = np.array([slots.ctypes.data, slots.ctypes.data + 8])
+try:
+    cupy.cuda.driver.launchKernel(f.kernel.ptr, {sizes}, 0, table.ctypes.data, 0)
+    slots[:] = 0  # the driver has its own copy of the arguments
+    print("ends well:", x.tolist())
+except Exception as error:
+    print(type(error).__name__, error)
+""")
 
 
 def test_its_signatures_are_cupys():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minisrgan import nn
 from minisrgan.device import use_device
 from minisrgan.device.cpu import cpu_problem
 from minisrgan.nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, Sequential, chain
@@ -16,11 +17,16 @@ CHAINS = {
     "conv, BN": lambda rng: [Sequential(Conv(rng, 3, 4), BatchNorm(4))],
     "conv, BN, PReLU": lambda rng: [Sequential(Conv(rng, 3, 4), BatchNorm(4)), PReLU(4)],
     "conv, LeakyReLU": lambda rng: [Conv(rng, 3, 4), LeakyReLU(0.1)],
+    "conv, ReLU": lambda rng: [Sequential(Conv(rng, 3, 4), nn.ReLU())],
+    "conv, LeakyReLU below 0": lambda rng: [Conv(rng, 3, 4), LeakyReLU(-0.5)],
 }
 
 
 def one_after_another(x: Tensor, modules: list[Module], residual: Tensor | None) -> np.ndarray:
-    y = Sequential(*modules)(x)
+    y = x
+    for module in modules:
+        for layer in getattr(module, "layers", [module]):  # a Sequential would be a chain again
+            y = layer(y)
     return y.data if residual is None else y.data + residual.data
 
 

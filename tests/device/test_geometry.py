@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 from kernel_helpers import needs_cpu, needs_kernels
 
-from minisrgan.device import geometry
+from minisrgan.device import cuts, geometry
 from minisrgan.device.conv import Geometry, Placement, Units
 from minisrgan.device.cpu import cpu_library
 from minisrgan.device.cuts import tickets
-from minisrgan.device.launch import launch
+from minisrgan.device.launch import address, launch
 from minisrgan.device.matmul import Products
 from minisrgan.device.pieces import launches
 from minisrgan.device.source import FOLDER, kernel_files, with_headers
 from minisrgan.errors import KernelError
+from minisrgan.in_place import owner
 from minisrgan.studies.resources import variants
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
@@ -94,11 +95,11 @@ def few(block=None, rows=2, width=3, stride=1):
     launch("conv_few.cu", "weight_grad_few", 1, block, x, g, parts, sizes, rows, 2, FEW=3, KH=3, KW=3)
 
 
-def conv2d(block, shuffle=1):
+def conv2d(block, shuffle=1, part=144):
     w = np.ones((3, 3, 16, 64)) if shuffle == 1 else np.ones((3, 3, 16, 12))
     cout, y = w.shape[3], np.ones((1, 4, 4, w.shape[3]))
     sizes, place = CONV._replace(cout=cout), Placement(shuffle, 4, 4, 1, 1, 0, 0)
-    launch("conv.cu", "conv2d", 1, block, X, w, None, None, None, y, sizes, place, WIDE=1)
+    launch("conv.cu", "conv2d", 1, block, X, w, None, None, None, y, sizes, place, part, 1, WIDE=1)
 
 
 def pool(pixels_per_block):
@@ -126,6 +127,7 @@ def shuffle(runs_per_block):
         (winograd, (2, 32, 16, 32, 1), (2, 32, 16, 32, 2), "g.stride_y == 1 && g.stride_x == 1"),
         (weight_gradient, (8,), (7,), r"n_parts \* part_pixels >= pixels_of\(g\)"),
         (conv2d, (None,), (31,), "blockDim.x == THREADS"),
+        (conv2d, (None,), (None, 1, 143), r"n_parts \* part_depth >= depth_of\(g\)"),
         (conv2d, (None,), (None, 2), r"epilogue.whole_pixels\(LANES\)"),  # 3 channels of each pixel
         (few, (None,), (16,), "blockDim.x == THREADS"),
         (few, (None, 2), (None, 1), r"part_rows \* n_parts >= g.n \* g.out_h"),
@@ -140,3 +142,12 @@ def test_a_launch_that_is_cut_up_otherwise_is_refused(cut, right, wrong, require
     cut(*right)
     with pytest.raises(KernelError, match=rf"the launch is not what .*\.cu:\d+ requires: .*{requires}"):
         cut(*wrong)
+
+
+def test_a_large_array_begins_at_a_cache_line_and_is_known_by_its_views():
+    for dtype, shape in (("f4", (3, 100, 100)), ("f8", (20_000,)), ("i4", 20_001)):
+        array = cuts.empty(np.ones(1, dtype), shape)
+        assert array.dtype == dtype and array.shape == np.empty(shape).shape and array.flags.carray
+        assert address(array) % cuts.LINE == 0
+        assert owner(array[1:]) is owner(array)
+    assert cuts.empty(np.ones(1), (2, 3)).shape == (2, 3)

@@ -17,6 +17,7 @@ from minisrgan.arrays import to_device, to_numpy
 from minisrgan.device import PROBLEMS, channels, elementwise, pixel_shuffle, use_device
 from minisrgan.device import conv as conv_kernels
 from minisrgan.device.conv import launch_conv, launch_input_gradient
+from minisrgan.device.precision import use_precision
 from minisrgan.nn import Conv, PReLU, chain
 from minisrgan.ops import Conv2d, Conv2dBias, InputGrad, WeightGrad
 from minisrgan.tensor import Tensor, no_grad
@@ -25,6 +26,13 @@ DEVICE = "cuda" if os.environ.get("MINISRGAN_DEVICE") == "cuda" else "cpu"
 PROBLEM = PROBLEMS[DEVICE]()
 pytestmark = pytest.mark.skipif(PROBLEM is not None, reason=str(PROBLEM))
 EPSILON = {np.float32: 2e-7, np.float64: 4e-16}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_tensor_cores():
+    """test_kernels_conv_mma.py tests those."""
+    with use_precision("float32"):
+        yield
 
 
 def kernel(op, *arrays, **params):

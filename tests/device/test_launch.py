@@ -1,12 +1,15 @@
 """Kernels: what a launch refuses, what is compiled when, and where it is kept. The kernels themselves are toys."""
 
+import ctypes
 import errno
 import functools
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import NamedTuple
@@ -15,9 +18,25 @@ import numpy as np
 import pytest
 
 from minisrgan import files
-from minisrgan.device import PROBLEMS, choose_device, cpu, cuda, cuda_problem, cuts, matmul, pooling, source, use_device
+from minisrgan.device import (
+    PROBLEMS,
+    choose_device,
+    conv_mma,
+    cpu,
+    cuda,
+    cuda_problem,
+    cuts,
+    geometry,
+    matmul,
+    pooling,
+    source,
+    use_device,
+)
 from minisrgan.device import conv as conv_kernels
 from minisrgan.device import launch as launching
+from minisrgan.device.convolution import PLAIN
+from minisrgan.device.convolution import geometry as geometry_of
+from minisrgan.device.precision import PRECISIONS
 from minisrgan.device.register import kernel
 from minisrgan.errors import DeviceError, KernelError
 from minisrgan.studies import resources
@@ -313,12 +332,12 @@ def test_a_file_includes_headers_and_messages_name_their_lines(folder):
 def gpu(monkeypatch):
     """A CuPy of cardboard: it has arrays, and writes down what would be launched."""
     cupy = ModuleType("cupy")
-    launches, modules = [], []
+    launches, modules, functions = [], [], []
 
     class FakeArray:
-        def __init__(self, size, dtype=np.float32):
-            self.size, self.shape, self.dtype = size, (size,), np.dtype(dtype)
-            self.flags, self.data = SimpleNamespace(c_contiguous=True), SimpleNamespace(ptr=4096)
+        def __init__(self, size, dtype=np.float32, at=4096):
+            self.size, self.shape, self.strides, self.dtype = size, (size,), (4,), np.dtype(dtype)
+            self.flags, self.data = SimpleNamespace(c_contiguous=True), SimpleNamespace(ptr=at)
 
     FakeArray.__module__ = "cupy"
 
@@ -327,35 +346,152 @@ def gpu(monkeypatch):
             modules.append((code, options))
 
         def get_function(self, name):
-            function = functools.partial(lambda *args, **named: launches.append((*args, named["shared_mem"])))
-            function.max_dynamic_shared_size_bytes = 48 * 1024
-            return function
+            functions.append(RawKernel(name))
+            return functions[-1]
+
+    class RawKernel:
+        def __init__(self, name):
+            self.name, self.asked, self.most_shared = name, 0, 48 * 1024
+            self.kernel = SimpleNamespace(ptr=name)
+
+        @property
+        def max_dynamic_shared_size_bytes(self):
+            self.asked += 1
+            return self.most_shared
+
+        @max_dynamic_shared_size_bytes.setter
+        def max_dynamic_shared_size_bytes(self, size):
+            self.most_shared = size
+
+    def launch_kernel(name, *sizes_and_more):
+        *sizes, shared, stream, table, extra = sizes_and_more
+        assert (stream, extra) == (7, 0)
+        slots = launching.signatures("toy.cu")[name].parameters
+        addresses = (ctypes.c_void_p * len(slots)).from_address(table)
+        assert len(set(addresses)) == len(slots)
+        launches.append((name, sizes, shared, [ctypes.string_at(each, 12) for each in addresses]))
 
     cupy.RawModule = RawModule
     cupy.cuda = SimpleNamespace(
         compiler=SimpleNamespace(CompileException=ZeroDivisionError),
-        driver=SimpleNamespace(CUDADriverError=ZeroDivisionError),
+        driver=SimpleNamespace(CUDADriverError=ZeroDivisionError, launchKernel=launch_kernel),
+        get_current_stream=lambda: SimpleNamespace(ptr=7),
     )
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    return SimpleNamespace(array=FakeArray, launches=launches, modules=modules)
+    return SimpleNamespace(array=FakeArray, launches=launches, modules=modules, functions=functions)
 
 
 def test_a_launch_on_the_gpu_has_values_of_the_kernels_types(folder, gpu):
-    x, y = gpu.array(4, np.float64), gpu.array(4, np.float64)
+    x, y = gpu.array(4, np.float64, at=512), gpu.array(4, np.float64)
     launch("scale", x, y, 4, 2, 1, grid=(3, 2), block=64, shared=100_000, TIMES=7)
-    ((grid, block, args, shared),) = gpu.launches
-    assert (grid, block, shared) == ((3, 2, 1), (64, 1, 1), 100_000)
-    assert [type(each) for each in args] == [np.uint64, np.uint64, np.int32, np.float64, np.uint32]
+    ((name, sizes, shared, args),) = gpu.launches
+    assert (name, sizes, shared) == ("scale", [3, 2, 1, 64, 1, 1], 100_000)
+    for content, form, value in zip(args, ("Q", "Q", "i", "d", "I"), (512, 4096, 4, 2.0, 1)):
+        assert content.startswith(struct.pack(form, value))
     launch("add", gpu.array(4), None, gpu.array(4), 4)
+    assert gpu.launches[1][3][1].startswith(bytes(8))
     launch("enlarge", gpu.array(6), gpu.array(7), Size(2, 3, 5), 1, Other(-4))
-    struct = gpu.launches[2][2][2]  # CuPy passes arrays of one element by value
-    assert struct.size == 1 and struct.dtype == [("rows", "i4"), ("columns", "i4"), ("factor", "i4")]
-    assert struct.tobytes() == np.array([2, 3, 5], np.int32).tobytes()
-    assert gpu.launches[1][2][1] == np.uint64(0)
+    _, _, of, n, other = gpu.launches[2][3]
+    assert of == struct.pack("3i", 2, 3, 5) and n.startswith(struct.pack("i", 1))
+    assert other.startswith(struct.pack("i", -4))
     (code, options), (_, others) = gpu.modules
     assert "FOR_EACH" in code and f'#line 1 "{folder / "toy.cu"}"' in code
     assert options == ("-std=c++17", "-Dreal=double", "-DTIMES=7") and "-Dreal=float" in others
     assert cuts.elementwise_grid(1000, x) == (4, 256)
+
+
+def test_the_driver_is_asked_for_shared_memory_once(folder, gpu):
+    for _ in range(3):
+        launch("add", gpu.array(4), None, gpu.array(4), 4, shared=100_000)
+    assert [(each.asked, each.most_shared) for each in gpu.functions] == [(1, 100_000)]
+
+
+# ---- Launches like one before ------------------------------------------------------------------------------
+
+
+@needs_compiler
+def test_a_launch_like_one_before_is_not_checked_again_and_has_its_own_arrays_and_floats(folder, monkeypatch):
+    checked = []
+    check = launching.Kernel.check
+    monkeypatch.setattr(launching.Kernel, "check", lambda *args: checked.append(args) or check(*args))
+    for factor in (2.0, 3.0, np.float32(5)):
+        x, y = np.arange(4, dtype=np.float32), ones(4)
+        launch("scale", x, y, 4, factor, 0)
+        np.testing.assert_array_equal(y, factor * x)
+    assert len(checked) == 2  # float and np.float32
+    launch("scale", x, y, 4, 2.0, 1)
+    assert len(checked) == 3 and y[1] == 4
+    launch("scale", x, y, 4, 2.0, 0, TIMES=3)
+    assert len(checked) == 4 and y[1] == 6
+    launch("add", x, x, y, 4)
+    launch("add", x, None, y, 4)
+    assert len(checked) == 6 and y[1] == 1
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_arguments_are_refused_after_good_ones_too(folder, case, monkeypatch):
+    monkeypatch.setattr(launching, "bind_cpu", lambda *_: lambda *_: lambda moving: None)
+    name, args, message = BAD[case]
+    good = {
+        "add": (ones(4), ones(4), ones(4), 4),
+        "scale": (ones(4), ones(4), 4, 1.0, 0),
+        "enlarge": (ones(6), ones(7), Size(2, 3, 5), 1, Other(0)),
+        "pick": (ones(4, dtype=np.int32), ones(4), ones(4, dtype=np.uint8), 4, 1),
+    }
+    for _ in range(2):
+        for each, arguments in good.items():
+            launch(each, *arguments)
+    launch("add", ones(4), None, ones(4), 4)
+    if case in ("float for int", "a float in a struct"):
+        return launch(name, *args)  # an equal number, of another type
+    with pytest.raises(KernelError, match=message):
+        launch(name, *args)
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda x: setattr(x.data, "ptr", 520), "argument x starts at an address"),
+        (lambda x: setattr(x.flags, "c_contiguous", False), "argument x is not contiguous"),
+        (lambda x: setattr(x, "size", 5), "argument x has 5 elements"),
+        (lambda x: setattr(x, "dtype", np.dtype("f8")), "argument y is float32 where x is float64"),
+    ],
+)
+def test_an_array_that_has_changed_is_refused(folder, gpu, spoil, message):
+    x, y = gpu.array(4), gpu.array(4)
+    launch("add", x, None, y, 4)
+    launch("add", x, None, y, 4)
+    spoil(x)
+    with pytest.raises(KernelError, match=message):
+        launch("add", x, None, y, 4)
+    assert len(gpu.launches) == 2
+
+
+def test_arrays_of_two_devices_are_refused_after_good_ones(folder, gpu):
+    launch("add", gpu.array(4), None, gpu.array(4), 4)
+    with pytest.raises(KernelError, match="argument y is NumPy's where x is CuPy's"):
+        launch("add", gpu.array(4), None, ones(4), 4)
+
+
+@needs_compiler
+def test_launches_of_ever_new_sizes_do_not_fill_the_memory(folder, monkeypatch):
+    monkeypatch.setattr(launching, "MOST_READY", 3)
+    for n in (1, 2, 3, 4, 5, 4, 1):
+        launch("add", ones(n), None, y := np.zeros(n, np.float32), n)
+        assert (y == 1).all()
+    assert len(launching.find_kernel("toy.cu", "add").ready) == 3
+
+
+@needs_compiler
+def test_threads_do_not_mix_their_arguments(folder):
+    def work(factor):
+        x, y = ones(1000), ones(1000)
+        for _ in range(200):
+            launch("scale", x, y, 1000, factor, 0)
+            assert (y == factor).all()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, [2.0, 3.0, 4.0, 5.0]))
 
 
 @pytest.mark.skipif(cuda_problem() is not None, reason="needs an NVIDIA GPU and CuPy")
@@ -745,18 +881,24 @@ VARIANTS = [(file, defines) for file in source.kernel_files() for defines in res
 
 @pytest.mark.parametrize("file, defines", VARIANTS)
 def test_every_kernel_compiles_for_every_gpu(file, defines, nvrtc):
-    for architecture in resources.ARCHITECTURES:
+    mma = file in geometry.FLOAT_ONLY  # these take long to compile; the precisions differ in little but registers
+    few = mma and dict(defines)["PRECISION"] != 1
+    for architecture in (resources.JUDGED,) if few else resources.ARCHITECTURES:
         uses = resources.kernel_uses(nvrtc, file, architecture, "float", defines)
         assert {use.kernel for use in uses} == set(launching.signatures(file))
-        assert architecture != resources.JUDGED or not any(use.spills for use in uses)
+        assert not (mma or architecture == resources.JUDGED) or not any(use.spills for use in uses)
+    if mma:
+        return
     uses = resources.kernel_uses(nvrtc, file, resources.JUDGED, "double", defines)
     assert not any(use.spills for use in uses)
 
 
 def test_what_is_launched_is_among_the_variants(monkeypatch):
     launched = set()
-    for module in conv_kernels, matmul, pooling:
-        monkeypatch.setattr(module, "launch", lambda file, *_, **defines: launched.add((file, tuple(defines.items()))))
+    for module in conv_kernels, conv_mma, matmul, pooling:
+        monkeypatch.setattr(
+            module, "launch", lambda file, *_, shared=0, **defines: launched.add((file, tuple(defines.items())))
+        )
     x = {c: np.ones((1, 8, 8, c), np.float32) for c in (3, 8, 16, 32, 64, 128)}
     for cin, cout, side in ((3, 32, 5), (3, 64, 9), (64, 128, 5), (64, 3, 9), (32, 3, 3), (16, 8, 3)):
         w = np.ones((side, side, cin, cout), np.float32)
@@ -768,7 +910,15 @@ def test_what_is_launched_is_among_the_variants(monkeypatch):
     for m, k, n in ((64, 64, 64), (4, 64, 64), (64, 4, 64), (64, 64, 4)):
         of = matmul.Products(k, 1, n, 1, n, 1, m, n, k, 0, 0, 0, 1)
         matmul.multiply(None, None, np.ones((m, n), np.float32), of)
-    assert {file for file, _ in launched} == {"conv.cu", "conv_few.cu", "matmul.cu", "pooling.cu"}
+    for precision in filter(None, PRECISIONS.values()):
+        for cin, cout in ((64, 128), (128, 64), (64, 32), (32, 16)):
+            w, y = np.ones((3, 3, cin, cout), np.float32), np.ones((1, 8, 8, cout), np.float32)
+            sizes = geometry_of(x[cin], w.shape, (8, 8), (1, 1), (1, 1))
+            monkeypatch.setattr(conv_mma, "sum_parts", lambda parts, out=None: parts[0])
+            conv_mma.convolve(x[cin], w, y, sizes, PLAIN, precision)
+            conv_mma.input_gradient(y, w, x[cin], sizes, precision)
+            conv_mma.weight_gradient(x[cin], y, sizes, precision)
+    assert {file for file, _ in launched} == {"conv.cu", "conv_few.cu", "conv_mma.cu", "matmul.cu", "pooling.cu"}
     assert launched == {(file, defines) for file, defines in VARIANTS if file in {file for file, _ in launched}}
 
 

@@ -70,10 +70,12 @@ def test_what_is_read_late_is_what_is_read_at_once_and_what_a_cpu_measures():
     snippet(
         TRAINER
         + """
+from minisrgan.device.precision import use_precision
+
 changes = dict(content="l1", adversarial_share=1.5, tv_share=0.5)
 at_once, late, on_cpu = build(**changes), build(**changes), build("cpu", **changes)
 rows = {}
-with minisrgan.device.use_device("cpu"):
+with minisrgan.device.use_device("cpu"), use_precision("float32"):
     for t in (at_once, late, on_cpu):
         t.start_stage("gan")
         rows[t] = [dict(row) if t is at_once else row for row in [t.gan_step()]]

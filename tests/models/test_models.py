@@ -10,7 +10,8 @@ from minisrgan.models.discriminator import Discriminator, DiscriminatorConfig
 from minisrgan.models.generator import Generator, GeneratorConfig, enlarge_bicubic
 from minisrgan.nn import BatchNorm, held
 from minisrgan.tensor import Tensor, no_grad
-from minisrgan.training.config import PRESETS, Stage, TrainConfig
+from minisrgan.training.config import Stage, TrainConfig
+from minisrgan.training.presets import PRESETS
 from minisrgan.weights.generators import (
     blend,
     load_generator,

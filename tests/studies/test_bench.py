@@ -31,15 +31,32 @@ def test_without_pytorch_it_says_so_and_measures_ours(no_torch, tmp_path):
     assert results["device"] == "numpy" and results["quick"] is True
     assert results["disagreement"] is None and "problem" in results["pytorch"]
     assert results["machine"].keys() >= {"cpu", "cpus", "threads", "system", "python", "numpy", "commit", "date"}
-    assert len(results["steps"]) == 3
-    assert len(results["convolutions"]) == 3 * 13
-    for row in [*results["steps"], *results["convolutions"]]:
+    assert len(results["steps"]) == 4
+    assert len(results["convolutions"]) == 3 * 13 + 2 * 2
+    assert len(results["precisions"]) == 3 * 2 and results["precision"] == "float32"
+    for row in [*results["steps"], *results["convolutions"], *results["elementwise"]]:
         assert row["name"] in "\n".join(said)
         assert 0 < row["ours"]["min"] <= row["ours"]["median"] and len(row["ours"]["rounds"]) == 1
         assert "ratio" not in row
     assert all(row["gflops"]["ours"] > 0 for row in results["convolutions"])
-    assert [row["name"] for row in results["memory"]] == ["generator step", "discriminator step"]
+    assert [row["name"] for row in results["memory"]] == ["generator step", "discriminator step", "gan step"]
     assert all(row["ours"] >= 0 for row in results["memory"])
+    assert all(0 < row["error"]["ours"] < 1e-6 and row["intensity"] > 0 for row in results["precisions"])
+    roofs = results["roofs"]
+    assert roofs["copy, GB/s"] > 0 and roofs["peaks, GFLOP/s"].keys() == {"float32"}
+    assert all(row["of a copy"] == row["GB/s"] / roofs["copy, GB/s"] for row in results["elementwise"])
+    assert results["timeline"] == {} and results["compiled"] == []  # NumPy launches nothing
+    assert out.with_name("b-roofline.png").exists() and not out.with_name("b-timeline.png").exists()
+
+
+def test_what_was_measured_stays_if_the_rest_fails(no_torch, tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise MinisrganError("no roof")
+
+    monkeypatch.setattr(bench, "measure_roofs", fail)
+    with pytest.raises(MinisrganError, match="no roof"):
+        bench.bench("numpy", tmp_path / "b.json", quick=True, say=lambda line: None)
+    assert json.loads((tmp_path / "b.json").read_text()).keys() >= {"machine", "disagreement", "steps"}
 
 
 def test_the_ratio_is_theirs_over_ours_of_their_faster_layout():
@@ -60,6 +77,13 @@ def test_the_sides_take_turns():
     assert [len(each) for each in times.values()] == [3, 3]
 
 
+def test_three_rounds_do_for_long_work(monkeypatch):
+    clock = SimpleNamespace(perf_counter=count(step=2).__next__)  # every look takes two seconds
+    monkeypatch.setattr(bench, "time", clock)
+    times = bench.take_turns({"ours": lambda: None}, bench.QUICK._replace(rounds=7), int)
+    assert times == {"ours": [2, 2, 2]}
+
+
 def test_short_work_is_done_many_times_a_turn_and_once_unmeasured(monkeypatch):
     clock = SimpleNamespace(perf_counter=count().__next__)  # every look takes a second
     monkeypatch.setattr(bench, "time", clock)
@@ -72,13 +96,15 @@ def test_short_work_is_done_many_times_a_turn_and_once_unmeasured(monkeypatch):
 def test_every_convolution_of_both_models_is_measured():
     shapes = bench.convolution_shapes(PAPER)
     rng = np.random.default_rng(0)
-    models = Generator(PAPER.generator, rng), Discriminator(PAPER.discriminator, rng)
+    models = Generator(PAPER.generator, rng), Discriminator(PAPER.discriminator, rng), bench.VGG(
+        bench.VGGConfig(PAPER.vgg), rng)  # fmt: skip
     weights = {each.shape for model in models for each in model.parameters() if each.ndim == 4}
     assert {shape.weight().shape for shape in shapes} == weights
-    assert len(set(shapes)) == len(shapes) == 13
+    assert len(set(shapes)) == len(shapes) == 13 + 9
     trunk = shapes[1]
     assert trunk.operations == 2 * (16 * 24 * 24 * 64) * (3 * 3 * 64)
-    assert str(shapes[-1]) == "D 12² 512→512 3×3 /2"
+    assert str(shapes[12]) == "D 12² 512→512 3×3 /2" and str(shapes[-1]) == "VGG 6² 512→512 3×3"
+    assert trunk.intensity == trunk.operations / (4 * (2 * 16 * 24 * 24 * 64 + 3 * 3 * 64 * 64))
 
 
 def test_a_folder_as_the_file_is_refused_before_anything_is_measured(tmp_path):
@@ -92,18 +118,42 @@ def test_the_default_file_names_processor_and_date():
     assert bench.default_file(machine, True).name == "intel-xeon-e5-26-2-0ghz-quick-2026-03-04.json"
 
 
-def test_the_high_water_mark_stays_up(tmp_path):
-    (tmp_path / "status").write_text("VmPeak:\t   99 kB\nVmHWM:\t    12 kB\n")
-    assert bench.high_water_mark(tmp_path / "status") == 12 * 1024
-    assert bench.high_water_mark(tmp_path / "none") > 2**20
-    before = bench.high_water_mark()
-    np.ones(before, np.uint8)  # and gone: more, with the interpreter itself, than was ever in use
-    assert bench.high_water_mark() > before
-
-
 def test_memory_that_cannot_be_measured_is_an_error():
     with pytest.raises(MinisrganError, match="memory of a nothing"):
         bench.peak_elsewhere(work="nothing", device="numpy", layout=None, threads=1, quick=True)
+
+
+def test_the_gan_step_is_a_step_of_the_training():
+    step = bench.gan_step(bench.QUICK, "numpy")
+    trainer = step.__self__
+    before = [trainer.generator.state(), trainer.discriminator.state()]
+    step()
+    after = [trainer.generator.state(), trainer.discriminator.state()]
+    for old, new in zip(before, after):
+        assert any((old[name] != new[name]).any() for name in old)
+    assert trainer.config.content == "vgg54" and trainer.vgg.config.blocks == bench.QUICK.vgg
+
+
+def test_an_error_is_relative_to_the_exact_result():
+    assert bench.relative_error(np.array([3.0, 4.5]), np.array([3.0, 4.0])) == 0.1
+
+
+def test_what_cannot_be_compiled_is_a_row_with_its_problem(monkeypatch):
+    class Peer:
+        compiled_place = staticmethod(lambda: "there")
+
+        def gan_step(sizes, place):
+            raise RuntimeError("no compiler\nand much more")
+
+    for name in ("generator_step", "discriminator_step", "inference"):
+        setattr(Peer, name, lambda sizes, place: lambda: None)
+    monkeypatch.setattr(bench, "WORKS", dict.fromkeys(bench.WORKS, lambda sizes, device: lambda: None))
+    monkeypatch.setattr(bench, "synchronizer", lambda device: lambda: None)
+    said = []
+    rows = bench.measure_compiled(Peer, bench.QUICK, "cuda", said.append)
+    assert rows[0] == {"name": "GAN step with VGG, 2 of 32²", "problem": "RuntimeError: no compiler"}
+    assert all("compiled" in row and "ratio" in row for row in rows[1:]) and len(rows) == 4
+    assert any("RuntimeError: no compiler" in line for line in said)
 
 
 # ---- With PyTorch --------------------------------------------------------------------------------------
@@ -123,7 +173,7 @@ def test_both_sides_compute_the_same(peer, device):
         pytest.skip(problem)
     for dtype, tolerance in [("float64", 1e-10), ("float32", 1e-2)]:
         errors = peer.disagreement(bench.QUICK, device, dtype)
-        assert errors.keys() == {"G", "D"}
+        assert errors.keys() == {"G", "D", "VGG"}
         assert max(errors.values()) < tolerance
 
 
@@ -133,7 +183,7 @@ def test_a_difference_in_the_arrangement_is_found(peer, monkeypatch):
 
     monkeypatch.setattr(peer, "as_theirs", careless)
     errors = peer.disagreement(bench.QUICK, "numpy", "float64")
-    assert min(errors.values()) > 1e-2
+    assert min(errors["G"], errors["D"]) > 1e-2  # VGG has nothing to arrange otherwise
 
 
 def test_unlike_models_are_not_compared(peer):
@@ -147,10 +197,12 @@ def test_unlike_models_are_not_compared(peer):
 
 def test_with_pytorch_every_row_has_a_ratio(peer, monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "peak_elsewhere", lambda layout, **_: {None: 10, "contiguous": 30}.get(layout, 20))
-    monkeypatch.setattr(bench, "convolution_shapes", lambda sizes: [bench.Shape("one", 1, 6, 2, 3, stride=2)])
+    one = bench.Shape("one", 1, 6, 2, 3, stride=2)
+    monkeypatch.setattr(bench, "convolution_shapes", lambda sizes: [one, one._replace(cout=8)])
     results = bench.bench("numpy", tmp_path / "b.json", quick=True, say=lambda line: None)
     for row in [*results["steps"], *results["convolutions"]]:
         assert row["ratio"] == row[row["pytorch_layout"]]["median"] / row["ours"]["median"]
         assert row.keys() >= {"contiguous", "channels-last"}
-    assert [row["ratio"] for row in results["memory"]] == [2, 2]
+    assert [row["ratio"] for row in results["memory"]] == [2, 2, 2]
+    assert all(row["error"]["contiguous"] < 1e-6 for row in results["precisions"])
     assert "threads" in results["pytorch"]["settings"]

@@ -19,7 +19,8 @@ from minisrgan.errors import ConfigError, DivergedError, MinisrganError, Weights
 from minisrgan.imaging.patches import PhotoSet
 from minisrgan.names import STAGES
 from minisrgan.training import loop as training
-from minisrgan.training.config import PRESETS, TrainConfig
+from minisrgan.training.config import TrainConfig
+from minisrgan.training.presets import PRESETS
 from minisrgan.training.run import COLUMNS, Run
 from minisrgan.training.trainer import Trainer
 from minisrgan.weights.generators import load_generator, read_arrays, write_arrays

@@ -14,7 +14,8 @@ from minisrgan.nn import held
 from minisrgan.ops import Conv2dBias
 from minisrgan.regularisers import REGULARISERS
 from minisrgan.tensor import Tensor, grad
-from minisrgan.training.config import PRESETS, Stage
+from minisrgan.training.config import Stage
+from minisrgan.training.presets import PRESETS
 from minisrgan.training.trainer import Trainer
 
 SEVEN = [

@@ -9,7 +9,8 @@ import numpy as np
 from numpy import bool_, float32, float64, int32, int64, uint8  # noqa: F401  CuPy has them as they are
 
 from . import cuda  # noqa: F401
-from ._array import COUNT, by_numpy, fresh, ndarray, only_ours, own, ufunc, wrap
+from ._array import by_numpy, memories, ndarray, only_ours, own, store, ufunc, wrap
+from ._device import COUNT, copy_from_host, fresh
 from .cuda import RawModule, get_default_memory_pool  # noqa: F401
 
 __version__ = "14.0.0, but only a stand-in"
@@ -60,7 +61,7 @@ def ones_like(a, dtype=None):
 
 
 def arange(start, stop=None, step=1, dtype=None):
-    return own(np.arange(start, stop, step, dtype) if stop is not None else np.arange(start, dtype=dtype))
+    return own(lambda: np.arange(start, stop, step, dtype) if stop is not None else np.arange(start, dtype=dtype))
 
 
 def array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0):
@@ -68,8 +69,10 @@ def array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0):
         return obj.copy() if dtype is None else obj.astype(dtype)
     if isinstance(obj, (list, tuple)) and any(isinstance(each, ndarray) for each in obj):
         raise NotImplementedError("CuPy can stack a list of its arrays; the stand-in can't, since nobody needs it")
-    COUNT["to device"] += 1
-    return own(np.asarray(obj, dtype))
+    obj = np.asarray(obj, dtype)
+    out = empty(obj.shape, obj.dtype, "F" if obj.flags.f_contiguous and not obj.flags.c_contiguous else "C")
+    copy_from_host(out._a, obj.copy())  # CuPy copies the numbers into pinned memory of its own first
+    return out
 
 
 def asarray(a, dtype=None, order=None, *, blocking=False):
@@ -90,6 +93,11 @@ def asnumpy(a, stream=None, order="C", out=None, *, blocking=True):
 # ---- Made from others --------------------------------------------------------------------------------
 
 
+def copyto(dst, src, casting="same_kind", where=None):
+    only_ours(dst, src)
+    dst[...] = src
+
+
 def where(condition, x=None, y=None):
     only_ours(condition)
     return by_numpy(np.where, condition, x, y)
@@ -106,18 +114,21 @@ def matmul(x1, x2, /, out=None):
     if out is None:
         return by_numpy(np.matmul, x1, x2)
     only_ours(out)
-    np.matmul(x1._a, x2._a, out=out._a)
+    one, other = x1._a, x2._a
+    store(out._a, lambda: np.matmul(one, other), *memories([out, x1, x2]))
     return out
 
 
 def concatenate(tup, axis=0, out=None, *, dtype=None, casting="same_kind"):
     only_ours(*tup)
-    return own(np.concatenate([each._a for each in tup], axis))
+    parts = [each._a for each in tup]
+    return own(lambda: np.concatenate(parts, axis), *tup)
 
 
 def pad(array, pad_width, mode="constant", **kwargs):
     only_ours(array)
-    return own(np.pad(array._a, pad_width, mode, **kwargs))
+    mine = array._a
+    return own(lambda: np.pad(mine, pad_width, mode, **kwargs), array)
 
 
 def take_along_axis(a, indices, axis):
@@ -142,12 +153,14 @@ def mean(a, axis=None, dtype=None, out=None, keepdims=False):
 
 def array_equal(a1, a2, equal_nan=False):
     only_ours(a1, a2)
-    return own(np.array_equal(a1._a, a2._a, equal_nan))
+    one, other = a1._a, a2._a
+    return own(lambda: np.array_equal(one, other, equal_nan), a1, a2)
 
 
 def _norm(x, ord=None, axis=None, keepdims=False):
     only_ours(x)
-    return own(np.linalg.norm(x._a, ord, axis, keepdims))
+    mine = x._a
+    return own(lambda: np.linalg.norm(mine, ord, axis, keepdims), x)
 
 
 def _as_strided(x, shape=None, strides=None):

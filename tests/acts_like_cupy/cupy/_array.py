@@ -1,46 +1,14 @@
-"""The stand-in's memory and its arrays."""
+"""The stand-in's arrays."""
 
 import functools
-import math
 import sys
-import weakref
-from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
 
-COUNT = Counter()  # "launches", "synchronisations", "to device", "to host", "elementwise", "products"
-ALIGNMENT, GUARD = 512, 512  # bytes: where CuPy's allocations start; what nobody may touch before and after them
-UNTOUCHED = 0xA5
+from ._device import COUNT, LATE, MEMORY, capturing, copy_from_host, finish, fresh, perform, wait
+
 TINY = np.finfo(np.float32).tiny
-
-
-class Memory:
-    """Bytes of an array, full of NaN (or -1), between guards."""
-
-    def __init__(self, size):
-        raw = np.full(size + ALIGNMENT + 2 * GUARD, UNTOUCHED, np.uint8)
-        start = -raw.ctypes.data % ALIGNMENT + GUARD
-        self.bytes, self.guards = raw[start : start + size], (raw[:start], raw[start + size :])
-
-    def untouched(self):
-        return all((guard == UNTOUCHED).all() for guard in self.guards)
-
-
-MEMORY = weakref.WeakValueDictionary()  # address that a kernel may be given → the Memory that it is in
-
-
-def fresh(shape, dtype, order="C"):
-    """(a NumPy array in Memory of its own, that Memory)."""
-    dtype, shape = np.dtype(dtype), (shape,) if np.isscalar(shape) else tuple(map(int, shape))
-    if dtype.kind not in "fiub" or not dtype.isnative:
-        raise TypeError(f"Unsupported type {dtype}")
-    memory = Memory(math.prod(shape) * dtype.itemsize)
-    if dtype.kind == "f":
-        memory.bytes.view(dtype)[...] = np.nan
-    else:
-        memory.bytes[...] = 1 if dtype.kind == "b" else 255
-    return memory.bytes.view(dtype).reshape(shape, order=order), memory
 
 
 def wrap(array, memory, base=None):
@@ -49,15 +17,35 @@ def wrap(array, memory, base=None):
     return out
 
 
-def own(value):
-    """What NumPy computed, in memory of the device: of a single number, an array without axes. Denormals become 0."""
-    value = np.asarray(value)
+def own(compute, *sources):
+    """What `compute()` makes of `sources`, in memory of the device: of a single number, an array without axes.
+
+    Only the sources' numbers may be in `compute`, not the arrays themselves, whose memory may be free by then.
+    """
+    if not capturing():
+        finish()
+    with np.errstate(all="ignore"):
+        value = np.asarray(compute())
     fortran = value.flags.f_contiguous and not value.flags.c_contiguous
     array, memory = fresh(value.shape, value.dtype, "F" if fortran else "C")
-    array[...] = value
-    if value.dtype == np.float32:
-        array[np.abs(array) < TINY] = 0
+    store(array, (lambda: value) if not capturing() else compute, memory, *memories(sources))
     return wrap(array, memory)
+
+
+def store(array, compute, *touched):
+    """Write what `compute()` makes into the array, denormals as 0."""
+
+    def work():
+        with np.errstate(all="ignore"):
+            np.copyto(array, compute(), casting="same_kind")
+            if array.dtype == np.float32:
+                array[np.abs(array) < TINY] = 0
+
+    perform(work, *(each.memory for each in touched))
+
+
+def memories(sources):
+    return [each._memory for each in sources if isinstance(each, ndarray)]
 
 
 def only_ours(*arrays):
@@ -78,8 +66,8 @@ def operand(x):
 
 def by_numpy(function, *args, **named):
     COUNT["elementwise"] += 1
-    with np.errstate(all="ignore"):
-        return own(function(*map(operand, args), **named))
+    operands = [operand(each) for each in args]
+    return own(lambda: function(*operands, **named), *args)
 
 
 def ufunc(name):
@@ -87,11 +75,13 @@ def ufunc(name):
     function = getattr(np, name)
 
     def call(*args, out=None, dtype=None):
+        named = {} if dtype is None else {"dtype": dtype}
         if out is None:
-            return by_numpy(function, *args, **({} if dtype is None else {"dtype": dtype}))
+            return by_numpy(function, *args, **named)
         only_ours(out)
-        result = call(*args, dtype=dtype)
-        np.copyto(out._a, result._a, casting="same_kind")
+        COUNT["elementwise"] += 1
+        operands = [operand(each) for each in args]
+        store(out._a, lambda: function(*operands, **named), *memories([out, *args]))
         return out
 
     call.__name__ = name
@@ -129,7 +119,7 @@ class ndarray:
     @property
     def data(self):
         address = self._a.ctypes.data
-        MEMORY[address] = self._memory
+        MEMORY[address] = self._memory.memory
         return SimpleNamespace(ptr=address)
 
     def _view(self, array):
@@ -138,9 +128,20 @@ class ndarray:
     # ---- Out of the device
 
     def get(self, stream=None, order="C", out=None, blocking=True):
-        COUNT["synchronisations"] += 1
         COUNT["to host"] += 1
+        if out is not None and not blocking:
+            mine = self._a
+            LATE.append(lambda: np.copyto(out, mine))
+            return out
+        wait()
         return self._a.copy(order=order)
+
+    def set(self, arr, stream=None):
+        if arr.dtype != self.dtype:
+            raise TypeError(f"{arr.dtype} array cannot be set to {self.dtype} array")
+        if arr.shape != self.shape:
+            raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
+        copy_from_host(self._a, arr)
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError(
@@ -204,7 +205,8 @@ class ndarray:
     def __getitem__(self, slices):
         parts = slices if isinstance(slices, tuple) else (slices,)
         if any(isinstance(each, (ndarray, list)) for each in parts):
-            return own(self._a[tuple(key(each) for each in parts)])
+            mine, index = self._a, tuple(key(each) for each in parts)
+            return own(lambda: mine[index], self, *parts)
         parts = tuple(key(each) for each in parts)
         return self._view(self._a[parts if ... in parts else (*parts, ...)])  # with ... a single number, too, is a view
 
@@ -214,14 +216,19 @@ class ndarray:
                 raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
             value = value.item()
         COUNT["elementwise"] += 1
+        given = value
         parts = slices if isinstance(slices, tuple) else (slices,)
-        self._a[tuple(key(each) for each in parts)] = operand(value)
+        mine, index, value = self._a, tuple(key(each) for each in parts), operand(value)
+        perform(lambda: mine.__setitem__(index, value), *(each.memory for each in memories([self, *parts, given])))
 
     # ---- Other shapes, orders and types
 
     def reshape(self, *shape, order="C"):
-        array = self._a.reshape(*shape, order=order)
-        return self._view(array) if np.may_share_memory(array, self._a) or not array.size else own(array)
+        mine = self._a
+        array = mine.reshape(*shape, order=order)
+        if np.may_share_memory(array, mine) or not array.size:
+            return self._view(array)
+        return own(lambda: mine.reshape(*shape, order=order), self)
 
     def ravel(self, order="C"):
         return self.reshape(-1, order=order)
@@ -238,14 +245,16 @@ class ndarray:
     def copy(self, order="C"):
         COUNT["elementwise"] += 1
         array, memory = fresh(self.shape, self.dtype, order if order in "CF" else "C")
-        array[...] = self._a
+        mine = self._a
+        perform(lambda: np.copyto(array, mine), memory.memory, self._memory.memory)
         return wrap(array, memory)
 
     def astype(self, dtype, order="K", casting=None, subok=None, copy=True):
         if not copy and self.dtype == np.dtype(dtype):
             return self
         COUNT["elementwise"] += 1
-        return own(self._a.astype(dtype))
+        mine = self._a
+        return own(lambda: mine.astype(dtype), self)
 
     def fill(self, value):
         self[...] = value

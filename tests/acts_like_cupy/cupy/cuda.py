@@ -1,5 +1,6 @@
 """The stand-in's runtime, and RawModule: CUDA text, compiled for a CPU as a GPU would see it."""
 
+import contextlib
 import ctypes
 import functools
 import re
@@ -7,7 +8,22 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ._array import COUNT, MEMORY
+from ._device import (  # noqa: F401
+    COUNT,
+    DRY,
+    MEMORY,
+    CUDARuntimeError,
+    Event,
+    Graph,
+    MemoryPool,
+    PinnedBytes,
+    Stream,
+    allocators,
+    get_current_stream,
+    perform,
+    untouched,
+    wait,
+)  # fmt: skip
 
 STATIC_LIMIT, DYNAMIC_LIMIT = 48 * 1024, 227 * 1024  # bytes of shared memory: without asking, and at most (sm_90)
 MOST_THREADS, MOST_BLOCKS, MOST_BLOCKS_ACROSS = 1024, 2**31 - 1, 65535
@@ -56,35 +72,17 @@ class CUDADriverError(RuntimeError):
     pass
 
 
-class CUDARuntimeError(RuntimeError):
-    pass
-
-
-def synchronize():
-    COUNT["synchronisations"] += 1
-
-
 runtime = SimpleNamespace(
     CUDARuntimeError=CUDARuntimeError,
     getDeviceCount=lambda: 1,
+    getDevice=lambda: 0,
     getDeviceProperties=lambda device: {"name": b"none, a stand-in", "major": 9, "minor": 0},
     memGetInfo=lambda: (80 << 30, 80 << 30),
     driverGetVersion=lambda: 13000,
-    deviceSynchronize=synchronize,
+    deviceSynchronize=wait,
 )
 compiler = SimpleNamespace(CompileException=CompileException)
-driver = SimpleNamespace(CUDADriverError=CUDADriverError)
-
-
-class MemoryPool:
-    def free_all_blocks(self, stream=None):
-        pass
-
-    def total_bytes(self):
-        return 0
-
-    def used_bytes(self):
-        return 0
+profiler = SimpleNamespace(start=lambda: None, stop=lambda: None)
 
 
 def get_default_memory_pool():
@@ -93,6 +91,23 @@ def get_default_memory_pool():
 
 def set_allocator(allocator=None):
     """Here every array has memory of its own anyway."""
+
+
+@contextlib.contextmanager
+def using_allocator(allocator=None):
+    allocators.append(allocator)
+    try:
+        yield
+    finally:
+        allocators.pop()
+
+
+def alloc_pinned_memory(size):
+    return PinnedBytes(size)
+
+
+def get_elapsed_time(start_event, end_event):
+    return 1000 * (end_event.seconds - start_event.seconds)
 
 
 class RawModule:
@@ -129,46 +144,57 @@ class RawModule:
         return RawKernel(self, name, getattr(self.compiled, f"launch_{name}"))
 
 
+FUNCTIONS = {}  # handle → RawKernel
+
+
 class RawKernel:
-    """CuPy checks nothing of what a kernel is given; the stand-in checks what would go wrong on a GPU."""
+    """It is launched by `driver.launchKernel`, as CuPy launches it itself."""
 
     def __init__(self, module, name, function):
         self.name, self.function = name, function
         self.max_dynamic_shared_size_bytes = STATIC_LIMIT
         types = SCALARS | module.structs | {"real": SCALARS[module.real]}
-        self.types = [np.uint64 if "*" in each else types[type_of(each)] for each in module.parameters[name]]
+        self.types = [np.dtype(np.uint64 if "*" in each else types[type_of(each)]) for each in module.parameters[name]]
+        self.pointers = [i for i, each in enumerate(module.parameters[name]) if "*" in each]
+        self.kernel = SimpleNamespace(ptr=id(self))
+        FUNCTIONS[id(self)] = self
 
-    def __call__(self, grid, block, args, *, shared_mem=0):
-        from minisrgan.device.cpu import runtime as cpu_runtime
 
-        if [kind_of(each) for each in args] != self.types:
-            raise TypeError(f"{self.name} takes {self.types}, not {[kind_of(each) for each in args]}")
-        grid, block = ((*size, 1, 1)[:3] for size in (grid, block))
-        across = max(grid[1:]) > MOST_BLOCKS_ACROSS or block[2] > 64 or min(*grid, *block) < 1
-        if grid[0] > MOST_BLOCKS or np.prod(block) > MOST_THREADS or across:
-            raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
-        if shared_mem > min(self.max_dynamic_shared_size_bytes, DYNAMIC_LIMIT):
-            raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
-        COUNT["launches"] += 1
-        slots = [ctypes.create_string_buffer(each.tobytes(), each.nbytes) for each in args]
-        pointers = (ctypes.c_void_p * len(args))(*(ctypes.addressof(slot) for slot in slots))
-        dims = [(ctypes.c_uint * 3)(*size) for size in (grid, block)]
-        if self.function(*dims, ctypes.c_uint(shared_mem), pointers):
+def launch_kernel(
+    f, grid_dim_x, grid_dim_y, grid_dim_z, block_dim_x, block_dim_y, block_dim_z, shared_mem_bytes, stream,
+    kernel_params, extra
+):  # fmt: skip
+    """CUDA checks nothing of what a kernel is given; the stand-in checks what would go wrong on a GPU."""
+    from minisrgan.device.cpu import runtime as cpu_runtime
+
+    kernel = FUNCTIONS[f]
+    grid, block = (grid_dim_x, grid_dim_y, grid_dim_z), (block_dim_x, block_dim_y, block_dim_z)
+    across = max(grid[1:]) > MOST_BLOCKS_ACROSS or block[2] > 64 or min(*grid, *block) < 1
+    if grid[0] > MOST_BLOCKS or np.prod(block) > MOST_THREADS or across:
+        raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
+    if shared_mem_bytes > min(kernel.max_dynamic_shared_size_bytes, DYNAMIC_LIMIT):
+        raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
+    COUNT["launches"] += 1
+    if DRY:
+        return
+    # as the driver does: whoever launches may write the next arguments into the same memory at once
+    table = (ctypes.c_void_p * len(kernel.types)).from_address(kernel_params)
+    slots = [ctypes.create_string_buffer(ctypes.string_at(at, each.itemsize)) for at, each in zip(table, kernel.types)]
+    pointers = (ctypes.c_void_p * len(slots))(*map(ctypes.addressof, slots))
+    dims = [(ctypes.c_uint * 3)(*size) for size in (grid, block)]
+    given = [MEMORY.get(ctypes.c_uint64.from_buffer(slots[i]).value) for i in kernel.pointers]
+    guards = [guard for memory in given if memory for guard in memory.guards]
+
+    def work():
+        if kernel.function(*dims, ctypes.c_uint(shared_mem_bytes), pointers):
             raise CUDADriverError(cpu_runtime().kernel_error().decode())
-        for address in (int(each) for each, kind in zip(args, self.types) if kind is np.uint64):
-            if (memory := MEMORY.get(address)) and not memory.untouched():
-                raise MemoryError(f"{self.name} wrote beyond an array that it was given")
+        if slots and not untouched(guards):
+            raise MemoryError(f"{kernel.name} wrote beyond an array that it was given")
+
+    perform(work, *filter(None, given))
 
 
-def kind_of(argument):
-    """What CuPy passes by value: a NumPy scalar, known by its type, or an array of one element, known by its dtype."""
-    if isinstance(argument, np.ndarray):
-        if argument.size != 1:
-            raise TypeError(f"a numpy.ndarray of shape {argument.shape}: only those of size one are passed by value")
-        return argument.dtype
-    if isinstance(argument, np.void):
-        raise TypeError("CuPy knows no scalar of a structured type")
-    return type(argument)
+driver = SimpleNamespace(CUDADriverError=CUDADriverError, launchKernel=launch_kernel)
 
 
 def struct_type(members):

@@ -1,31 +1,6 @@
 // The kernels of conv.cu against loops: more than one tile, slab and part, off their boundaries and on them.
 // Builds: float native WIDE=2; double native WIDE=1; float native WIDE=4; float WIDE=2; double WIDE=2; float gpu WIDE=2; double gpu WIDE=1; float gpu WIDE=4
-#include "host.h"
-
-struct Shape {
-    int n, height, width, cin, kh, kw, cout, stride_y, stride_x, pad_y, pad_x;
-    int out_h() const { return (height + 2 * pad_y - kh) / stride_y + 1; }
-    int out_w() const { return (width + 2 * pad_x - kw) / stride_x + 1; }
-    int pixels() const { return n * out_h() * out_w(); }
-    int taps() const { return kh * kw * cin; }
-    Geometry geometry() const {
-        return {n, height, width, cin, kh, kw, cout, out_h(), out_w(), stride_y, stride_x, pad_y, pad_x};
-    }
-};
-
-// f(element of x, of w, of y) for each product of the trilinear form.
-template <class F>
-void for_each_product(const Shape &s, F f) {
-    for (int m = 0; m < s.pixels(); ++m)
-        for (int k = 0; k < s.taps(); ++k) {
-            int q = m % s.out_w(), p = m / s.out_w() % s.out_h(), image = m / s.out_w() / s.out_h();
-            int c = k % s.cin, j = k / s.cin % s.kw, i = k / s.cin / s.kw;
-            int row = p * s.stride_y + i - s.pad_y, column = q * s.stride_x + j - s.pad_x;
-            if (row < 0 || row >= s.height || column < 0 || column >= s.width) continue;
-            for (int o = 0; o < s.cout; ++o)
-                f(((image * s.height + row) * s.width + column) * s.cin + c, k * s.cout + o, m * s.cout + o);
-        }
-}
+#include "real/shape.h"
 
 // Into every step-th pixel of an image that has other numbers, which must stay; with the whole epilogue, or
 // with none.
@@ -46,8 +21,18 @@ void check_conv2d(const Shape &s, bool with_epilogue, int step_y = 1, int step_x
     }
     launch<conv2d>({3, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), with_epilogue ? bias.data() : nullptr,
                    with_epilogue ? negative_slope.data() : nullptr, with_epilogue ? residual.data() : nullptr, y.data(),
-                   s.geometry(), Placement{1, y_h, y_w, step_y, step_x, first_y, first_x});
+                   s.geometry(), Placement{1, y_h, y_w, step_y, step_x, first_y, first_x}, s.taps(), 1);
     expect_equal(y, want, "conv2d");
+
+    // The same, with its depth in parts.
+    int part = (s.taps() / 2 / SLAB + 1) * SLAB, n_parts = (s.taps() + part - 1) / part;
+    auto parts = nothing(n_parts * s.pixels() * s.cout), finished = numbers(y.size(), 2);
+    launch<conv2d>({2, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), (real *)nullptr, (real *)nullptr, (real *)nullptr,
+                   parts.data(), s.geometry(), Placement{1, s.out_h(), s.out_w(), 1, 1, 0, 0}, part, n_parts);
+    launch<finish_conv2d>({2, 1, 1}, {3, 1, 1}, parts.data(), with_epilogue ? bias.data() : nullptr,
+                          with_epilogue ? negative_slope.data() : nullptr, with_epilogue ? residual.data() : nullptr,
+                          finished.data(), s.geometry(), Placement{1, y_h, y_w, step_y, step_x, first_y, first_x}, n_parts);
+    expect_equal(finished, want, "conv2d in parts");
 }
 
 // With pixel shuffle: channel (i 2 + j) C + c of pixel (p, q) is channel c of pixel (2 p + i, 2 q + j).
@@ -60,7 +45,7 @@ void check_shuffle(const Shape &s) {
         want[(row * 2 * s.out_w() + column) * channels + o % channels] += x[in] * w[weight];
     });
     launch<conv2d>({2, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), (real *)nullptr, (real *)nullptr, (real *)nullptr,
-                   y.data(), s.geometry(), Placement{2, s.out_h(), s.out_w(), 1, 1, 0, 0});
+                   y.data(), s.geometry(), Placement{2, s.out_h(), s.out_w(), 1, 1, 0, 0}, s.taps(), 1);
     expect_equal(y, want, "conv2d with shuffle");
 }
 

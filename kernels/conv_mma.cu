@@ -1,0 +1,452 @@
+// Convolution on tensor cores, in the three directions of its trilinear form (minisrgan/ops/conv.py). It needs channels
+// that are multiples of 4. conv.cu has the same products without tensor cores, and the idea of an implicit GEMM.
+//
+//     conv2d_mma         Y = A W         a row of A is the window of an output pixel, K = kh kw Cin deep
+//     input_grad_mma     dX = A W'       a row of A is the window of a pixel of x in the cotangent, K = kh' kw' Cout
+//     weight_grad_mma    dW = A^T G      in parts, each the sum over some pixels
+//
+// Precision.  PRECISION=1: factors are rounded to TF32, 10 bits after the point. PRECISION=3: a factor is the sum of
+// two TF32 numbers, high and low, and a product is high high + high low + low high: nearly as exact as float32, at
+// three times the work. PRECISION=16: factors are rounded to bf16, 7 bits. Sums are float32 in all three.
+//
+// Tiles.  A block of 4 warps makes TILE_M x TILE_N outputs. A warp makes ROWS x COLUMNS of them, as M_STEPS x N_STEPS
+// small matrices of 16 x 8, whose sums stay in its registers.
+//
+// Stages.  The block goes along K in slabs of SLAB numbers. Shared memory has STAGES slabs of both factors. While one
+// is multiplied, the copies of the next ones are under way (cp.async). Each slab costs one barrier: after it, the slab
+// has arrived for all threads, and all are done with the slab before, into whose place the next copies go.
+//
+// Shared memory.  A factor that lies along K in global memory is kept as rows of SLAB numbers, and ldmatrix reads it. A
+// row's pieces of 16 bytes are exchanged by its number (`swizzled`), or 8 rows would meet in the same banks. The other
+// factors are kept as they lie, a row for each k. There the rows are 8 numbers longer than the tile, so that the 4 x 8
+// numbers that a warp reads at a time lie in 32 different banks. tests/device/test_bank_conflicts.py works this out.
+//
+// Indices.  The four numbers that a thread copies at a time belong to one tap, since channels are multiples of 4. A
+// thread knows their channel and tap, and moves on by SLAB with each slab. So no slab after the first one costs a
+// division.
+//
+// Split K.  A layer with few pixels has fewer tiles than a GPU has multiprocessors. Then K is cut into parts: each part
+// stores sums of its own, and finish_conv (or sum_parts of elementwise.cu) adds them up in order, without atomics.
+//
+// Memory traffic.  As conv.cu's: x is read kh kw / stride^2 times for each column of tiles, mostly from the cache.
+//
+// Variants: PRECISION=1 TILE_N=32; PRECISION=1 TILE_N=64; PRECISION=1 TILE_N=128; PRECISION=3 TILE_N=32; PRECISION=3 TILE_N=64; PRECISION=16 TILE_N=32; PRECISION=16 TILE_N=64; PRECISION=16 TILE_N=128
+
+#include "convolution.cuh"
+#include "mma.cuh"
+
+// Before a loop over registers (common.cuh, UNROLL). An emulated GPU has none, and the compiler would take long.
+#ifdef __CUDACC__
+#define IN_REGISTERS UNROLL
+#else
+#define IN_REGISTERS
+#endif
+
+static_assert(sizeof(real) == 4, "tensor cores sum in float32: conv.cu is for float64");
+constexpr int WARPS_N = TILE_N == 32 ? 1 : 2, WARPS_M = THREADS / 32 / WARPS_N;
+constexpr int ROWS = TILE_M / WARPS_M, COLUMNS = TILE_N / WARPS_N, M_STEPS = ROWS / 16, N_STEPS = COLUMNS / 8;
+constexpr int CHUNK = 4, CHUNKS = SLAB / CHUNK;  // a chunk is 16 bytes, what copy_async copies
+constexpr int PITCH_M = TILE_M + 8, PITCH_N = TILE_N + 8;
+constexpr int COPIES_M = TILE_M * CHUNKS / THREADS, COPIES_N = TILE_N * CHUNKS / THREADS;  // of a thread, for a slab
+static_assert(SLAB == 16 && THREADS == 128, "swizzled, and how threads share the copies, are made for these");
+
+// ---- Shared memory -------------------------------------------------------------------------------------
+
+// Where chunk number `chunk` of a row lies, if rows are SLAB numbers long. Rows 2i and 2i + 1 fill all 32 banks. The
+// chunks of the next two rows are exchanged, so that one chunk of 8 rows fills all banks too.
+__device__ __forceinline__ int swizzled(int row, int chunk) { return row * SLAB + (chunk ^ (row >> 1 & 3)) * CHUNK; }
+
+// Numbers of the two factors' slabs in one stage. A factor is kept BY_ROWS, or as it lies: a row for each k.
+template <bool BY_ROWS, int TILE>
+constexpr int slab_size = BY_ROWS ? TILE * SLAB : SLAB * (TILE + 8);
+
+// Numbers k8 to k8 + 8 of 16 rows of A, from `row` on, as a fragment.
+template <bool BY_ROWS>
+__device__ __forceinline__ void load_a(Fragment &to, const float *tile, int row, int k8) {
+    int lane = threadIdx.x % 32;
+    if (BY_ROWS) {
+        load_rows_of_four(to, tile + swizzled(row + lane % 16, k8 / CHUNK + lane / 16));
+    } else {
+        IN_REGISTERS for (int e = 0; e < 4; ++e)
+            to[e] = bits_of(tile[(k8 + lane % 4 + e / 2 * 4) * PITCH_M + row + lane / 4 + e % 2 * 8]);
+    }
+}
+
+// Numbers k8 to k8 + 8 of 16 columns of B, from `column` on: two fragments of B, one after the other.
+template <bool BY_ROWS>
+__device__ __forceinline__ void load_b(Fragment &to, const float *tile, int column, int k8) {
+    int lane = threadIdx.x % 32;
+    if (BY_ROWS) {
+        load_rows_of_four(to, tile + swizzled(column + lane / 16 * 8 + lane % 8, k8 / CHUNK + lane / 8 % 2));
+    } else {
+        IN_REGISTERS for (int e = 0; e < 4; ++e)
+            to[e] = bits_of(tile[(k8 + lane % 4 + e % 2 * 4) * PITCH_N + column + lane / 4 + e / 2 * 8]);
+    }
+}
+
+// ---- Products ------------------------------------------------------------------------------------------
+
+// A warp's sums: M_STEPS x N_STEPS matrices of 16 x 8, of which a lane has four numbers each.
+struct Sums {
+    float of[M_STEPS][N_STEPS][4];
+
+    __device__ __forceinline__ void clear() {
+        IN_REGISTERS for (int m = 0; m < M_STEPS; ++m)
+            IN_REGISTERS for (int n = 0; n < N_STEPS; ++n)
+                IN_REGISTERS for (int e = 0; e < 4; ++e) of[m][n][e] = 0;
+    }
+
+    // Add the product of a slab of A, from the warp's row on, and a slab of B, from the warp's column on.
+    template <bool A_BY_ROWS, bool B_BY_ROWS>
+    __device__ __forceinline__ void add(const float *a, const float *b, int row, int column) {
+        if constexpr (PRECISION == 16) {
+            // One product is 16 deep. Its numbers k may come in any order, if it is the same one in A and in B. So a
+            // pair is what a lane has of TF32's fragments anyway: numbers k and k + 4.
+            Fragment left[M_STEPS];
+            IN_REGISTERS for (int m = 0; m < M_STEPS; ++m) {
+                Fragment low, high;
+                load_a<A_BY_ROWS>(low, a, row + 16 * m, 0);
+                load_a<A_BY_ROWS>(high, a, row + 16 * m, 8);
+                IN_REGISTERS for (int e = 0; e < 2; ++e) {
+                    left[m][e] = as_bf16_pair(float_of(low[e]), float_of(low[e + 2]));
+                    left[m][e + 2] = as_bf16_pair(float_of(high[e]), float_of(high[e + 2]));
+                }
+            }
+            IN_REGISTERS for (int n = 0; n < N_STEPS; n += 2) {
+                Fragment low, high, right;
+                load_b<B_BY_ROWS>(low, b, column + 8 * n, 0);
+                load_b<B_BY_ROWS>(high, b, column + 8 * n, 8);
+                IN_REGISTERS for (int e = 0; e < 4; e += 2) {
+                    right[e] = as_bf16_pair(float_of(low[e]), float_of(low[e + 1]));
+                    right[e + 1] = as_bf16_pair(float_of(high[e]), float_of(high[e + 1]));
+                }
+                IN_REGISTERS for (int m = 0; m < M_STEPS; ++m)
+                    IN_REGISTERS for (int i = 0; i < 2; ++i) multiply_bf16(of[m][n + i], left[m], right + 2 * i);
+            }
+        } else {
+            IN_REGISTERS for (int k8 = 0; k8 < SLAB; k8 += 8) {
+                Fragment left[M_STEPS], left_low[M_STEPS];
+                IN_REGISTERS for (int m = 0; m < M_STEPS; ++m) {
+                    load_a<A_BY_ROWS>(left[m], a, row + 16 * m, k8);
+                    split(left[m], left_low[m]);
+                }
+                IN_REGISTERS for (int n = 0; n < N_STEPS; n += 2) {
+                    Fragment right, right_low;
+                    load_b<B_BY_ROWS>(right, b, column + 8 * n, k8);
+                    split(right, right_low);
+                    IN_REGISTERS for (int m = 0; m < M_STEPS; ++m)
+                        IN_REGISTERS for (int i = 0; i < 2; ++i) {
+                            if (PRECISION == 3) {  // the small products first
+                                multiply_tf32(of[m][n + i], left_low[m], right + 2 * i);
+                                multiply_tf32(of[m][n + i], left[m], right_low + 2 * i);
+                            }
+                            multiply_tf32(of[m][n + i], left[m], right + 2 * i);
+                        }
+                }
+            }
+        }
+    }
+
+    // Round the factors to TF32, and keep in `low` what that leaves of them.
+    static __device__ __forceinline__ void split(Fragment &factor, Fragment &low) {
+        IN_REGISTERS for (int e = 0; e < 4; ++e) {
+            float whole = float_of(factor[e]);
+            factor[e] = as_tf32(whole);
+            if (PRECISION == 3) low[e] = as_tf32(whole - float_of(factor[e]));
+        }
+    }
+
+    // Call body(at, column, two sums) for each two neighbours that this lane has, in rows and columns of the tile.
+    // at[i] is what where(row) says of the row, which is worked out once for all columns. of_column(column) is called
+    // before the rows of a column.
+    template <class At, class Where, class OfColumn>
+    __device__ __forceinline__ void for_each_pair(int row, int column, Where where, OfColumn of_column) const {
+        int lane = threadIdx.x % 32;
+        At at[2 * M_STEPS];
+        IN_REGISTERS for (int r = 0; r < 2 * M_STEPS; ++r) at[r] = where(row + 8 * r + lane / 4);
+        IN_REGISTERS for (int n = 0; n < N_STEPS; ++n) {
+            auto store = of_column(column + 8 * n + lane % 4 * 2);
+            IN_REGISTERS for (int r = 0; r < 2 * M_STEPS; ++r) {
+                Vec<2> pair = Vec<2>::broadcast(0);
+                IN_REGISTERS for (int e = 0; e < 2; ++e) pair.lane[e] = of[r / 2][n][r % 2 * 2 + e];
+                store(at[r], pair);
+            }
+        }
+    }
+};
+
+// sums = the product of `slabs` slabs. load(a, b) begins to copy the next slab of both factors, and is called once for
+// each. row and column: where the warp's part of the tile begins.
+template <bool A_BY_ROWS, bool B_BY_ROWS, class Load>
+__device__ __forceinline__ void multiply(Sums &sums, float *shared, int slabs, int row, int column, Load load) {
+    constexpr int SIZE_A = slab_size<A_BY_ROWS, TILE_M>, SIZE_B = slab_size<B_BY_ROWS, TILE_N>;
+    auto stage = [=](int slab) { return shared + slab % STAGES * (SIZE_A + SIZE_B); };
+    sums.clear();
+    for (int slab = 0; slab < STAGES - 1; ++slab) {
+        if (slab < slabs) load(stage(slab), stage(slab) + SIZE_A);
+        copy_async_commit();  // a group for each slab, empty if there is none
+    }
+    for (int slab = 0; slab < slabs; ++slab) {
+        copy_async_wait<STAGES - 2>();
+        __syncthreads();
+        int next = slab + STAGES - 1;
+        if (next < slabs) load(stage(next), stage(next) + SIZE_A);
+        copy_async_commit();
+        sums.add<A_BY_ROWS, B_BY_ROWS>(stage(slab), stage(slab) + SIZE_A, row, column);
+    }
+}
+
+// ---- The convolution and its input gradient ------------------------------------------------------------
+
+// The convolution that a block computes: of an image of height x width x channels, with kh x kw taps.
+struct Inner {
+    int height, width, channels, kh, kw, stride_y, stride_x, pad_y, pad_x, out_h, out_w;
+};
+
+// A place in the depth of A: a channel of a tap.
+struct Place {
+    int c, j, i;
+};
+
+__device__ __forceinline__ Place place_of(const Inner &inner, int k) {
+    int tap = k / inner.channels, kw = max(inner.kw, 1);  // 0: a pixel of x that meets no tap
+    return {k - tap * inner.channels, tap % kw, tap / kw};
+}
+
+__device__ __forceinline__ void move_on(const Inner &inner, Place &place) {
+    for (place.c += SLAB; place.c >= inner.channels && place.i < inner.kh; place.c -= inner.channels)
+        if (++place.j == inner.kw) place.j = 0, ++place.i;
+}
+
+// Slabs first_slab to first_slab + slabs of rows m0 and on of A, times B. load_b_slab(to, place) copies B's slab; place
+// is that of the thread's chunk in A.
+template <bool B_BY_ROWS, class LoadB>
+__device__ __forceinline__ void convolve(Sums &sums, float *shared, const float *x, const Inner &inner, int m0,
+                                         int pixels, int first_slab, int slabs, int row, int column,
+                                         LoadB load_b_slab) {
+    int thread = threadIdx.x, chunk = thread % CHUNKS;
+    int top[COPIES_M], left[COPIES_M], address[COPIES_M];  // of the windows of the rows that this thread copies
+    IN_REGISTERS for (int l = 0; l < COPIES_M; ++l) {
+        int m = m0 + thread / CHUNKS + l * (THREADS / CHUNKS), image = m / inner.out_w / inner.out_h;
+        top[l] = m < pixels ? m / inner.out_w % inner.out_h * inner.stride_y - inner.pad_y : -0x40000000;
+        left[l] = m % inner.out_w * inner.stride_x - inner.pad_x;
+        address[l] = m < pixels ? ((image * inner.height + top[l]) * inner.width + left[l]) * inner.channels : 0;
+    }
+    Place place = place_of(inner, first_slab * SLAB + chunk * CHUNK);
+    multiply<true, B_BY_ROWS>(sums, shared, slabs, row, column, [&](float *a, float *b) {
+        int offset = (place.i * inner.width + place.j) * inner.channels + place.c;
+        IN_REGISTERS for (int l = 0; l < COPIES_M; ++l) {
+            bool in = unsigned(top[l] + place.i) < unsigned(inner.height) && place.i < inner.kh &&
+                      unsigned(left[l] + place.j) < unsigned(inner.width);
+            int to = swizzled(thread / CHUNKS + l * (THREADS / CHUNKS), chunk);
+            copy_async(a + to, in ? x + (address[l] + offset) : x, in);
+        }
+        load_b_slab(b, place);
+        move_on(inner, place);
+    });
+}
+
+// Which tile and which part of the depth are this block's.
+struct Work {
+    int m0, n0, part, first_slab, slabs;
+};
+
+__device__ __forceinline__ Work my_work(int columns, int depth, int n_parts) {
+    int blocks = gridDim.x / n_parts, tile = blockIdx.x % blocks, part = blockIdx.x / blocks;
+    int tiles_n = (columns + TILE_N - 1) / TILE_N, slabs = (depth + SLAB - 1) / SLAB;
+    int part_slabs = (slabs + n_parts - 1) / n_parts, first = min(part * part_slabs, slabs);
+    return {tile / tiles_n * TILE_M, tile % tiles_n * TILE_N, part, first, min(part_slabs, slabs - first)};
+}
+
+// Of an output: the number of its line in all images, -1 for none; and its column.
+struct Pixel {
+    int line, column;
+};
+
+// Y = A W. With one part, y is the output, through the epilogue (convolution.cuh). With several, y has the plain sums
+// of each part, for finish_conv.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+conv2d_mma(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/, const real *bias /*[cout]*/,
+           const real *negative_slope /*[cout/shuffle/shuffle]*/, const real *residual /*[n*out_h*out_w*cout]*/,
+           real *y /*[n_parts*n*out_h*out_w*cout]*/, const __grid_constant__ Geometry g, int shuffle, int n_parts) {
+    REQUIRE(blockDim.x == THREADS && g.cin % CHUNK == 0 && g.cout % CHUNK == 0);
+    SHARED_DYNAMIC(float, shared);
+    int thread = threadIdx.x, warp = thread / 32, row = warp / WARPS_N * ROWS, column = warp % WARPS_N * COLUMNS;
+    int pixels = pixels_of(g), depth = depth_of(g);
+    Work work = my_work(g.cout, depth, n_parts);
+    REQUIRE(gridDim.x == unsigned((pixels + TILE_M - 1) / TILE_M * ((g.cout + TILE_N - 1) / TILE_N) * n_parts));
+    Inner inner = {g.height, g.width, g.cin, g.kh, g.kw, g.stride_y, g.stride_x, g.pad_y, g.pad_x, g.out_h, g.out_w};
+
+    int at_n = thread % (TILE_N / CHUNK) * CHUNK, at_k = thread / (TILE_N / CHUNK), n = work.n0 + at_n;
+    int k = work.first_slab * SLAB + at_k;
+    Sums sums;
+    convolve<false>(sums, shared, x, inner, work.m0, pixels, work.first_slab, work.slabs, row, column,
+                    [&](float *b, const Place &) {
+                        IN_REGISTERS for (int l = 0; l < COPIES_N; ++l) {
+                            int down = l * (SLAB / COPIES_N);
+                            bool in = k + down < depth && n < g.cout;
+                            copy_async(b + (at_k + down) * PITCH_N + at_n,
+                                       in ? w + ((long long)(k + down) * g.cout + n) : w, in);
+                        }
+                        k += SLAB;
+                    });
+
+    Epilogue epilogue = {y, bias, negative_slope, residual, g.out_h, g.out_w, g.cout, shuffle};
+    if (n_parts > 1) {
+        real *part = y + (long long)work.part * pixels * g.cout;
+        epilogue = {part, nullptr, nullptr, nullptr, g.out_h, g.out_w, g.cout, 1};
+    }
+    REQUIRE(epilogue.shuffle == 1 || epilogue.whole_pixels(2));
+    sums.for_each_pair<Pixel>(
+        work.m0 + row, work.n0 + column,
+        [&](int m) { return m < pixels ? Pixel{m / g.out_w, m % g.out_w} : Pixel{-1, 0}; },
+        [&](int o) {
+            EpilogueChannels<2, true> channels(epilogue, min(o, g.cout - 2));
+            return [&, channels, o](const Pixel &at, const Vec<2> &pair) {
+                if (at.line >= 0 && o < g.cout) channels.store(epilogue, pair, 0, at.line, at.column);
+            };
+        });
+}
+
+// What is to be done with the sums of all parts: y = the epilogue of their sum.
+extern "C" __global__ void finish_conv(const real *parts /*[n_parts*n*height*width*channels]*/,
+                                       const real *bias /*[channels]*/,
+                                       const real *negative_slope /*[channels/shuffle/shuffle]*/,
+                                       const real *residual /*[n*height*width*channels]*/,
+                                       real *y /*[n*height*width*channels]*/, int n, int height, int width,
+                                       int channels, int shuffle, int n_parts) {
+    Epilogue epilogue = {y, bias, negative_slope, residual, height, width, channels, shuffle};
+    REQUIRE(channels % CHUNK == 0 && (shuffle == 1 || epilogue.whole_pixels(CHUNK)));
+    int chunks = channels / CHUNK;
+    long long size = (long long)n * height * width * channels;
+    FOR_EACH(e, n * height * width * chunks) {
+        int pixel = e / chunks, o = e % chunks * CHUNK;
+        Vec<CHUNK> sum = Vec<CHUNK>::load(parts + (long long)e * CHUNK);
+        for (int part = 1; part < n_parts; ++part)
+            sum = sum + Vec<CHUNK>::load(parts + part * size + (long long)e * CHUNK);
+        EpilogueChannels<CHUNK, true> at(epilogue, o);
+        at.store(epilogue, sum, pixel / width / height, pixel / width % height, pixel % width);
+    }
+}
+
+// The pixels of x whose place, with the padding, has the remainder `a` by the stride, on one axis: they meet only the
+// taps a, a + stride, ... They are a convolution of the cotangent, with these taps turned around (see
+// minisrgan/device/conv.py).
+struct Remainder {
+    int taps, first, size, pad;
+};
+
+__device__ __forceinline__ Remainder remainder_of(int a, int kernel, int stride, int padding, int size) {
+    int taps = a < kernel ? (kernel - a + stride - 1) / stride : 0;
+    int first = (a - padding % stride + stride) % stride;
+    return {taps, first, first < size ? (size - first + stride - 1) / stride : 0,
+            taps - 1 - (first + padding - a) / stride};
+}
+
+// dX: blockIdx.y is a remainder of the pixels of x by the strides, (a, b) = (y / stride_x, y % stride_x). With one
+// part, dx is the gradient. With several, dx has the sums of each part.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+input_grad_mma(const real *cotangent /*[n*out_h*out_w*cout]*/, const real *w /*[kh*kw*cin*cout]*/,
+               real *dx /*[n_parts*n*height*width*cin]*/, const __grid_constant__ Geometry g, int n_parts) {
+    REQUIRE(blockDim.x == THREADS && g.cin % CHUNK == 0 && g.cout % CHUNK == 0);
+    REQUIRE(gridDim.y == unsigned(g.stride_y * g.stride_x));
+    SHARED_DYNAMIC(float, shared);
+    int thread = threadIdx.x, warp = thread / 32, row = warp / WARPS_N * ROWS, column = warp % WARPS_N * COLUMNS;
+    int a = blockIdx.y / g.stride_x, b = blockIdx.y % g.stride_x;
+    Remainder down = remainder_of(a, g.kh, g.stride_y, g.pad_y, g.height);
+    Remainder across = remainder_of(b, g.kw, g.stride_x, g.pad_x, g.width);
+    int pixels = g.n * down.size * across.size, depth = down.taps * across.taps * g.cout;
+    Work work = my_work(g.cin, depth, n_parts);
+    if (work.m0 >= pixels) return;  // another remainder has more tiles
+    Inner inner = {g.out_h, g.out_w, g.cout, down.taps, across.taps, 1, 1, down.pad, across.pad, down.size,
+                   across.size};
+
+    Sums sums;
+    convolve<true>(sums, shared, cotangent, inner, work.m0, pixels, work.first_slab, work.slabs, row, column,
+                   [&](float *to, const Place &place) {
+                       int i = a + g.stride_y * (down.taps - 1 - place.i);
+                       int j = b + g.stride_x * (across.taps - 1 - place.j), chunk = thread % CHUNKS;
+                       long long tap = (long long)(i * g.kw + j) * g.cin * g.cout + place.c;
+                       IN_REGISTERS for (int l = 0; l < COPIES_N; ++l) {
+                           int at = thread / CHUNKS + l * (THREADS / CHUNKS), c = work.n0 + at;
+                           bool in = place.i < down.taps && c < g.cin;
+                           copy_async(to + swizzled(at, chunk), in ? w + (tap + c * g.cout) : w, in);
+                       }
+                   });
+
+    real *out = dx + (long long)work.part * g.n * g.height * g.width * g.cin;
+    sums.for_each_pair<int>(
+        work.m0 + row, work.n0 + column,
+        [&](int m) {
+            int image = m / across.size / down.size, p = m / across.size % down.size, q = m % across.size;
+            int line = image * g.height + p * g.stride_y + down.first;
+            return m < pixels ? line * g.width + q * g.stride_x + across.first : -1;
+        },
+        [&](int c) {
+            return [&, c](int pixel, const Vec<2> &pair) {
+                if (pixel >= 0 && c < g.cin) pair.store(out + (long long)pixel * g.cin + c);
+            };
+        });
+}
+
+// ---- The weight gradient -------------------------------------------------------------------------------
+
+// dW = A^T G. Row k of dW is a tap and input channel. Each part is the sum over `part_pixels` pixels, a multiple of
+// SLAB.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+weight_grad_mma(const real *x /*[n*height*width*cin]*/, const real *cotangent /*[n*out_h*out_w*cout]*/,
+                real *parts /*[n_parts*kh*kw*cin*cout]*/, const __grid_constant__ Geometry g, int part_pixels,
+                int n_parts) {
+    REQUIRE(blockDim.x == THREADS && g.cin % CHUNK == 0 && g.cout % CHUNK == 0 && part_pixels % SLAB == 0);
+    SHARED_DYNAMIC(float, shared);
+    int thread = threadIdx.x, warp = thread / 32, row = warp / WARPS_N * ROWS, column = warp % WARPS_N * COLUMNS;
+    int pixels = pixels_of(g), depth = depth_of(g);
+    int tiles_n = (g.cout + TILE_N - 1) / TILE_N, tiles_k = (depth + TILE_M - 1) / TILE_M;
+    REQUIRE(gridDim.x == unsigned(tiles_k * tiles_n * n_parts) && (long long)n_parts * part_pixels >= pixels);
+    int part = blockIdx.x / (tiles_k * tiles_n), tile = blockIdx.x % (tiles_k * tiles_n);
+    int k0 = tile / tiles_n * TILE_M, n0 = tile % tiles_n * TILE_N;
+    int start = part * part_pixels, stop = min(start + part_pixels, pixels), slabs = (stop - start + SLAB - 1) / SLAB;
+
+    // A thread always copies the same four columns of A, one tap's, of pixels that are SLAB apart.
+    Inner inner = {g.height, g.width, g.cin, g.kh, g.kw, g.stride_y, g.stride_x, g.pad_y, g.pad_x, g.out_h, g.out_w};
+    int at_k = thread % (TILE_M / CHUNK) * CHUNK, at_m = thread / (TILE_M / CHUNK);
+    Place place = place_of(inner, k0 + at_k);
+    bool some = k0 + at_k < depth;
+    int image[COPIES_M], p[COPIES_M], q[COPIES_M];
+    IN_REGISTERS for (int l = 0; l < COPIES_M; ++l) {
+        int m = start + at_m + l * (SLAB / COPIES_M);
+        image[l] = m / g.out_w / g.out_h, p[l] = m / g.out_w % g.out_h, q[l] = m % g.out_w;
+    }
+    int step_q = SLAB % g.out_w, step_p = SLAB / g.out_w % g.out_h, step_image = SLAB / g.out_w / g.out_h;
+    int at_n = thread % (TILE_N / CHUNK) * CHUNK, at_row = thread / (TILE_N / CHUNK), m = start;
+
+    Sums sums;
+    multiply<false, false>(sums, shared, slabs, row, column, [&](float *a, float *b) {
+        IN_REGISTERS for (int l = 0; l < COPIES_M; ++l) {
+            int down = at_m + l * (SLAB / COPIES_M);
+            int y = p[l] * g.stride_y - g.pad_y + place.i, at = q[l] * g.stride_x - g.pad_x + place.j;
+            bool in = some && m + down < stop && unsigned(y) < unsigned(g.height) && unsigned(at) < unsigned(g.width);
+            copy_async(a + down * PITCH_M + at_k,
+                       in ? x + (((long long)(image[l] * g.height + y) * g.width + at) * g.cin + place.c) : x, in);
+            // SLAB pixels on: at most one carry of each kind
+            q[l] += step_q, p[l] += step_p, image[l] += step_image;
+            if (q[l] >= g.out_w) q[l] -= g.out_w, ++p[l];
+            if (p[l] >= g.out_h) p[l] -= g.out_h, ++image[l];
+        }
+        IN_REGISTERS for (int l = 0; l < COPIES_N; ++l) {
+            int down = at_row + l * (SLAB / COPIES_N);
+            bool in = m + down < stop && n0 + at_n < g.cout;
+            copy_async(b + down * PITCH_N + at_n,
+                       in ? cotangent + ((long long)(m + down) * g.cout + n0 + at_n) : cotangent, in);
+        }
+        m += SLAB;
+    });
+
+    sums.for_each_pair<int>(
+        k0 + row, n0 + column, [](int k) { return k; },
+        [&](int o) {
+            return [&, o](int k, const Vec<2> &pair) {
+                if (k < depth && o < g.cout) pair.store(parts + ((long long)part * depth + k) * g.cout + o);
+            };
+        });
+}

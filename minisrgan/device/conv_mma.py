@@ -1,0 +1,98 @@
+"""The kernels of conv_mma.cu: convolutions on tensor cores, and how they are cut up for a GPU.
+
+All arrays are contiguous, in float32, and their shapes have been checked. Channels are multiples of 4 (`suits`).
+"""
+
+from typing import NamedTuple
+
+from ..arrays import Array, array_module
+from .convolution import Epilogue, Geometry
+from .cuts import elementwise_grid
+from .elementwise import sum_parts
+from .geometry import macros
+from .launch import launch
+
+CHUNK = 4  # channels must be a multiple of it
+BLOCKS = (
+    264  # of a launch, at least: two for each multiprocessor of an H100, on every GPU, so that the bits are the same
+)
+PAD = 8  # numbers at the end of a row of shared memory, against bank conflicts
+LEAST_SLABS = 8  # of a part: with fewer, its first copies would take longer than its products
+
+
+def suits(cin: int, cout: int) -> bool:
+    """Whether the kernels take a convolution with these channels."""
+    return cin % CHUNK == 0 == cout % CHUNK
+
+
+class Cut(NamedTuple):
+    """How a matrix product with so many columns is cut up, in a precision: conv_mma.cu's macros."""
+
+    choice: dict[str, int]
+    tile_m: int
+    tile_n: int
+    slab: int
+    stages: int
+
+    @classmethod
+    def of(cls, columns: int, precision: int) -> "Cut":
+        widest = 64 if precision == 3 else 128  # with two numbers for each factor, no more fit into the registers
+        choice = {"PRECISION": precision, "TILE_N": 32 if columns <= 32 else 64 if columns <= 64 else widest}
+        own = macros("conv_mma.cu", True, **choice)
+        return cls(choice, own["TILE_M"], own["TILE_N"], own["SLAB"], own["STAGES"])
+
+    def tiles(self, rows: int, columns: int) -> int:
+        return -(-rows // self.tile_m) * -(-columns // self.tile_n)
+
+    def parts(self, tiles: int, depth: int) -> int:
+        """Into how many parts the depth is cut, so that the tiles of all parts keep a GPU busy."""
+        slabs = -(-depth // self.slab)
+        return max(min(BLOCKS // max(tiles, 1), slabs // LEAST_SLABS), 1)
+
+    def shared(self, *lengths: int) -> int:
+        """Bytes of shared memory for all stages, whose two factors have rows or columns of these lengths."""
+        return 4 * self.stages * self.slab * sum(lengths)
+
+
+def convolve(x: Array, w: Array, out: Array, sizes: Geometry, epilogue: Epilogue, precision: int) -> None:
+    """Fill `out` with x ⋆ w of these sizes, through the epilogue."""
+    cut = Cut.of(sizes.cout, precision)
+    tiles = cut.tiles(out.size // sizes.cout, sizes.cout)
+    parts = cut.parts(tiles, sizes.kh * sizes.kw * sizes.cin)
+    ends, shuffle = epilogue[:3], epilogue.shuffle
+
+    def sum_up(to, *ends, shuffle=1):
+        launch("conv_mma.cu", "conv2d_mma", tiles * parts, None, x, w, *ends, to, sizes, shuffle, parts,
+               shared=cut.shared(cut.tile_m, cut.tile_n + PAD), **cut.choice)  # fmt: skip
+
+    if parts == 1:
+        sum_up(out, *ends, shuffle=shuffle)
+        return
+    sum_up(sums := array_module(x).empty((parts, out.size), x.dtype), None, None, None)
+    launch("conv_mma.cu", "finish_conv", *elementwise_grid(out.size // CHUNK, out), sums, *ends, out, sizes.n,
+           sizes.out_h, sizes.out_w, sizes.cout, shuffle, parts, **cut.choice)  # fmt: skip
+
+
+def input_gradient(g: Array, w: Array, out: Array, sizes: Geometry, precision: int) -> None:
+    """Fill `out` with the gradient at x of the convolution of these sizes. One launch for all remainders of x's pixels
+    by the stride (conv.py, `launch_direct_input_gradient`)."""
+    cut, sy, sx = Cut.of(sizes.cin, precision), sizes.stride_y, sizes.stride_x
+    tiles = cut.tiles(sizes.n * -(-sizes.height // sy) * -(-sizes.width // sx), sizes.cin)
+    parts = cut.parts(tiles * sy * sx, -(-sizes.kh // sy) * -(-sizes.kw // sx) * sizes.cout)
+    sums = out if parts == 1 else array_module(g).empty((parts, *out.shape), g.dtype)
+    launch("conv_mma.cu", "input_grad_mma", (tiles * parts, sy * sx), None, g, w, sums, sizes, parts,
+           shared=cut.shared(cut.tile_m, cut.tile_n), **cut.choice)  # fmt: skip
+    if parts > 1:
+        sum_parts(sums, out)
+
+
+def weight_gradient(x: Array, g: Array, sizes: Geometry, precision: int) -> Array:
+    """The weight gradient of the convolution of these sizes. It is summed in parts, in order."""
+    cut, pixels = Cut.of(sizes.cout, precision), g.size // sizes.cout
+    tiles = cut.tiles(sizes.kh * sizes.kw * sizes.cin, sizes.cout)
+    part_pixels = max(-(-pixels // (cut.parts(tiles, pixels) * cut.slab)), 1) * cut.slab
+    parts = max(-(-pixels // part_pixels), 1)
+    sums = array_module(x).empty((parts, sizes.kh, sizes.kw, sizes.cin, sizes.cout), x.dtype)
+    launch("conv_mma.cu", "weight_grad_mma", tiles * parts, None, x, g, sums, sizes, part_pixels, parts,
+           shared=cut.shared(cut.tile_m + PAD, cut.tile_n + PAD), **cut.choice)  # fmt: skip
+    return sum_parts(sums)

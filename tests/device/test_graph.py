@@ -1,0 +1,263 @@
+"""A step as one CUDA graph, on the stand-in for CuPy: recorded once and replayed on other inputs, it has the bits of
+steps that are not recorded. The faults that a graph can hide are planted, and found.
+
+Each in a process of its own, which believes that there is a GPU.
+"""
+
+import pytest
+from test_acts_like_cupy import pytestmark, snippet  # noqa: F401  the mark skips all where there is no compiler
+
+STEPS = """
+import cupy, numpy as np
+from cupy import COUNT
+from minisrgan.device.graph import WARM_UP, StepGraph
+from minisrgan.losses import DiscriminatorLoss, PixelMSE
+from minisrgan.models.discriminator import Discriminator
+from minisrgan.models.generator import Generator
+from minisrgan.studies.bench import QUICK
+from minisrgan.tensor import Tensor, grad
+
+LR, HR = (2, 8, 8, 3), (2, 32, 32, 3)
+
+class Generators:
+    shapes = LR, HR
+    make = lambda: Generator(QUICK.generator, np.random.default_rng(0))
+    loss = lambda model, lr, hr: PixelMSE(model(lr), hr)
+
+class Discriminators:
+    shapes = HR, HR
+    make = lambda: Discriminator(QUICK.discriminator, np.random.default_rng(0))
+    loss = lambda model, hr, sr: DiscriminatorLoss(model(hr), model(sr))
+
+def images(number, shapes):
+    rngs = [np.random.default_rng([number, i]) for i in range(len(shapes))]
+    return [rng.uniform(-1, 1, shape).astype(np.float32) for rng, shape in zip(rngs, shapes)]
+
+def train(of, recorded, steps=WARM_UP + 4, fault=None, between=lambda i, model, step: None):
+    '''(the loss of each step, the weights, the step): plain gradient descent at a rate that lies on the device.'''
+    model = of.make().to("cuda")
+    for _, each in model.modules():
+        each.held = True  # batch norm's averages are not written in place
+    parameters, rate = model.parameters(), cupy.empty((), np.float32)
+    def work(*arrays):
+        loss = of.loss(model, *map(Tensor, arrays))
+        by = rate
+        if fault == "a rate of Python's":
+            by = number
+        if fault == "an input from elsewhere":
+            arrays = here
+            loss = of.loss(model, *map(Tensor, arrays))
+        if fault == "the host waits":
+            loss.item()
+        if fault == "a copy from the host":
+            by = rate * cupy.asarray(np.float32(1))
+        for parameter, gradient in zip(parameters, grad(loss, parameters)):
+            if fault == "a new array" and parameter is parameters[-1]:
+                parameter.data = parameter.data - by * gradient.data
+            else:
+                parameter.data -= by * gradient.data
+        return loss.data
+    slots = [(each, "data") for each in parameters]
+    step = StepGraph(work, slots) if recorded else lambda *arrays: work(*map(cupy.asarray, arrays))
+    losses = []
+    for i in range(steps):
+        number = 0.1 / (i + 1)
+        rate.fill(number)
+        if i == 0:
+            here = [cupy.asarray(each) for each in images(0, of.shapes)]
+        loss = step(*images(i, of.shapes))
+        if i % 3 == 2:  # else the steps go on without waiting for each other
+            losses.append(loss.item())
+        between(i, model, step)
+    return losses, {name: array.tobytes() for name, array in model.state().items()}, step
+"""
+
+
+def run(text):
+    return snippet(STEPS + text)
+
+
+@pytest.mark.parametrize("of", ["Generators", "Discriminators"])
+def test_a_recorded_step_has_the_bits_of_one_that_is_not(of):
+    run(f"""
+plain = train({of}, False)
+before = COUNT.copy()
+def count(i, model, step):
+    if i == WARM_UP:  # the first replay
+        before.update(COUNT - before)
+    if i > WARM_UP:
+        assert COUNT["launches"] == before["launches"], "Python launched kernels"
+losses, weights, step = train({of}, True, between=count)
+assert step.problem is None and COUNT["graphs"] == 4 and step.arena > 0
+assert (losses, weights) == plain[:2]
+""")
+
+
+@pytest.mark.parametrize("fault", ["a rate of Python's", "an input from elsewhere"])
+def test_what_is_in_the_graph_instead_of_in_memory_makes_other_bits(fault):
+    run(f"""
+plain, recorded = train(Generators, False, fault={fault!r}), train(Generators, True, fault={fault!r})
+assert recorded[2].problem is None
+{"" if "rate" in fault else "plain = train(Generators, False)"}
+assert plain[1] != recorded[1], "the fault was not found"
+""")
+
+
+@pytest.mark.parametrize(
+    "fault, said",
+    [
+        ("the host waits", "cudaErrorStreamCaptureUnsupported"),
+        ("a copy from the host", "cudaErrorStreamCaptureUnsupported"),
+        ("a new array", "it puts a new array in the place of data"),
+    ],
+)
+def test_a_step_that_cannot_be_recorded_goes_on_without_a_graph(fault, said):
+    run(f"""
+import logging
+said = []
+logging.getLogger().addHandler(logging.Handler())
+logging.getLogger().handlers[-1].emit = lambda record: said.append(record.getMessage())
+plain = train(Generators, False, fault={fault!r})
+losses, weights, step = train(Generators, True, fault={fault!r})
+assert {said!r} in step.problem and step.problem in said[0] and len(said) == 1
+assert (losses, weights) == plain[:2] and COUNT["graphs"] == 0 and step.arena == 0
+""")
+
+
+def test_it_is_recorded_anew_for_other_sizes_and_for_a_state_in_another_place():
+    run("""
+def sizes(i, model, step):
+    Generators.shapes = ((1, 4, 4, 3), (1, 16, 16, 3)) if i in (3, 4, 5, 6) else (LR, HR)
+def loaded(i, model, step):
+    if i == 4:
+        model.load_state(model.state())
+for change, replays in (sizes, 2 + 2 + 3), (loaded, 3 + 4):
+    plain = train(Generators, False, steps=12, between=change)
+    Generators.shapes, before = (LR, HR), COUNT["graphs"]
+    recorded = train(Generators, True, steps=12, between=change)
+    Generators.shapes = LR, HR
+    assert plain[:2] == recorded[:2] and recorded[2].problem is None
+    print(COUNT["graphs"] - before)
+""")
+
+
+def test_a_buffer_is_not_filled_again_before_it_was_copied():
+    """Without the events, the inputs of later steps would be there: nobody waits in between."""
+    run("""
+plain = train(Generators, False, steps=8)
+cupy.cuda.Event.synchronize = lambda self: None
+assert train(Generators, True, steps=8)[1] != plain[1], "the stand-in copies too early to see it"
+""")
+
+
+def test_an_op_on_what_a_replay_changed_is_refused_its_gradient():
+    run("""
+from minisrgan.errors import GraphError
+def look(i, model, step):
+    if i == WARM_UP + 1:
+        look.loss = Generators.loss(model, *map(Tensor, map(cupy.asarray, images(0, Generators.shapes))))
+        look.parameters = model.parameters()
+train(Generators, True, between=look)
+try:
+    grad(look.loss, look.parameters)
+except GraphError as error:
+    assert "a step that was replayed" in str(error)
+else:
+    raise SystemExit("a gradient at the wrong point")
+""")
+
+
+def test_it_can_be_switched_off(monkeypatch):
+    monkeypatch.setenv("MINISRGAN_GRAPH", "off")
+    run("""
+losses, weights, step = train(Generators, True)
+assert step.problem == "MINISRGAN_GRAPH=off" and COUNT["graphs"] == 0
+assert (losses, weights) == train(Generators, False)[:2]
+""")
+
+
+def test_an_older_cupy_cannot_record():
+    run("""
+del cupy.cuda.Stream.begin_capture
+assert "cannot record a stream" in train(Generators, True)[2].problem
+""")
+
+
+# ---- Does the stand-in record as CUDA does? ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["x.get()", "x.sum().item()", "float(x[0])", "bool(x[0])", "stream.synchronize()", "cupy.asarray(np.ones(3))",
+     "x.set(np.ones(3))", "cupy.cuda.runtime.deviceSynchronize()", "cupy.cuda.Event().record()"],
+)  # fmt: skip
+def test_what_cuda_refuses_while_it_records_is_refused_and_ends_the_recording(statement):
+    snippet(f"""
+import cupy, numpy as np
+x, stream = cupy.ones(3), cupy.cuda.Stream(non_blocking=True)
+with stream:
+    stream.begin_capture()
+    for function, said in (lambda: {statement}, "Unsupported"), (stream.end_capture, "Invalidated"):
+        try:
+            function()
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            assert "cudaErrorStreamCapture" + said in str(error)
+        else:
+            raise SystemExit("not refused")
+x += 1
+assert x.tolist() == [2, 2, 2]
+""")
+
+
+def test_nothing_changes_while_a_stream_records_and_all_does_at_each_replay():
+    snippet("""
+import cupy, gc, numpy as np
+try:
+    cupy.cuda.Stream.null.begin_capture()
+except RuntimeError as error:
+    assert "default" in str(error)
+else:
+    raise SystemExit("the default stream cannot be recorded")
+x, stream, pool = cupy.zeros(3), cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool()
+with cupy.cuda.using_allocator(pool.malloc), stream:
+    stream.begin_capture()
+    x += 1
+    y = 2 * x
+    z = cupy.where(x > 1, y.reshape(3, 1).T.copy(), -y)[0]
+    z[0] = cupy.concatenate([x, y]).sum()
+    graph = stream.end_capture()
+assert x.tolist() == [0, 0, 0]
+for i in (1, 2, 3):
+    graph.launch()
+    assert x.tolist() == [i] * 3 and y.tolist() == [2 * i] * 3
+    assert z.tolist() == [9 * i, *[2 * i if i > 1 else -2 * i] * 2]
+del pool, y, z
+gc.collect()
+graph.launch()
+try:
+    x.get()
+except cupy.cuda.runtime.CUDARuntimeError as error:
+    assert "freed" in str(error)
+else:
+    raise SystemExit("the pool's memory is gone")
+""")
+
+
+def test_a_pool_gives_freed_memory_to_the_next_array():
+    snippet("""
+import cupy
+pool = cupy.cuda.MemoryPool()
+with cupy.cuda.using_allocator(pool.malloc):
+    x, y = cupy.empty(1000), cupy.empty(100)
+    assert pool.total_bytes() == pool.used_bytes() == 8192 + 1024
+    at = x.data.ptr
+    x = None
+    a, b = cupy.empty(500), cupy.empty(400)  # two parts of where x was
+    assert (a.data.ptr, b.data.ptr) == (at, at + 4096) and pool.total_bytes() == 8192 + 1024
+    view = b[1:]
+    b = None
+    c = cupy.empty(400)
+    assert c.data.ptr not in (at + 4096, view.data.ptr - 8)
+    a = view = None
+    assert cupy.empty(1000).data.ptr == at  # joined again
+""")

@@ -1,0 +1,70 @@
+// The kernels of conv_mma.cu against loops: more than one tile, slab, stage and part, off their boundaries and on them.
+// The numbers are whole and small, so that TF32 and bf16 hold them, and sums are exact.
+// Builds: float gpu PRECISION=1 TILE_N=32; float gpu PRECISION=1 TILE_N=64; float gpu PRECISION=1 TILE_N=128; float gpu PRECISION=3 TILE_N=32; float gpu PRECISION=16 TILE_N=64; float PRECISION=1 TILE_N=32
+#include "real/shape.h"
+
+// As minisrgan/device/conv_mma.py: bytes for all stages of two factors, whose rows have these lengths.
+void share(int a, int b) { shared_bytes = 4 * STAGES * SLAB * (a + b); }
+unsigned tiles(int rows, int columns) { return (rows + TILE_M - 1) / TILE_M * ((columns + TILE_N - 1) / TILE_N); }
+
+// With the whole epilogue, by the kernel itself or after the sum of parts.
+void check_conv2d(const Shape &s, int n_parts, int shuffle = 1) {
+    int channels = s.cout / shuffle / shuffle, size = s.pixels() * s.cout;
+    auto x = numbers(s.n * s.height * s.width * s.cin), w = numbers(s.taps() * s.cout, 3);
+    auto bias = numbers(s.cout, 5), negative_slope = numbers(channels, 6), residual = numbers(size, 4);
+    auto y = nothing(size), parts = nothing(n_parts * size), sum = std::vector<real>(size), want = y;
+    for_each_product(s, [&](int in, int weight, int out) { sum[out] += x[in] * w[weight]; });
+    for (int e = 0; e < size; ++e) {
+        int o = e % s.cout, m = e / s.cout, square = o / channels, line = m / s.out_w() * shuffle + square / shuffle;
+        int at = (line * s.out_w() * shuffle + m % s.out_w() * shuffle + square % shuffle) * channels + o % channels;
+        real biased = sum[e] + bias[o];
+        want[at] = (biased > 0 ? 1 : negative_slope[o % channels]) * biased + residual[at];
+    }
+    share(TILE_M, TILE_N + 8);
+    bool whole = n_parts == 1;
+    launch<conv2d_mma>({tiles(s.pixels(), s.cout) * n_parts, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(),
+                       whole ? bias.data() : nullptr, whole ? negative_slope.data() : nullptr,
+                       whole ? residual.data() : nullptr, whole ? y.data() : parts.data(), s.geometry(),
+                       whole ? shuffle : 1, n_parts);
+    shared_bytes = 0;
+    if (!whole)
+        launch<finish_conv>({3, 1, 1}, {8, 1, 1}, parts.data(), bias.data(), negative_slope.data(), residual.data(),
+                            y.data(), s.n, s.out_h(), s.out_w(), s.cout, shuffle, n_parts);
+    expect_equal(y, want, "conv2d_mma");
+}
+
+void check_input_grad(const Shape &s, int n_parts) {
+    int size = s.n * s.height * s.width * s.cin;
+    auto g = numbers(s.pixels() * s.cout), w = numbers(s.taps() * s.cout, 3), parts = nothing(n_parts * size);
+    std::vector<real> dx(size), want(size);
+    for_each_product(s, [&](int in, int weight, int out) { want[in] += g[out] * w[weight]; });
+    share(TILE_M, TILE_N);
+    int rows = s.n * ((s.height - 1) / s.stride_y + 1) * ((s.width - 1) / s.stride_x + 1);
+    launch<input_grad_mma>({tiles(rows, s.cin) * n_parts, unsigned(s.stride_y * s.stride_x), 1}, {THREADS, 1, 1},
+                           g.data(), w.data(), parts.data(), s.geometry(), n_parts);
+    for (int e = 0; e < n_parts * size; ++e) dx[e % size] += parts[e];
+    expect_equal(dx, want, "input_grad_mma");
+}
+
+void check_weight_grad(const Shape &s, int part_pixels) {
+    auto x = numbers(s.n * s.height * s.width * s.cin), g = numbers(s.pixels() * s.cout, 3);
+    int count = s.taps() * s.cout, n_parts = (s.pixels() - 1) / part_pixels + 1;
+    std::vector<real> parts = nothing(n_parts * count), want(n_parts * count);
+    for_each_product(s, [&](int in, int weight, int out) {
+        want[out / s.cout / part_pixels * count + weight] += x[in] * g[out];
+    });
+    share(TILE_M + 8, TILE_N + 8);
+    launch<weight_grad_mma>({tiles(s.taps(), s.cout) * n_parts, 1, 1}, {THREADS, 1, 1}, x.data(), g.data(),
+                            parts.data(), s.geometry(), part_pixels, n_parts);
+    expect_equal(parts, want, "weight_grad_mma");
+}
+
+int main() {
+    check_conv2d({2, 8, 9, 12, 3, 3, TILE_N + 4, 1, 1, 1, 1}, 1);  // 144 pixels: two tiles; 7 slabs
+    check_conv2d({1, 7, 5, 40, 2, 3, 16, 2, 1, 0, 1}, 3, 2);
+    check_conv2d({1, 3, 3, 4, 1, 1, 4, 1, 1, 0, 0}, 1);
+    check_input_grad({2, 12, 13, 8, 3, 3, 20, 1, 1, 1, 1}, 2);
+    check_input_grad({1, 6, 7, TILE_N + 4, 2, 1, 4, 2, 3, 0, 1}, 1);  // taps that no pixel meets, and the reverse
+    check_weight_grad({2, 7, 9, 16, 3, 3, TILE_N + 4, 1, 1, 1, 1}, 6 * SLAB);  // 144 rows: two tiles; 8 slabs in parts
+    check_weight_grad({3, 3, 2, 4, 2, 2, 4, 1, 1, 0, 1}, 2 * SLAB);  // an image has fewer pixels than a slab
+}
