@@ -262,7 +262,7 @@ BUGS = [
     Bug("conv_mma", "float gpu PRECISION=1 TILE_N=32", "weights are read below the last",
         "int down = l * (SLAB / COPIES_N);", "k + down < depth && n < g.cout", "n < g.cout", ("address",)),
     Bug("conv_mma", "float gpu PRECISION=1 TILE_N=32", "a weight gradient's pixels stay in their image",
-        "if (p[l] >= g.out_h) ", "p[l] -= g.out_h, ++image[l]", "p[l] -= g.out_h", ("forward",)),
+        "if (p[l] >= g.out_h) ", "p[l] -= g.out_h, line[l] += g.height", "p[l] -= g.out_h", ("forward",)),
     Bug("conv_mma", "float gpu PRECISION=1 TILE_N=32", "two parts of a sum overlap",
         "first = min(part * part_slabs, slabs);", "min(part_slabs, slabs - first)",
         "min(part_slabs + 1, slabs - first)", ("forward",)),
