@@ -66,14 +66,15 @@ minisrgan() { # NAME SECONDS ARGUMENTS...
 is_it_right_and_how_fast() {
     local pytest=("$PYTHON" -m pytest -q -p no:cacheprovider) parallel=() files=() quick=()
     "$PYTHON" -c 'import xdist' 2>/dev/null && parallel=(-n 4)
-    local tests=(tests/device/test_kernels*.py tests/device/test_launch.py tests/lessons/test_lesson_6_steps.py tests/test_optim.py)
+    local tests=(tests/device/test_kernels*.py tests/device/test_{launch,mma}.py)
+    tests+=(tests/lessons/test_lesson_6_steps.py tests/test_optim.py)
     [ -z "$QUICK" ] || { parallel=() files=(adam.cu) tests=(tests/test_optim.py) quick=(--quick); }
     here nvidia-smi && step nvidia-smi 20 nvidia-smi
     minisrgan doctor 60 doctor
     step compile 120 "$PYTHON" -m minisrgan.studies.compiling "${files[@]}"
     step kernels 180 "${pytest[@]}" "${parallel[@]}" "${tests[@]}" -k "not compiles_for_every_gpu"
-    minisrgan gradcheck 90 gradcheck --device cuda
-    minisrgan bench 260 bench --device cuda "${quick[@]}" --out "$results/bench.json"
+    minisrgan gradcheck 120 gradcheck --device cuda
+    minisrgan bench 300 bench --device cuda "${quick[@]}" --out "$results/bench.json"
     if here ncu; then
         step ncu 90 ncu --set full --profile-from-start off "$PYTHON" benchmarks/three_kernels.py
     else

@@ -25,7 +25,7 @@
 // Variants: ; SKINNY=1; NARROW=1
 
 #if !defined(CPU)
-constexpr int ROWS_M = 8, VECS = SKINNY || NARROW ? 1 : 2, SLAB = 16;
+constexpr int ROWS_M = 8, VECS = SKINNY ? 1 : NARROW ? 4 / LANES : 2, SLAB = 4 * LANES;
 #elif SKINNY
 constexpr int ROWS_M = 16, VECS = 1, SLAB = 64;
 #elif NARROW
@@ -55,32 +55,13 @@ __device__ __forceinline__ V load(const real *from, int left, bool aligned) {
     return left <= 0 ? V::broadcast(0) : V::load_partial(from, left);
 }
 
-// tile[r][c] = matrix[row + r][column + c] for r < rows and c < columns, with zeros for what lies beyond the matrix.
-template <int R, int C>
-__device__ __forceinline__ void load_tile(real (&tile)[R][C], const Matrix &matrix, int row, int column, int rows,
-                                          int columns) {
-    const real *start = matrix.start + (long long)row * matrix.row_step + (long long)column * matrix.column_step;
-    constexpr int LOADS = R * C / LANES / THREADS;
-    static_assert(LOADS * THREADS * LANES == R * C && R % LANES == 0 && C % LANES == 0, "some would not be loaded");
-    int rows_left = matrix.rows - row, columns_left = matrix.columns - column;
-    if (matrix.column_step == 1) {
-        bool aligned = aligned_rows(start, matrix.row_step);
-        for (int i = 0; i < LOADS; ++i) {
-            int e = i * THREADS + int(threadIdx.x), r = e / (C / LANES), c = e % (C / LANES) * LANES;
-            if (r < rows && c < columns)
-                load(start + (long long)r * matrix.row_step + c, r < rows_left ? columns_left - c : 0, aligned)
-                    .store(&tile[r][c]);
-        }
-    } else {
-        bool aligned = aligned_rows(start, matrix.column_step);
-        for (int i = 0; i < LOADS; ++i) {
-            int e = i * THREADS + int(threadIdx.x), c = e / (R / LANES), r = e % (R / LANES) * LANES;
-            if (r >= rows || c >= columns) continue;
-            V v = load(start + (long long)c * matrix.column_step + r, c < columns_left ? rows_left - r : 0, aligned);
-            for (int lane = 0; lane < LANES; ++lane) tile[r + lane][c] = v.lane[lane];
-        }
-    }
-}
+// These have, for a CPU and for a GPU: TileA and TileB, how a slab lies in shared memory; my_row and my_column, where a
+// thread's sums are in the tile; and Slabs, which brings one slab after another and multiplies it.
+#ifdef CPU
+#include "matmul_cpu.cuh"
+#else
+#include "matmul_gpu.cuh"
+#endif
 
 // `count` products C[z] = A[z] B[z]. A[z] begins a_next numbers after A[z - 1], B[z] b_next numbers after B[z - 1], and
 // C[z] m n numbers after C[z - 1]. If K is cut into parts, k_next is the depth of a part. It is 0 for a batch of
@@ -92,14 +73,13 @@ struct Products {
 };
 
 // __grid_constant__: the struct is read where the launch put it. A copy would cost registers, which are all in use.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 4)
 matmul(const real *a, const real *b, real *c /*[count*m*n]*/, const __grid_constant__ Products of) {
     int m = of.m, n = of.n, k = of.k, k_next = of.k_next;
     REQUIRE(blockDim.x == THREADS);
     REQUIRE(k_next == 0 || (long long)k_next * of.count >= k);
-    SHARED(real, tile_a, [TILE_M][SLAB]);
-    SHARED(real, tile_b, [SLAB][TILE_N]);
-    int row = threadIdx.x / THREADS_N * ROWS_M, column = threadIdx.x % THREADS_N * COLS;
+    SHARED(TileA, tile_a, [1]);
+    SHARED(TileB, tile_b, [1]);
     int tiles_m = (m - 1) / TILE_M + 1, tiles_n = (n - 1) / TILE_N + 1;
 
     for (int tile = blockIdx.x; tile < tiles_m * tiles_n * of.count; tile += gridDim.x) {
@@ -107,40 +87,28 @@ matmul(const real *a, const real *b, real *c /*[count*m*n]*/, const __grid_const
         int row0 = tile / tiles_n % tiles_m * TILE_M, column0 = tile % tiles_n * TILE_N;
         Matrix matrix_a = {a + (long long)z * of.a_next, m, depth, of.a_row, of.a_column};
         Matrix matrix_b = {b + (long long)z * of.b_next, depth, n, of.b_row, of.b_column};
-        bool busy = row0 + row < m && column0 + column < n;  // at an edge, the other threads only load
-        bool direct_a = THREADS_N == 1 && of.a_column == 1 && row0 + TILE_M <= m;
-        bool direct_b = THREADS_M == 1 && of.b_column == 1 && column0 + TILE_N <= n &&
-                        aligned_rows(matrix_b.start + column0, of.b_row);
+        bool busy = row0 + my_row(0) < m && column0 + my_column(0) < n;  // at an edge, the other threads only load
 
         V sum[ROWS_M][VECS];
         UNROLL for (int r = 0; r < ROWS_M; ++r)
-            for (int v = 0; v < VECS; ++v) sum[r][v] = V::broadcast(0);
+            UNROLL for (int v = 0; v < VECS; ++v) sum[r][v] = V::broadcast(0);
+        Slabs slabs(matrix_a, matrix_b, row0, column0);
+        slabs.fetch(0);
         for (int k0 = 0; k0 < depth; k0 += SLAB) {
-            int slab = min(SLAB, depth - k0);
-            if (!direct_a) load_tile(tile_a, matrix_a, row0, k0, TILE_M, slab);
-            if (!direct_b) load_tile(tile_b, matrix_b, k0, column0, slab, TILE_N);
+            slabs.put(*tile_a, *tile_b, k0);
             __syncthreads();
-            const real *left = direct_a ? matrix_a.start + (long long)(row0 + row) * of.a_row + k0 : tile_a[row];
-            const real *right =
-                direct_b ? matrix_b.start + (long long)k0 * of.b_row + column0 + column : &tile_b[0][column];
-            long long left_step = direct_a ? of.a_row : SLAB, right_step = direct_b ? of.b_row : TILE_N;
-            for (int l = 0; l < (busy ? slab : 0); ++l, ++left, right += right_step) {
-                V other[VECS];
-                UNROLL for (int v = 0; v < VECS; ++v) other[v] = V::load(right + v * LANES);
-                UNROLL for (int r = 0; r < ROWS_M; ++r) {
-                    real factor = left[r * left_step];
-                    UNROLL for (int v = 0; v < VECS; ++v) sum[r][v].fma(factor, other[v]);
-                }
-            }
+            slabs.fetch(k0 + SLAB);
+            if (busy) slabs.multiply(sum, *tile_a, *tile_b, k0);
             __syncthreads();
         }
 
         real *out = c + (long long)z * m * n;
         bool aligned = of.c_column == 1 && aligned_rows(out, of.c_row);
-        for (int r = 0; r < ROWS_M && row0 + row + r < m; ++r)
-            for (int v = 0; v < VECS; ++v) {
-                int first = column0 + column + v * LANES, left = n - first;
-                real *to = out + (long long)(row0 + row + r) * of.c_row + (long long)first * of.c_column;
+        UNROLL for (int r = 0; r < ROWS_M; ++r) {
+            if (row0 + my_row(r) >= m) break;
+            UNROLL for (int v = 0; v < VECS; ++v) {
+                int first = column0 + my_column(v), left = n - first;
+                real *to = out + (long long)(row0 + my_row(r)) * of.c_row + (long long)first * of.c_column;
                 if (aligned && left >= LANES) {
                     sum[r][v].store(to);
                 } else {
@@ -148,5 +116,6 @@ matmul(const real *a, const real *b, real *c /*[count*m*n]*/, const __grid_const
                         if (lane < left) to[(long long)lane * of.c_column] = sum[r][v].lane[lane];
                 }
             }
+        }
     }
 }

@@ -298,7 +298,7 @@ def launch_direct(
         launch("conv.cu", "conv2d", min(blocks, MOST_BLOCKS), None, x, w, *epilogue[:3], out, sizes, place, depth, 1,
                **wide(cout))  # fmt: skip
         return
-    parts = array_module(x).empty((-(-depth // part), len(x), *size, cout), x.dtype)
+    parts = empty(x, (-(-depth // part), len(x), *size, cout))
     launch("conv.cu", "conv2d", min(blocks * len(parts), MOST_BLOCKS), None, x, w, None, None, None, parts, sizes,
            Placement(1, *size, 1, 1, 0, 0), part, len(parts), **wide(cout))  # fmt: skip
     launch("conv.cu", "finish_conv2d", *elementwise_grid(parts[0].size // 4, x), parts, *epilogue[:3], out, sizes,

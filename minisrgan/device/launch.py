@@ -14,8 +14,9 @@ the end of an array. So every argument is first compared with the kernel's signa
 /*[...]*/ after a pointer says how many elements its array has. It is a formula of the kernel's integers, and of MACROS
 that the file is compiled with.
 
-A kernel may also take a struct of ints by value, such as a Geometry that the .cu text declares. The argument is then a
-NamedTuple with fields of the same names in the same order. The sizes of arrays may name its members.
+A kernel may also take a struct by value, such as a Geometry that the .cu text declares. Its members are ints, or arrays
+of `int` or `long long`. The argument is then a NamedTuple with fields of the same names in the same order. For an array
+it has a list, which may be shorter: the rest is 0. The sizes of arrays may name the ints of a struct.
 
 A training launches the same kernels on arrays of the same types and sizes again and again. So a launch is checked and
 laid out in memory once, and kept ready for others that differ from it in nothing but the addresses of arrays and the
@@ -58,7 +59,7 @@ def launch(
     """Run the kernel `name` of `file` on `grid` blocks of `block` threads (ints, or tuples of up to three).
 
     block     None: as many threads as geometry.py has for the file
-    args      the kernel's arguments: contiguous arrays (None is a null pointer), ints, floats and NamedTuples of ints
+    args      the kernel's arguments: contiguous arrays (None is a null pointer), ints, floats and NamedTuples
     shared    bytes of dynamic shared memory for each block
     choice    what geometry.py lets the caller choose for the file, such as FEW=3, KH=9, KW=9
 
@@ -113,7 +114,9 @@ REALS = {np.dtype("f4"): "float", np.dtype("f8"): "double"}
 TYPES = (*DTYPES, "real")  # of parameters, beside structs
 BITS = {"int": (-(2**31), 2**31), "unsigned": (0, 2**32), "long long": (-(2**63), 2**63)}
 
-STRUCT = re.compile(r"\bstruct\s+(\w+)\s*\{((?:\s*int\s+\w+(?:\s*,\s*\w+)*\s*;)+)\s*\}\s*;")
+MEMBER = r"\w+(?:\[\d+\])?"
+MEMBERS = re.compile(rf"\s*(int|long long)\s+({MEMBER}(?:\s*,\s*{MEMBER})*)\s*;")
+STRUCT = re.compile(rf"\bstruct\s+(\w+)\s*\{{((?:{MEMBERS.pattern})+)\s*\}}\s*;")
 PARAMETER = re.compile(
     r"\s*(?P<const>const\s+)?(?:__grid_constant__\s+)?"
     r"(?P<type>real|float|double|int|unsigned char|unsigned|long long|[A-Z]\w*)\b\s*"
@@ -128,19 +131,41 @@ class Parameter(NamedTuple):
     type: str
     pointer: bool
     const: bool
-    members: tuple = ()  # the ints of a struct
+    struct: "Struct | None" = None
 
     @property
     def kind(self) -> str:
         if self.pointer:
             return "array"
-        return "struct" if self.members else "integer" if self.type in BITS else "float"
+        return "struct" if self.struct else "integer" if self.type in BITS else "float"
 
     def slot(self, real: str) -> str:
         """How the argument lies in memory, in the letters of `struct`: in whole units of 8 bytes."""
-        if self.members:
-            return f"{4 * len(self.members)}s{'4x' if len(self.members) % 2 else ''}"
+        if self.struct:
+            return f"{self.struct.packer.size}s{-self.struct.packer.size % 8}x"
         return "Q" if self.pointer else SCALARS[real if self.type == "real" else self.type]
+
+
+class Struct:
+    """A struct that a kernel takes by value."""
+
+    def __init__(self, declarations: str) -> None:
+        self.counts = {}  # {member: its length, or 0 for a single number}
+        letters, types = "=", []
+        for kind, listed in MEMBERS.findall(declarations):
+            for name, count in re.findall(r"(\w+)(?:\[(\d+)\])?", listed):
+                self.counts[name] = int(count or 0)
+                letters += f"{count or 1}{'i' if kind == 'int' else 'q'}"
+                types.append((name, DTYPES[kind], *([int(count)] if count else [])))
+        self.packer, self.dtype = struct.Struct(letters), np.dtype(types)
+        self.names = tuple(self.counts)
+
+    def flat(self, values: tuple) -> list[int]:
+        """All numbers of the struct, in order."""
+        numbers = []
+        for value, count in zip(values, self.counts.values()):
+            numbers += [*value, *[0] * (count - len(value))] if count else [value]
+        return numbers
 
 
 Given: TypeAlias = tuple[Parameter, Array] | None
@@ -180,7 +205,8 @@ class Kernel:
         """(all that `check` looks at, except whether an array is aligned; the addresses and the floats).
 
         Equal numbers are equal here, whatever their types: 4.0 for 4. Raises AttributeError, TypeError or ValueError
-        for arguments that `check` has to look at each time, such as arrays that are read-only, empty or not aligned.
+        for arguments that `check` has to look at each time, such as a struct with lists, or an array that is read-only,
+        empty or not aligned.
         """
         like, moving, bits = [], [], 0
         for kind, value in zip(self.kinds, args, strict=True):
@@ -231,8 +257,8 @@ class Kernel:
         values: list[Any] = []
         first = real = None
         for parameter, value in zip(self.parameters, args):
-            if parameter.members:
-                values.append(self.packed(parameter, value))
+            if parameter.struct:
+                values.append(self.packed(parameter, parameter.struct, value))
             elif not parameter.pointer:
                 values.append(self.scalar(parameter, value))
             elif value is None:
@@ -264,17 +290,26 @@ class Kernel:
             self.refuse(parameter, f"is {value!r} where the kernel takes a number")
         return float(value)
 
-    def packed(self, parameter: Parameter, value: Any) -> bytes:
+    def packed(self, parameter: Parameter, layout: Struct, value: Any) -> bytes:
         """The bytes of a struct, which is given as a NamedTuple."""
-        if getattr(value, "_fields", None) != parameter.members:
-            members = ", ".join(parameter.members)
-            self.refuse(parameter, f"is {value!r} where the kernel takes a {parameter.type} ({members})")
+        if getattr(value, "_fields", None) != layout.names:
+            self.refuse(
+                parameter, f"is {value!r} where the kernel takes a {parameter.type} ({', '.join(layout.names)})"
+            )
         try:
-            return struct.pack(f"={len(value)}i", *value)
+            return layout.packer.pack(*layout.flat(value))
         except struct.error:
-            for name, number in zip(parameter.members, value):
-                self.scalar(Parameter(f"{parameter.name}.{name}", "int", False, False), number)
+            for (name, count), numbers in zip(layout.counts.items(), value):
+                if count and len(numbers) > count:
+                    self.refuse(parameter, f"has {len(numbers)} numbers in {name}, which takes {count}")
+                kind = "int" if layout.dtype[name].base == DTYPES["int"] else "long long"
+                for number in numbers if count else [numbers]:
+                    self.scalar(Parameter(f"{parameter.name}.{name}", kind, False, False), number)
             raise
+
+    def layout(self, parameter: str) -> Struct:
+        """The struct that this parameter is."""
+        return next(each.struct for each in self.parameters if each.name == parameter and each.struct)
 
     def address(self, parameter: Parameter, array: Any, first: Given, real: Given) -> int:
         """Where the array starts. `first`, `real`: the first array, and the first for a `real *`, if there was one."""
@@ -331,7 +366,7 @@ def find_kernel(file: str | Path, name: str) -> Kernel:
 def signatures(file: str | Path) -> dict[str, Kernel]:
     """The kernels of a file, by name."""
     text = kernel_text(file)
-    structs = {name: tuple(re.findall(r"(\w+)\s*[,;]", members)) for name, members in STRUCT.findall(text)}
+    structs = {name: Struct(members) for name, members, *_ in STRUCT.findall(text)}
     kernels = {}
     for name, listed in KERNEL.findall(text):
         matches = []
@@ -341,7 +376,7 @@ def signatures(file: str | Path) -> dict[str, Kernel]:
                 raise KernelError(f"{name}: cannot read the parameter `{each.strip()}`")
             matches.append(match)
         parameters = [
-            Parameter(m["name"], m["type"], bool(m["pointer"]), bool(m["const"]), structs.get(m["type"], ()))
+            Parameter(m["name"], m["type"], bool(m["pointer"]), bool(m["const"]), structs.get(m["type"]))
             for m in matches
         ]
         sizes = size_function(name, parameters, [m["size"] for m in matches])
@@ -352,7 +387,10 @@ def signatures(file: str | Path) -> dict[str, Kernel]:
 def size_function(name: str, parameters: list[Parameter], sizes: list[str | None]) -> Sizes:
     """A function (arguments, macros) -> the sizes of a kernel's arrays. The signature has them in /*[...]*/."""
     places = [(each.name, f"args[{i}]") for i, each in enumerate(parameters) if each.type in BITS and not each.pointer]
-    places += [(member, f"args[{i}].{member}") for i, each in enumerate(parameters) for member in each.members]
+    structs = [(i, each.struct) for i, each in enumerate(parameters) if each.struct]
+    places += [
+        (member, f"args[{i}].{member}") for i, each in structs for member in each.names if not each.counts[member]
+    ]
 
     def argument(word: re.Match[str]) -> str:
         if word[0].isupper():

@@ -2,15 +2,15 @@
 
 from typing import NamedTuple
 
-from ..arrays import Array
+from ..arrays import Array, on_gpu
 from ..ops.linear import MatMul
 from .cuts import contiguous, empty
 from .elementwise import sum_parts
 from .launch import launch
 from .register import Computed, kernel
 
-BLOCKS = 256  # of a launch: enough to keep a machine busy
-DEPTH = 256  # the least that a block goes along K: less is not worth a sum of its own
+# (blocks that keep it busy, the least that a block goes along K: less is not worth a sum of its own)
+CUT_ON_CPU, CUT_ON_GPU = (256, 256), (1024, 128)
 
 
 class Products(NamedTuple):
@@ -43,8 +43,8 @@ def matrix_product(x: Array, y: Array) -> Computed:
         multiply(x, contiguous(y), out, Products(x_row, x_column, n, 1, n, 1, m, n, k, 0, k * n, 0, len(y)))
         return out
     y, y_row, y_column = with_strides(y)
-    depth = -(-k * tiles(m, n) // BLOCKS)
-    depth = -(-depth // DEPTH) * DEPTH
+    blocks, least = CUT_ON_GPU if on_gpu(x) else CUT_ON_CPU
+    depth = -(-k * tiles(m, n) // (blocks * least)) * least
     parts = -(-k // depth)
     out = empty(x, (parts, m, n))
     x_next, y_next = depth * x_column, depth * y_row

@@ -36,6 +36,11 @@ def fingerprint(*arrays: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def as_pixels(image: np.ndarray) -> np.ndarray:
+    """A uint8 (H, W, 3) image as (H, W) pixels: NumPy turns and mirrors whole pixels three times as fast as bytes."""
+    return np.ascontiguousarray(image).view("V3")[..., 0]
+
+
 class PhotoSet:
     """Photos in memory as uint8, in high and in low resolution, from which aligned patches are cut.
 
@@ -67,8 +72,8 @@ class PhotoSet:
             hr = crop_to_multiple(rgb, scale)
             self.names.append(name)
             self.hashes[name] = fingerprint(rgb)
-            self._hr.append(hr)
-            self._lr.append(downsample(hr, scale))
+            self._hr.append(as_pixels(hr))
+            self._lr.append(as_pixels(downsample(hr, scale)))
         if not self.names:
             raise ImageError(
                 f"none of the {len(self.skipped)} photos is large enough to train on: "
@@ -93,7 +98,7 @@ class PhotoSet:
         return [self._crop_of(rng, photo) for photo in sum(rounds, [])[:n]]
 
     def _crop_of(self, rng, photo):
-        height, width = self._lr[photo].shape[:2]
+        height, width = self._lr[photo].shape
         side = self.crop // self.scale
         top, left, orientation = rng.integers([height - side + 1, width - side + 1, 8]).tolist()
         return Crop(photo, top, left, orientation)
@@ -107,10 +112,10 @@ class PhotoSet:
         return self._patches_from(self._lr, crops, 1)
 
     def _patches_from(self, images, crops, unit):
-        """Patches from `images`, whose sides are `unit` times those of the low-resolution photos."""
+        """Patches from `images` (of pixels), whose sides are `unit` times those of the low-resolution photos."""
         side = self.crop // self.scale * unit
         patches = np.empty((len(crops), side, side, 3), np.uint8)
-        for patch, (photo, top, left, orientation) in zip(patches, crops, strict=True):
+        for patch, (photo, top, left, orientation) in zip(patches.view("V3")[..., 0], crops, strict=True):
             top, left = top * unit, left * unit
             patch[:] = orient(images[photo][top : top + side, left : left + side], orientation)
         return patches

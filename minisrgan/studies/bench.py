@@ -73,7 +73,7 @@ HOW = {
     "elementwise": "the bytes that an operation must at least read and write, over the median seconds",
     "timeline": "of one GAN step: our own launches, and their milliseconds",
     "compiled": 'PyTorch by torch.compile(mode="max-autotune")',
-    "memory": "bytes, in a process of its own; PyTorch's in the layout that takes less; ratio as above. On a CPU: how "
+    "memory": "bytes; PyTorch's in the layout that takes less; ratio as above. On a CPU, in a process of its own: how "
     "far the highest resident memory in three steps is above the highest before them, when everything was imported "
     "and a toy step was done. On a GPU: the size that the library's memory pool grows to in a step, from empty",
     "disagreement": "the largest relative error between both sides' outputs and gradients from the same weights",
@@ -483,6 +483,7 @@ def measure_precisions(peer: Peer, places: Places, sizes: Sizes, device: str, sa
     return rows
 
 
+@functools.lru_cache(16)
 def exact_convolution(shape: Shape, direction: str) -> np.ndarray:
     """Its result by the definition, in float64."""
     with use_device("numpy"):
@@ -614,7 +615,9 @@ def measure_memory(
 
 
 def peak_elsewhere(**arguments: Any) -> int:
-    """`peak` in a new process. There, nothing else has raised the high-water mark."""
+    """`peak`; for a CPU in a new process. There, nothing else has raised the high-water mark."""
+    if arguments["device"] == "cuda":
+        return peak(**arguments)
     package = Path(__file__).resolve().parents[2]
     paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
     ran = subprocess.run(
@@ -632,6 +635,7 @@ def peak_elsewhere(**arguments: Any) -> int:
 def peak(work: str, device: str, layout: str | None, threads: int, quick: bool) -> int:
     """The most bytes that a work takes: ours, or with a `layout` PyTorch's. Ask once in a process."""
     use_device(device)
+    gc.collect()
     peer: Peer = None
     if layout is None:
         make, place = WORKS[work], device

@@ -34,7 +34,6 @@ def on_stand_in(*arguments, cwd=TESTS.parent, device="cuda", precision="tf32"):
     """What a Python with these arguments says, where `cupy` is the stand-in. It must end well."""
     path = os.pathsep.join([str(STAND_IN), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "MINISRGAN_DEVICE": device, "OMP_NUM_THREADS": "1"}
-    environment["MINISRGAN_PRECISION"] = precision
     environment.pop("PYTEST_XDIST_WORKER", None)
     command = [sys.executable, *map(str, arguments)]
     ran = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)

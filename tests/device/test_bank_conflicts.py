@@ -7,6 +7,7 @@ from kernel_helpers import both_reals, needs_cpu, needs_kernels, normal
 from lessons.course.accesses import accesses
 from minisrgan.device import geometry
 from minisrgan.device.conv import Geometry, Placement
+from minisrgan.device.matmul import Products
 from minisrgan.device.source import FOLDER
 from minisrgan.errors import KernelError
 
@@ -46,6 +47,18 @@ def test_weight_grad(dtype, wide):
     x, g, parts = (normal(*shape, dtype=dtype) for shape in ((1, 8, 8, 32), (1, 8, 8, 64), (1, 3, 3, 32, 64)))
     sizes = Geometry(1, 8, 8, 32, 3, 3, 64, 8, 8, 1, 1, 1, 1)
     found = accesses("conv.cu", "weight_grad", None, x, g, parts, sizes, 64, 1, WIDE=wide)
+    assert not conflicts(found)
+    assert in_whole_sectors(found, 0) and in_whole_sectors(found, 1) and in_whole_sectors(found, 2)
+
+
+@both_reals
+@pytest.mark.parametrize("choice", [{}, {"SKINNY": 1}, {"NARROW": 1}], ids=str)
+@pytest.mark.parametrize("turned", [False, True])
+def test_matmul(turned, choice, dtype):
+    """Of matrices whose rows, or whose columns, lie in memory."""
+    a, b, c = (normal(*shape, dtype=dtype) for shape in ((128, 64), (64, 128), (128, 128)))
+    steps = (1, 128, 1, 64) if turned else (64, 1, 128, 1)
+    found = accesses("matmul.cu", "matmul", None, a, b, c, Products(*steps, 128, 1, 128, 128, 64, 0, 0, 0, 1), **choice)
     assert not conflicts(found)
     assert in_whole_sectors(found, 0) and in_whole_sectors(found, 1) and in_whole_sectors(found, 2)
 

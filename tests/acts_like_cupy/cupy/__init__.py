@@ -93,6 +93,11 @@ def asnumpy(a, stream=None, order="C", out=None, *, blocking=True):
 # ---- Made from others --------------------------------------------------------------------------------
 
 
+def copyto(dst, src, casting="same_kind", where=None):
+    only_ours(dst, src)
+    dst[...] = src
+
+
 def where(condition, x=None, y=None):
     only_ours(condition)
     return by_numpy(np.where, condition, x, y)

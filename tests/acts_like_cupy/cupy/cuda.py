@@ -29,7 +29,7 @@ STATIC_LIMIT, DYNAMIC_LIMIT = 48 * 1024, 227 * 1024  # bytes of shared memory: w
 MOST_THREADS, MOST_BLOCKS, MOST_BLOCKS_ACROSS = 1024, 2**31 - 1, 65535
 
 KERNEL = re.compile(r'extern\s+"C"\s+__global__\s+[^;{]*?\bvoid\s+[^;{]*?(\w+)\s*\(([^()]*)\)\s*{', re.DOTALL)
-STRUCT = re.compile(r"\bstruct\s+(\w+)\s*{((?:\s*int\s[^;{}()]*;)+)\s*}\s*;")  # of ints
+STRUCT = re.compile(r"\bstruct\s+(\w+)\s*{((?:\s*(?:int|long long)\s[^;{}()]*;)+)\s*}\s*;")  # of integers
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 SCALARS = {
     "float": np.float32,
@@ -198,8 +198,12 @@ driver = SimpleNamespace(CUDADriverError=CUDADriverError, launchKernel=launch_ke
 
 
 def struct_type(members):
-    """The dtype of a struct of ints."""
-    return np.dtype([(name, np.int32) for name in re.findall(r"(\w+)\s*[,;]", members)])
+    """The dtype of a struct of integers and of arrays of them."""
+    return np.dtype([
+        (name, SCALARS[kind], *([int(length)] if length else []))
+        for kind, listed in re.findall(r"(int|long long)\s([^;]*);", members)
+        for name, length in re.findall(r"(\w+)(?:\[(\d+)\])?", listed)
+    ])  # fmt: skip
 
 
 def type_of(parameter):
