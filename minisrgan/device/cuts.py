@@ -20,10 +20,14 @@ LINE = 64  # bytes of a cache line, and of the widest vector
 LARGE = 2**16  # bytes of an array from which on its place matters more than the microsecond that it takes to choose one
 
 
-def elementwise_grid(n: int, array: Array) -> tuple[int, int]:
-    """Grid and block for a FOR_EACH kernel over n elements, on the device that `array` is on."""
+def elementwise_grid(n: int, array: Array, vectors: bool = False) -> tuple[int, int]:
+    """Grid and block for a FOR_EACH kernel over n elements, on the device that `array` is on.
+
+    vectors    whether a thread of a GPU takes a vector of 16 bytes at a time
+    """
     if on_gpu(array):
-        return min(-(-n // 256), 4096), 256
+        at_once = 256 * (16 // array.dtype.itemsize) if vectors else 256
+        return min(-(-n // at_once), 4096), 256
     if n < 16384:  # to wake the other threads would take longer than the work
         return min(n, 1), 1
     return 4 * runtime().kernel_threads(), 1  # a few for each thread: one that finishes early takes another

@@ -20,7 +20,7 @@ def map_elements(name: str, *inputs: Any) -> Array:
     """What the kernel `name` computes: an array like the first input."""
     inputs = arguments(inputs)
     out = empty_like(inputs[0])
-    launch("elementwise.cu", name, *elementwise_grid(out.size, out), *inputs, out, out.size)
+    launch("elementwise.cu", name, *elementwise_grid(out.size, out, vectors=True), *inputs, out, out.size)
     return out
 
 
@@ -30,7 +30,9 @@ def sum_parts(parts: Array, out: Array | None = None) -> Array:
         if len(parts) == 1:
             return parts[0]
         out = empty_like(parts[0])
-    launch("elementwise.cu", "sum_parts", *elementwise_grid(out.size, out), parts, out, out.size, len(parts))
+    launch(
+        "elementwise.cu", "sum_parts", *elementwise_grid(out.size, out, vectors=True), parts, out, out.size, len(parts)
+    )
     return out
 
 

@@ -1,6 +1,6 @@
 // The kernels of elementwise.cu against the C++ library: more elements than threads, and fewer; zeros, both
 // infinities and NaN among them.
-// Builds: float native; double native; float
+// Builds: float native; double native; float; float gpu; double gpu
 #include "host.h"
 
 void check(int n, uint3 grid, uint3 block) {
