@@ -244,11 +244,19 @@ class BatchNorm(Module):
         if not self.training:
             scale, shift = self.running_affine()
             return x * scale + shift
-        running = None if self.held else (self.running_mean, self.running_var, self.momentum)
-        for average in running[:2] if running else ():
-            mark_changed(average, "batch norm, whose running averages followed a batch")
-        statistics = batch_statistics(x.data, running)
+        return self.normalise(x, batch_statistics(x.data, self.running()))
+
+    def normalise(self, x: Tensor, statistics: tuple[Array, Array]) -> Tensor:
+        """The forward pass in training, with the `batch_statistics` of x."""
         return ops.BatchNorm(x, self.gamma, self.beta, statistics=statistics, eps=self.eps)
+
+    def running(self) -> tuple[Array, Array, float] | None:
+        """The averages that are to follow a batch's statistics, and their momentum; None if they are held."""
+        if self.held:
+            return None
+        for average in (self.running_mean, self.running_var):
+            mark_changed(average, "batch norm, whose running averages followed a batch")
+        return self.running_mean, self.running_var, self.momentum
 
     def running_affine(self) -> tuple[Tensor, Tensor]:
         """(scale, shift) from the running averages: in evaluation, batch norm is x·scale + shift."""

@@ -1,8 +1,9 @@
 """A chain of modules in one pass over memory.
 
-A convolution and a ReLU or LeakyReLU are one at any time: the derivative needs only the output. More become one only
-where nothing is recorded, since a derivative needs what lies between. There a convolution, batch norm with frozen
-statistics, PReLU and a residual become one convolution with an epilogue. Batch norm goes into the weights,
+A convolution and a ReLU or LeakyReLU are one at any time: the derivative needs only the output. On tensor cores, a
+convolution also makes the moments for a batch norm that follows in training. More become one only where nothing is
+recorded, since a derivative needs what lies between. There a convolution, batch norm with frozen statistics, PReLU and
+a residual become one convolution with an epilogue. Batch norm goes into the weights,
 
     (x ⋆ w + b)·s + t = x ⋆ (w·s) + (b·s + t)
 
@@ -16,8 +17,11 @@ from typing import Any
 from .. import ops
 from ..nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, ReLU, Sequential, chain
 from ..tensor import Tensor, recording
+from .channels import merged_moments
 from .choice import uses_kernels
 from .conv import Epilogue, can_shuffle, convolve
+from .conv_mma import moments_wanted
+from .precision import tensor_cores
 from .register import register
 
 ACTIVATED = [[ReLU], [LeakyReLU]]  # what may follow a convolution in one pass, recorded or not
@@ -39,9 +43,21 @@ def fused_chain(x: Tensor, *modules: Module, residual: Tensor | None = None) -> 
         slope = getattr(rest[0], "slope", 0.0)
         at = {"stride": conv.stride, "padding": conv.padding, "shuffle": conv.shuffle}
         return ops.Conv2dBias(x, conv.weight, conv.bias, **at, slope=slope) if slope >= 0 else NotImplemented
+    if rest and isinstance(rest[0], BatchNorm) and rest[0].training and tensor_cores(x.data):
+        y = with_moments(x, conv, rest[0])
+        return chain(y, *rest[1:], residual=residual)
     if not fusible(rest):
         return NotImplemented
     return convolution_chain(x, conv, rest, residual, conv.padding)
+
+
+def with_moments(x: Tensor, conv: Conv, norm: BatchNorm) -> Tensor:
+    """norm(conv(x)) in training. The convolution's kernel makes the moments that batch norm needs, if it can."""
+    with moments_wanted() as found:
+        y = conv(x)
+    if (parts := found.get(id(y.data))) is None:
+        return norm(y)
+    return norm.normalise(y, merged_moments(y.data, parts, norm.running()))
 
 
 def fusible(rest: list[Any]) -> bool:
