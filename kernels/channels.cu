@@ -12,9 +12,9 @@
 // column. On a CPU it has COLUMNS of them, a few vector registers.
 //
 // Sums.  Each thread adds up its columns. Then the block adds up the rows that are abreast, in shared memory, where it
-// folds one half onto the other again and again. The sums of all parts are summed in the same way. The order depends on
-// the shape of x and on nothing else. So every run gives the same bits, however many threads the machine has, without
-// atomics.
+// folds one half onto the other again and again. The sum of a block is a part. The last block to finish its columns adds
+// up all parts, in the same way; each block draws a ticket to know whether it is the last. The order of the additions
+// depends on the shape of x and on nothing else. So every run gives the same bits, however many threads the machine has.
 //
 // Memory traffic.  It is all that these kernels cost: each says how often it passes over its arrays.
 
@@ -80,28 +80,59 @@ __device__ __forceinline__ void store_part(const Tile &tile, const real *total, 
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) to[c] = total[c];
 }
 
+// Whether this block is the last of its columns to get here. Then what the others have stored before can be read.
+// tickets: a number for each blockIdx.y, 0 before the launch and after it.
+__device__ __forceinline__ bool is_last(unsigned *tickets) {
+    SHARED(unsigned, ticket, [1]);
+    __threadfence();  // what this thread has stored is in memory before the block draws its ticket
+    __syncthreads();
+    if (threadIdx.x == 0) ticket[0] = atomicInc(&tickets[blockIdx.y], gridDim.x - 1);
+    __syncthreads();
+    bool last = ticket[0] == gridDim.x - 1;
+    if (last) __threadfence();  // and what the others stored before they drew theirs is read anew
+    return last;
+}
+
+// The tile of an array of (parts, channels) that has the columns of `tile`.
+__device__ __forceinline__ Tile parts_of(const Tile &tile) {
+    return {0, int(gridDim.x), tile.from, tile.columns, tile.channels, tile.abreast};
+}
+
+// sums = the sum of the parts of all blocks, for the tile's columns.
+__device__ __forceinline__ void add_parts(const Tile &tile, const real *parts, real (&total)[WIDTH], real *sums) {
+    Tile all = parts_of(tile);
+    real sum[COLUMNS] = {};
+    for_each_element(all, [&](long long i, int j) { sum[j] += parts[i]; });
+    fold(all, sum, total);
+    for (int c = threadIdx.x; c < tile.columns; c += THREADS) sums[tile.from + c] = total[c];
+    __syncthreads();
+}
+
 // ---- Sums down the columns ----------------------------------------------------------------------------
 
-// Reads x once. Parts are (gridDim.x, channels); with one part they are the result, else sum them once more.
-extern "C" __global__ void column_sums(const real *x /*[rows*channels]*/, real *parts, int rows, int channels,
-                                       int rows_per_part) {
+// Reads x once. `parts` is scratch memory of (gridDim.x, channels).
+extern "C" __global__ void column_sums(const real *x /*[rows*channels]*/, real *parts, real *sums /*[channels]*/,
+                                       unsigned *tickets, int rows, int channels, int rows_per_part) {
     SHARED(real, total, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
     real sum[COLUMNS] = {};
     for_each_element(tile, [&](long long i, int j) { sum[j] += x[i]; });
     fold(tile, sum, total);
     store_part(tile, total, parts);
+    if (is_last(tickets)) add_parts(tile, parts, total, sums);
 }
 
 // The sum of (a - b)^2 over all elements: a matrix of one column. Reads both once.
 extern "C" __global__ void squared_error(const real *a /*[rows*channels]*/, const real *b /*[rows*channels]*/,
-                                         real *parts, int rows, int channels, int rows_per_part) {
+                                         real *parts, real *sums /*[channels]*/, unsigned *tickets, int rows,
+                                         int channels, int rows_per_part) {
     SHARED(real, total, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
     real sum[COLUMNS] = {};
     for_each_element(tile, [&](long long i, int j) { sum[j] += (a[i] - b[i]) * (a[i] - b[i]); });
     fold(tile, sum, total);
     store_part(tile, total, parts);
+    if (is_last(tickets)) add_parts(tile, parts, total, sums);
 }
 
 // ---- A vector for all rows ----------------------------------------------------------------------------
@@ -147,13 +178,15 @@ extern "C" __global__ void prelu_backward(const real *g /*[rows*channels]*/, con
 
 // da = the sum of g x where x is not positive: reads both once.
 extern "C" __global__ void slope_gradient(const real *g /*[rows*channels]*/, const real *x /*[rows*channels]*/,
-                                          real *parts, int rows, int channels, int rows_per_part) {
+                                          real *parts, real *sums /*[channels]*/, unsigned *tickets, int rows,
+                                          int channels, int rows_per_part) {
     SHARED(real, total, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
     real sum[COLUMNS] = {};
     for_each_element(tile, [&](long long i, int j) { sum[j] += x[i] > 0 ? 0 : g[i] * x[i]; });
     fold(tile, sum, total);
     store_part(tile, total, parts);
+    if (is_last(tickets)) add_parts(tile, parts, total, sums);
 }
 
 // ---- Batch norm ---------------------------------------------------------------------------------------
@@ -162,8 +195,16 @@ extern "C" __global__ void slope_gradient(const real *g /*[rows*channels]*/, con
 // variance of 1, float32 has no digit left. So every number is taken relative to one that is near, the first of its
 // channel. A part first sums up these differences, and then the squares about its own mean. These are two passes over
 // the part, but one over memory: the second pass finds the part in the cache.
-extern "C" __global__ void column_moments(const real *x /*[rows*channels]*/, real *means, real *squares, int rows,
-                                          int channels, int rows_per_part) {
+//
+// The last block merges the means and squares of all parts. Chan, Golub and LeVeque 1979: a part of n numbers has squares
+// about its own mean; its squares about the mean of all numbers are greater by n (its mean - mean of all)^2. Each part
+// has rows_per_part rows, the last one may have fewer. Then the running averages follow, if they are not null:
+// running <- running + momentum (batch - running), the variance times rows/(rows - 1).
+extern "C" __global__ void column_moments(const real *x /*[rows*channels]*/, real *means, real *squares,
+                                          real *mean_of_all /*[channels]*/, real *var /*[channels]*/,
+                                          real *running_mean /*[channels]*/, real *running_var /*[channels]*/,
+                                          real momentum, unsigned *tickets, int rows, int channels,
+                                          int rows_per_part) {
     SHARED(real, total, [WIDTH]);
     SHARED(real, total_square, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
@@ -180,33 +221,27 @@ extern "C" __global__ void column_moments(const real *x /*[rows*channels]*/, rea
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) total[c] /= tile.last - tile.first;
     store_part(tile, total, means);
     store_part(tile, total_square, squares);
-}
-
-// Merge the means and squares of all parts. Chan, Golub and LeVeque 1979: a part of n numbers has squares about its own
-// mean; its squares about the mean of all numbers are greater by n (its mean - mean of all)^2. Here the rows of the
-// matrix are the parts. Each part has rows_per_part rows, the last one may have fewer. One block for each WIDTH
-// columns.
-extern "C" __global__ void merge_moments(const real *x /*[rows*channels]*/, const real *means /*[parts*channels]*/,
-                                         const real *squares /*[parts*channels]*/, real *mean /*[channels]*/,
-                                         real *var /*[channels]*/, int parts, int channels, int rows,
-                                         int rows_per_part) {
-    SHARED(real, total, [WIDTH]);
-    SHARED(real, total_square, [WIDTH]);
-    Tile tile = my_tile(parts, channels, parts);
-    long long last_part = (long long)(parts - 1) * channels;
-    real usual = rows_per_part, last = rows - (parts - 1) * rows_per_part;
-    real sum[COLUMNS] = {}, middle[COLUMNS], square[COLUMNS] = {};
-    for_each_element(tile, [&](long long i, int j) { sum[j] += (i < last_part ? usual : last) * means[i]; });
-    fold(tile, sum, total);
-    for_my_channels(tile, middle, [&](int c) { return total[c - tile.from] / rows; });
-    for_each_element(tile, [&](long long i, int j) {
-        real off = means[i] - middle[j];
-        square[j] += squares[i] + (i < last_part ? usual : last) * off * off;
-    });
-    fold(tile, square, total_square);
-    for (int c = threadIdx.x; c < tile.columns; c += THREADS) {
-        mean[tile.from + c] = x[tile.from + c] + total[c] / rows;
-        var[tile.from + c] = total_square[c] / rows;
+    if (is_last(tickets)) {
+        Tile all = parts_of(tile);
+        long long last_part = (long long)(all.last - 1) * channels;
+        real usual = rows_per_part, last = rows - (all.last - 1) * rows_per_part;
+        real sum[COLUMNS] = {}, middle[COLUMNS], square[COLUMNS] = {};
+        for_each_element(all, [&](long long i, int j) { sum[j] += (i < last_part ? usual : last) * means[i]; });
+        fold(all, sum, total);
+        for_my_channels(all, middle, [&](int c) { return total[c - all.from] / rows; });
+        for_each_element(all, [&](long long i, int j) {
+            real off = means[i] - middle[j];
+            square[j] += squares[i] + (i < last_part ? usual : last) * off * off;
+        });
+        fold(all, square, total_square);
+        for (int c = threadIdx.x; c < tile.columns; c += THREADS) {
+            int at = tile.from + c;
+            mean_of_all[at] = x[at] + total[c] / rows;
+            var[at] = total_square[c] / rows;
+            if (!running_mean) continue;
+            running_mean[at] += momentum * (mean_of_all[at] - running_mean[at]);
+            running_var[at] += momentum * (total_square[c] / max(rows - 1, 1) - running_var[at]);
+        }
     }
 }
 
@@ -226,8 +261,9 @@ extern "C" __global__ void batch_norm_forward(const real *x /*[rows*channels]*/,
 // dbeta = the sum of g, dgamma = the sum of g (x - mean) / sigma: reads g and x once.
 extern "C" __global__ void batch_norm_sums(const real *g /*[rows*channels]*/, const real *x /*[rows*channels]*/,
                                            const real *mean /*[channels]*/, const real *var /*[channels]*/,
-                                           real eps, real *dgamma, real *dbeta, int rows, int channels,
-                                           int rows_per_part) {
+                                           real eps, real *parts_gamma, real *parts_beta,
+                                           real *dgamma /*[channels]*/, real *dbeta /*[channels]*/, unsigned *tickets,
+                                           int rows, int channels, int rows_per_part) {
     SHARED(real, total_gamma, [WIDTH]);
     SHARED(real, total_beta, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
@@ -241,8 +277,12 @@ extern "C" __global__ void batch_norm_sums(const real *g /*[rows*channels]*/, co
     for (int j = 0; j < COLUMNS; ++j) sum_gamma[j] *= inverse[j];
     fold(tile, sum_gamma, total_gamma);
     fold(tile, sum_beta, total_beta);
-    store_part(tile, total_gamma, dgamma);
-    store_part(tile, total_beta, dbeta);
+    store_part(tile, total_gamma, parts_gamma);
+    store_part(tile, total_beta, parts_beta);
+    if (is_last(tickets)) {
+        add_parts(tile, parts_gamma, total_gamma, dgamma);
+        add_parts(tile, parts_beta, total_beta, dbeta);
+    }
 }
 
 // dx = gamma / sigma (g - dbeta / rows - (x - mean) / sigma dgamma / rows): one pass over two arrays, to a third.

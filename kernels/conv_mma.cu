@@ -176,9 +176,10 @@ struct Sums {
 };
 
 // sums = the product of `slabs` slabs. load(a, b) begins to copy the next slab of both factors, and is called once for
-// each. row and column: where the warp's part of the tile begins.
-template <bool A_BY_ROWS, bool B_BY_ROWS, class Load>
-__device__ __forceinline__ void multiply(Sums &sums, float *shared, int slabs, int row, int column, Load load) {
+// each. look(b) is called for each slab of B that is there. row and column: where the warp's part of the tile begins.
+template <bool A_BY_ROWS, bool B_BY_ROWS, class Load, class Look>
+__device__ __forceinline__ void multiply(Sums &sums, float *shared, int slabs, int row, int column, Load load,
+                                         Look look) {
     constexpr int SIZE_A = slab_size<A_BY_ROWS, TILE_M>, SIZE_B = slab_size<B_BY_ROWS, TILE_N>;
     auto stage = [=](int slab) { return shared + slab % STAGES * (SIZE_A + SIZE_B); };
     sums.clear();
@@ -192,6 +193,7 @@ __device__ __forceinline__ void multiply(Sums &sums, float *shared, int slabs, i
         int next = slab + STAGES - 1;
         if (next < slabs) load(stage(next), stage(next) + SIZE_A);
         copy_async_commit();
+        look(stage(slab) + SIZE_A);
         sums.add<A_BY_ROWS, B_BY_ROWS>(stage(slab), stage(slab) + SIZE_A, row, column);
     }
 }
@@ -233,7 +235,7 @@ __device__ __forceinline__ void convolve(Sums &sums, float *shared, const float 
         address[l] = m < pixels ? ((image * inner.height + top[l]) * inner.width + left[l]) * inner.channels : 0;
     }
     Place place = place_of(inner, first_slab * SLAB + chunk * CHUNK);
-    multiply<true, B_BY_ROWS>(sums, shared, slabs, row, column, [&](float *a, float *b) {
+    auto load = [&](float *a, float *b) {
         int offset = (place.i * inner.width + place.j) * inner.channels + place.c;
         IN_REGISTERS for (int l = 0; l < COPIES_M; ++l) {
             bool in = unsigned(top[l] + place.i) < unsigned(inner.height) && place.i < inner.kh &&
@@ -243,7 +245,8 @@ __device__ __forceinline__ void convolve(Sums &sums, float *shared, const float 
         }
         load_b_slab(b, place);
         move_on(inner, place);
-    });
+    };
+    multiply<true, B_BY_ROWS>(sums, shared, slabs, row, column, load, [](const float *) {});
 }
 
 // Which tile and which part of the depth are this block's.
@@ -392,10 +395,11 @@ input_grad_mma(const real *cotangent /*[n*out_h*out_w*cout]*/, const real *w /*[
 // ---- The weight gradient -------------------------------------------------------------------------------
 
 // dW = A^T G. Row k of dW is a tap and input channel. Each part is the sum over `part_pixels` pixels, a multiple of
-// SLAB.
+// SLAB. One more row of it is the sum of G over these pixels: the gradient of the bias, for which G need not be read
+// again.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 weight_grad_mma(const real *x /*[n*height*width*cin]*/, const real *cotangent /*[n*out_h*out_w*cout]*/,
-                real *parts /*[n_parts*kh*kw*cin*cout]*/, const __grid_constant__ Geometry g, int part_pixels,
+                real *parts /*[n_parts*(kh*kw*cin+1)*cout]*/, const __grid_constant__ Geometry g, int part_pixels,
                 int n_parts) {
     REQUIRE(blockDim.x == THREADS && g.cin % CHUNK == 0 && g.cout % CHUNK == 0 && part_pixels % SLAB == 0);
     SHARED_DYNAMIC(float, shared);
@@ -412,26 +416,26 @@ weight_grad_mma(const real *x /*[n*height*width*cin]*/, const real *cotangent /*
     int at_k = thread % (TILE_M / CHUNK) * CHUNK, at_m = thread / (TILE_M / CHUNK);
     Place place = place_of(inner, k0 + at_k);
     bool some = k0 + at_k < depth;
-    int image[COPIES_M], p[COPIES_M], q[COPIES_M];
+    int line[COPIES_M], p[COPIES_M], q[COPIES_M];  // line: the first one of the pixel's image, in all images of x
     IN_REGISTERS for (int l = 0; l < COPIES_M; ++l) {
         int m = start + at_m + l * (SLAB / COPIES_M);
-        image[l] = m / g.out_w / g.out_h, p[l] = m / g.out_w % g.out_h, q[l] = m % g.out_w;
+        line[l] = m / g.out_w / g.out_h * g.height, p[l] = m / g.out_w % g.out_h, q[l] = m % g.out_w;
     }
-    int step_q = SLAB % g.out_w, step_p = SLAB / g.out_w % g.out_h, step_image = SLAB / g.out_w / g.out_h;
+    int step_q = SLAB % g.out_w, step_p = SLAB / g.out_w % g.out_h, step = SLAB / g.out_w / g.out_h * g.height;
     int at_n = thread % (TILE_N / CHUNK) * CHUNK, at_row = thread / (TILE_N / CHUNK), m = start;
+    float sum = 0;  // of column n0 + thread of G
 
-    Sums sums;
-    multiply<false, false>(sums, shared, slabs, row, column, [&](float *a, float *b) {
+    auto load = [&](float *a, float *b) {
         IN_REGISTERS for (int l = 0; l < COPIES_M; ++l) {
             int down = at_m + l * (SLAB / COPIES_M);
             int y = p[l] * g.stride_y - g.pad_y + place.i, at = q[l] * g.stride_x - g.pad_x + place.j;
             bool in = some && m + down < stop && unsigned(y) < unsigned(g.height) && unsigned(at) < unsigned(g.width);
             copy_async(a + down * PITCH_M + at_k,
-                       in ? x + (((long long)(image[l] * g.height + y) * g.width + at) * g.cin + place.c) : x, in);
+                       in ? x + (((line[l] + y) * g.width + at) * g.cin + place.c) : x, in);
             // SLAB pixels on: at most one carry of each kind
-            q[l] += step_q, p[l] += step_p, image[l] += step_image;
+            q[l] += step_q, p[l] += step_p, line[l] += step;
             if (q[l] >= g.out_w) q[l] -= g.out_w, ++p[l];
-            if (p[l] >= g.out_h) p[l] -= g.out_h, ++image[l];
+            if (p[l] >= g.out_h) p[l] -= g.out_h, line[l] += g.height;
         }
         IN_REGISTERS for (int l = 0; l < COPIES_N; ++l) {
             int down = at_row + l * (SLAB / COPIES_N);
@@ -440,13 +444,21 @@ weight_grad_mma(const real *x /*[n*height*width*cin]*/, const real *cotangent /*
                        in ? cotangent + ((long long)(m + down) * g.cout + n0 + at_n) : cotangent, in);
         }
         m += SLAB;
-    });
+    };
+    auto look = [&](const float *b) {
+        if (k0 == 0 && thread < TILE_N)
+            for (int k = 0; k < SLAB; ++k) sum += b[k * PITCH_N + thread];
+    };
+    Sums sums;
+    multiply<false, false>(sums, shared, slabs, row, column, load, look);
 
+    real *to = parts + (long long)part * (depth + 1) * g.cout;
+    if (k0 == 0 && thread < TILE_N && n0 + thread < g.cout) to[(long long)depth * g.cout + n0 + thread] = sum;
     sums.for_each_pair<int>(
         k0 + row, n0 + column, [](int k) { return k; },
         [&](int o) {
             return [&, o](int k, const Vec<2> &pair) {
-                if (k < depth && o < g.cout) pair.store(parts + ((long long)part * depth + k) * g.cout + o);
+                if (k < depth && o < g.cout) pair.store(to + (long long)k * g.cout + o);
             };
         });
 }

@@ -15,14 +15,12 @@ from collections.abc import Callable
 from numbers import Number
 from typing import Any, NamedTuple
 
-from .arrays import Array, array_module
+from .arrays import array_module
 from .errors import ShapeError
 from .ops import Sigmoid, Softplus, WherePositive
-from .tensor import Op, Tensor, nhwc, no_grad, signature
+from .tensor import Op, Tensor, definition, nhwc, no_grad, signature
 
-
-def softplus(z: Array) -> Array:
-    return Softplus.forward(z)
+softplus = definition(Softplus.forward)  # of an array
 
 
 def same_shape(a: Any, b: Any) -> None:

@@ -244,20 +244,16 @@ class BatchNorm(Module):
         if not self.training:
             scale, shift = self.running_affine()
             return x * scale + shift
-        statistics = batch_statistics(x.data)
-        if not self.held:
-            self.update_running(*statistics, count=x.size // x.shape[-1])
+        running = None if self.held else (self.running_mean, self.running_var, self.momentum)
+        for average in running[:2] if running else ():
+            mark_changed(average, "batch norm, whose running averages followed a batch")
+        statistics = batch_statistics(x.data, running)
         return ops.BatchNorm(x, self.gamma, self.beta, statistics=statistics, eps=self.eps)
 
     def running_affine(self) -> tuple[Tensor, Tensor]:
         """(scale, shift) from the running averages: in evaluation, batch norm is x·scale + shift."""
         scale = self.gamma * Tensor((self.running_var + self.eps) ** -0.5)
         return scale, self.beta - Tensor(self.running_mean) * scale
-
-    def update_running(self, mean: Array, var: Array, count: int) -> None:
-        self.running_mean = self.running_mean + self.momentum * (mean - self.running_mean)
-        unbiased = var * (count / max(count - 1, 1))
-        self.running_var = self.running_var + self.momentum * (unbiased - self.running_var)
 
 
 class SpectralNormed(Module):
@@ -279,8 +275,10 @@ class SpectralNormed(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and not self.held:
-            self.u, self.v = power_iteration(self.layer.weight.data, self.v)
-        return self.layer(x, ops.SpectralNorm(self.layer.weight, u=self.u, v=self.v))
+            for own, refined in zip((self.u, self.v), power_iteration(self.layer.weight.data, self.v)):
+                mark_changed(own, "a round of power iteration")
+                own[...] = refined  # the walk back keeps copies, which stay as they are
+        return self.layer(x, ops.SpectralNorm(self.layer.weight, u=self.u.copy(), v=self.v.copy()))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from .nn import Module, Parameter, check_fit
 from .tensor import Tensor, definition
 
 Arrays: TypeAlias = Sequence[Array]
-Two: TypeAlias = tuple[float, float]
 
 
 class Adam:
@@ -33,10 +32,12 @@ class Adam:
         self.m, self.v = (
             {name: array_module(p.data).zeros_like(p.data) for name, p in self.parameters.items()} for _ in range(2)
         )
+        some = next(iter(self.m.values()), np.zeros(0))
+        self.settings = array_module(some).zeros(5, some.dtype)
 
-    def step(self, gradients: Sequence[Tensor], rate: float) -> None:
+    def step(self, gradients: Sequence[Tensor], rate: float, fault: Array | None = None) -> None:
         """Move every parameter in place, by its gradient, at the learning rate α = `rate`. The gradients are in the
-        order of the parameters.
+        order of the parameters. Nothing moves if the first number of `fault`, integers on the device, is not 0.
 
         Raises ShapeError, and moves nothing, if a gradient has not its parameter's shape and dtype.
         """
@@ -46,13 +47,13 @@ class Adam:
                 wanted = f"{parameter.shape} {parameter.dtype}"
                 raise ShapeError(f"the gradient of {name} is {g.shape} {g.dtype}, not {wanted}")
         self.t += 1
-        betas = self.beta1, self.beta2
-        unbias = 1 - self.beta1**self.t, 1 - self.beta2**self.t
+        unbias1, unbias2 = 1 - self.beta1**self.t, 1 - self.beta2**self.t
+        fill_settings(self.settings, 1 - self.beta1, 1 - self.beta2, rate / unbias1, unbias2, self.eps)
         for name, parameter in self.parameters.items():
             mark_changed(parameter.data, f"Adam.step, which moved the parameter {name}")
         thetas = [parameter.data for parameter in self.parameters.values()]
         m, v = list(self.m.values()), list(self.v.values())
-        adam_step(thetas, arrays, m, v, rate, betas, unbias, self.eps)
+        adam_step(thetas, arrays, m, v, self.settings, fault)
 
     def state(self) -> dict[str, np.ndarray]:
         """{"m.name" or "v.name": NumPy array}, without `t`."""
@@ -71,14 +72,21 @@ class Adam:
 
 
 @definition
-def adam_step(
-    thetas: Arrays, gradients: Arrays, ms: Arrays, vs: Arrays, rate: float, betas: Two, unbias: Two, eps: float
-) -> None:
-    """A step of Adam for lists of arrays, in place. betas: β₁ and β₂; unbias: 1 - β₁ᵗ and 1 - β₂ᵗ."""
+def fill_settings(settings: Array, *numbers: float) -> None:
+    """What a step of Adam needs to know, where its arrays are: 1 - β₁, 1 - β₂, α/(1 - β₁ᵗ), 1 - β₂ᵗ and ε."""
+    settings[...] = numbers
+
+
+@definition
+def adam_step(thetas: Arrays, gradients: Arrays, ms: Arrays, vs: Arrays, settings: Array, fault: Any) -> None:
+    """A step of Adam for lists of arrays, in place, by the numbers of `fill_settings`; none if there is a fault."""
+    if fault is not None and fault[0]:
+        return
+    part1, part2, rate, unbias2, eps = settings
     for theta, g, m, v in zip(thetas, gradients, ms, vs, strict=True):
-        m += (1 - betas[0]) * (g - m)
-        v += (1 - betas[1]) * (g * g - v)
-        theta -= (rate / unbias[0]) * m / (array_module(v).sqrt(v / unbias[1]) + eps)
+        m += part1 * (g - m)
+        v += part2 * (g * g - v)
+        theta -= rate * m / (array_module(v).sqrt(v / unbias2) + eps)
 
 
 SCHEDULES = {  # progress from 0 to 1 → the factor of the learning rate
@@ -94,14 +102,14 @@ def move_average(averaged: Module, module: Module, decay: float) -> None:
     So w̄ is a mean of about the last 1/(1 - decay) weights. An older weight counts `decay` times as much as the next. G
     circles around its goal, since D moves too, and the mean of a circle is its middle.
     """
-    weights = module.arrays()
-    for name, average in averaged.arrays().items():
-        w = weights[name]
+    averages, weights = averaged.arrays(), module.arrays()
+    for name, average in averages.items():
         mark_changed(average, f"move_average, which moved {name}")
-        move_towards(average, w, 1 - decay)
+    move_towards(list(averages.values()), [weights[name] for name in averages], 1 - decay)
 
 
 @definition
-def move_towards(average: Array, w: Array, part: float) -> None:
-    """average ← average + part·(w - average), in place."""
-    average += part * (w - average)
+def move_towards(averages: Arrays, ws: Arrays, part: float) -> None:
+    """average ← average + part·(w - average) for lists of arrays, in place."""
+    for average, w in zip(averages, ws, strict=True):
+        average += part * (w - average)

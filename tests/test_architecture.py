@@ -19,7 +19,7 @@ FLOORS = [  # from the top; rooms of one floor may use each other
     ["device"],  # which registers itself with the formulas below
     ["models"],
     ["regularisers"],
-    ["nn", "optim", "losses", "check"],
+    ["nn", "optim", "losses", "check", "measures"],
     ["tensor", "ops"],
     ["imaging"],
     ["files", "progress"],

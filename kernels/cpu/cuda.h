@@ -139,6 +139,10 @@ T cuda_atomic(T *at, Change change) {
     } while (!__atomic_compare_exchange(at, &old, &now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
     return old;
 }
+// One more, and after `last` 0 again.
+inline unsigned atomicInc(unsigned *at, unsigned last) {
+    return cuda_atomic(at, [=](unsigned old) { return old >= last ? 0 : old + 1; });
+}
 inline float atomicAdd(float *to, float value) {
     return cuda_atomic(to, [=](float old) { return old + value; });
 }

@@ -8,7 +8,8 @@ numpy   NumPy's version and its BLAS, which sums a matrix product by kernels tha
         it for its threads: OPENBLAS_NUM_THREADS (or OMP_NUM_THREADS) must be the same, and so the number of cores
 """
 
-from . import blas, channels, conv, elementwise, fusion, matmul, optim, pixel_shuffle, pooling  # noqa: F401  they register
+# these register themselves
+from . import blas, channels, conv, elementwise, fusion, matmul, measures, optim, pixel_shuffle, pooling  # noqa: F401
 from .choice import DEVICES, PROBLEMS, choose_device, cuda_problem, use_device, uses_kernels
 
 __all__ = ["DEVICES", "PROBLEMS", "choose_device", "cuda_problem", "use_device", "uses_kernels"]

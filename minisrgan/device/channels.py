@@ -3,13 +3,13 @@
 from types import NotImplementedType
 from typing import Any
 
-from ..arrays import Array, array_module, on_gpu
+from ..arrays import Array, on_gpu
 from ..losses import PixelMSE
-from ..ops.batch_norm import BatchNorm, batch_norm_gradients, batch_statistics
+from ..ops.batch_norm import BatchNorm, batch_norm_gradients, batch_statistics, follow
 from ..ops.conv import Pair, Shape
 from ..ops.elementwise import Add, Mul, PReLU, PReLUGrad, SlopeGrad
 from ..ops.reduce import SumTo
-from .cuts import arguments, contiguous, empty_like, part
+from .cuts import arguments, contiguous, empty, empty_like, part, tickets
 from .geometry import macros
 from .launch import launch
 from .register import Computed, kernel
@@ -42,30 +42,14 @@ def map_channels(name: str, *inputs: Any) -> Array:
 
 def sum_channels(name: str, *inputs: Any, channels: int | None = None, sums: int = 1) -> list[Array]:
     """The sums that the kernel `name` makes down the columns of its inputs: arrays (channels,), `sums` of them."""
-    parts, _ = part_sums(name, *inputs, channels=channels, sums=sums)
-    return [total(each) for each in parts]
-
-
-def part_sums(name: str, *inputs: Any, channels: int | None = None, sums: int = 1) -> tuple[list[Array], int]:
-    """(the sums of each part of the rows: arrays (parts, channels), `sums` of them; rows of a part)."""
     x, *_ = inputs = arguments(inputs)
     channels = channels or x.shape[-1]
     rows = x.size // channels
     grid, rows_per_part = cut_rows(rows, channels, x)
-    parts = [array_module(x).empty((grid[0], channels), x.dtype) for _ in range(sums)]
-    launch("channels.cu", name, grid, None, *inputs, *parts, rows, channels, rows_per_part)
-    return parts, rows_per_part
-
-
-def total(parts: Array) -> Array:
-    """The sum of the parts. Its order is always the same."""
-    count, channels = parts.shape
-    if count > 1:
-        grid, _ = cut_rows(1, channels, parts)
-        out = array_module(parts).empty((1, channels), parts.dtype)
-        launch("channels.cu", "column_sums", grid, None, parts, out, count, channels, count)
-        parts = out
-    return parts.reshape(channels)
+    parts = [empty(x, (grid[0], channels)) for _ in range(sums)]
+    out = [empty(x, channels) for _ in range(sums)]
+    launch("channels.cu", name, grid, None, *inputs, *parts, *out, tickets(x), rows, channels, rows_per_part)
+    return out
 
 
 @kernel(Add)
@@ -108,17 +92,20 @@ def pixel_mse(sr: Array, hr: Array) -> Computed:
 
 
 @kernel(batch_statistics)
-def merged_moments(x: Array) -> tuple[Array, Array] | NotImplementedType:
+def moments(x: Array, running: tuple[Array, Array, float] | None = None) -> tuple[Array, Array] | NotImplementedType:
     """(mean, variance) of each channel of x, merged from those of the parts of its rows."""
     if not (x.ndim and x.size):
         return NotImplemented
-    x = contiguous(x)
-    (means, squares), rows_per_part = part_sums("column_moments", x, sums=2)
-    parts, channels = means.shape
-    mean, var = (array_module(x).empty(channels, x.dtype) for _ in range(2))
-    grid, _ = cut_rows(1, channels, x)
-    launch("channels.cu", "merge_moments", grid, None, x, means, squares, mean, var, parts, channels,
-           x.size // channels, rows_per_part)  # fmt: skip
+    x, channels = contiguous(x), x.shape[-1]
+    rows = x.size // channels
+    grid, rows_per_part = cut_rows(rows, channels, x)
+    scratch = [empty(x, (grid[0], channels)) for _ in range(2)]
+    mean, var = empty(x, channels), empty(x, channels)
+    following = running if running and on_gpu(x) else (None, None, 0.0)
+    launch("channels.cu", "column_moments", grid, None, x, *scratch, mean, var, *following, tickets(x), rows,
+           channels, rows_per_part)  # fmt: skip
+    if running and not on_gpu(x):  # where a launch is cheap, NumPy rounds as in the definition
+        follow(*running, mean, var, rows)
     return mean, var
 
 

@@ -10,13 +10,24 @@ The second half of this file has the launches. There all arrays are contiguous, 
 
 import math
 from functools import cache
-from types import ModuleType
+from types import ModuleType, NotImplementedType
 from typing import Any, NamedTuple
 
 from ..arrays import Array, array_module, on_gpu
-from ..ops.conv import Conv2d, Conv2dBias, InputGrad, Pair, Shape, WeightGrad, check_bias, check_geometry
+from ..ops.conv import (
+    Conv2d,
+    Conv2dBias,
+    InputGrad,
+    Pair,
+    Shape,
+    WeightGrad,
+    check_bias,
+    check_geometry,
+    weight_and_bias_gradients,
+)
 from ..ops.pixel_shuffle import PixelShuffle
 from . import conv_mma, conv_rows
+from .channels import sum_channels
 from .convolution import PLAIN, Epilogue, Geometry, geometry
 from .cuts import contiguous, elementwise_grid, empty, resident_blocks, threads
 from .elementwise import sum_parts
@@ -92,6 +103,25 @@ def input_gradient(g: Array, w: Array, size: Pair, stride: int | Pair = 1, paddi
 
 @register_kernel(WeightGrad)
 def weight_gradient(x: Array, g: Array, kernel: Pair, stride: int | Pair = 1, padding: int | Pair = 0) -> Array:
+    dw, _ = all_weight_gradients(x, g, kernel, stride, padding)
+    return dw
+
+
+@register_kernel(weight_and_bias_gradients)
+def both_gradients(
+    x: Array, g: Array, kernel: Pair, stride: int | Pair, padding: int | Pair
+) -> tuple[Array, Array] | NotImplementedType:
+    """Where tensor cores compute the weight gradient, the bias's comes with it."""
+    if not (tensor_cores(x) and g.size):
+        return NotImplemented
+    dw, db = all_weight_gradients(x, g, kernel, stride, padding)
+    return dw, sum_channels("column_sums", g)[0] if db is None else db
+
+
+def all_weight_gradients(
+    x: Array, g: Array, kernel: Pair, stride: int | Pair, padding: int | Pair
+) -> tuple[Array, Array | None]:
+    """The gradients of the weights and of a bias; the latter is None where the kernel does not give it."""
     shape = (*kernel, x.shape[-1], g.shape[-1])
     stride, padding, _, _ = check_geometry(x.shape, shape, stride, padding, g.shape)
     return launch_weight_gradient(contiguous(x), contiguous(g), kernel, stride, padding)
@@ -150,16 +180,17 @@ def launch_input_gradient(g: Array, w: Array, out: Array, stride: Pair, padding:
         launch_direct_input_gradient(g, w, out, stride, padding)
 
 
-def launch_weight_gradient(x: Array, g: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
-    """The weight gradient. It is summed in parts, which are added up in order: the same bits on every run."""
+def launch_weight_gradient(x: Array, g: Array, kernel: Pair, stride: Pair, padding: Pair) -> tuple[Array, Array | None]:
+    """The gradients of the weights and, if the kernel gives it, of a bias. They are summed in parts, which are added up
+    in order: the same bits on every run."""
     shape, size = (*kernel, x.shape[3], g.shape[3]), g.shape[1:3]
     sizes = geometry(x, shape, size, stride, padding)
     if found := on_tensor_cores(x, sizes):
         matrices, precision = found
         return matrices.weight_gradient(x, g, sizes, precision)
     if winograd_pays(x, shape, stride, size):
-        return Winograd(x, g.shape[3], size, padding).weight_gradient(g)
-    return launch_direct_weight_gradient(x, g, kernel, stride, padding)
+        return Winograd(x, g.shape[3], size, padding).weight_gradient(g), None
+    return launch_direct_weight_gradient(x, g, kernel, stride, padding), None
 
 
 def on_tensor_cores(x: Array, sizes: Geometry, epilogue: Epilogue = PLAIN) -> tuple[ModuleType, int] | None:

@@ -86,13 +86,15 @@ def input_gradient(g: Array, w: Array, out: Array, sizes: Geometry, precision: i
         sum_parts(sums, out)
 
 
-def weight_gradient(x: Array, g: Array, sizes: Geometry, precision: int) -> Array:
-    """The weight gradient of the convolution of these sizes. It is summed in parts, in order."""
+def weight_gradient(x: Array, g: Array, sizes: Geometry, precision: int) -> tuple[Array, Array]:
+    """The gradients of the weights and of a bias, for these sizes. They are summed in parts, in order."""
     cut, pixels = Cut.of(sizes.cout, precision), g.size // sizes.cout
-    tiles = cut.tiles(sizes.kh * sizes.kw * sizes.cin, sizes.cout)
+    depth = sizes.kh * sizes.kw * sizes.cin
+    tiles = cut.tiles(depth, sizes.cout)
     part_pixels = max(-(-pixels // (cut.parts(tiles, pixels) * cut.slab)), 1) * cut.slab
     parts = max(-(-pixels // part_pixels), 1)
-    sums = array_module(x).empty((parts, sizes.kh, sizes.kw, sizes.cin, sizes.cout), x.dtype)
+    sums = array_module(x).empty((parts, depth + 1, sizes.cout), x.dtype)
     launch("conv_mma.cu", "weight_grad_mma", tiles * parts, None, x, g, sums, sizes, part_pixels, parts,
            shared=cut.shared(cut.tile_m + PAD, cut.tile_n + PAD), **cut.choice)  # fmt: skip
-    return sum_parts(sums)
+    total = sum_parts(sums)
+    return total[:depth].reshape(sizes.kh, sizes.kw, sizes.cin, sizes.cout), total[depth]

@@ -43,16 +43,17 @@ def input_gradient(g: Array, w: Array, out: Array, sizes: Geometry, precision: i
     convolve(g, w, out, turned, PLAIN, precision, turned=True)
 
 
-def weight_gradient(x: Array, g: Array, sizes: Geometry, precision: int) -> Array:
-    """The weight gradient of the convolution with these sizes."""
+def weight_gradient(x: Array, g: Array, sizes: Geometry, precision: int) -> tuple[Array, Array | None]:
+    """The gradients of the weights and of a bias, for these sizes. The latter is None where this does not give it."""
     kh, kw, cin, cout = sizes.kh, sizes.kw, sizes.cin, sizes.cout
     if cin % conv_mma.CHUNK:
         rows = gather(x, kw, sizes.pad_x, sizes.out_w)
-        dw = conv_mma.weight_gradient(rows, g, by_rows(sizes, cin=rows.shape[3], width=sizes.out_w), precision)
-        return contiguous(dw.reshape(kh, -1, cout)[:, : kw * cin]).reshape(kh, kw, cin, cout)
+        dw, db = conv_mma.weight_gradient(rows, g, by_rows(sizes, cin=rows.shape[3], width=sizes.out_w), precision)
+        return contiguous(dw.reshape(kh, -1, cout)[:, : kw * cin]).reshape(kh, kw, cin, cout), db
     rows = gather(g, kw, -sizes.pad_x, sizes.width, step=-1)
-    dw = conv_mma.weight_gradient(x, rows, by_rows(sizes, cout=rows.shape[3], out_w=sizes.width), precision)
-    return contiguous(dw.reshape(kh, cin, -1)[:, :, : kw * cout].reshape(kh, cin, kw, cout).transpose(0, 2, 1, 3))
+    dw, _ = conv_mma.weight_gradient(x, rows, by_rows(sizes, cout=rows.shape[3], out_w=sizes.width), precision)
+    dw = dw.reshape(kh, cin, -1)[:, :, : kw * cout].reshape(kh, cin, kw, cout)
+    return contiguous(dw.transpose(0, 2, 1, 3)), None
 
 
 def by_rows(sizes: Geometry, **changed: int) -> Geometry:

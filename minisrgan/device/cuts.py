@@ -6,6 +6,7 @@ that are made part by part have the same bits wherever they are repeated.
 
 import math
 from collections.abc import Iterable
+from functools import cache
 from numbers import Number
 from typing import Any
 
@@ -53,6 +54,20 @@ def cut_runs(runs: int, length: int, x: Array) -> tuple[int, tuple[int, int], in
     across = min(most, -(-length // 32) * 32)
     per_block = max(1, part(x) // length)
     return -(-runs // per_block), (across, most // across), per_block
+
+
+TICKETS = 4096  # the most groups of blocks in a launch that each have a last one
+
+
+def tickets(array: Array) -> Array:
+    """Counters where `array` is, for kernels whose last block to finish does what is left. They are 0 before and after
+    each launch. All launches use the same, since they run one after another."""
+    return zeros(array_module(array))
+
+
+@cache
+def zeros(xp: Any) -> Array:
+    return xp.zeros(TICKETS, "u4")
 
 
 def empty(like: Array, shape: int | tuple[int, ...]) -> Array:

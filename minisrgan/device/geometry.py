@@ -27,7 +27,16 @@ def macros(file: str | Path, gpu: bool, **choice: int) -> dict[str, int]:
 
 
 def adam(gpu: bool) -> dict[str, int]:
-    return {"THREADS": 256 if gpu else 1}
+    """PIECE: how many elements of an array a block takes at once."""
+    return {"THREADS": 256, "PIECE": 4096} if gpu else {"THREADS": 1, "PIECE": 16384}
+
+
+def ema(gpu: bool) -> dict[str, int]:
+    return adam(gpu)
+
+
+def measures(gpu: bool) -> dict[str, int]:
+    return adam(gpu)
 
 
 def channels(gpu: bool) -> dict[str, int]:
@@ -74,6 +83,6 @@ def winograd(gpu: bool) -> dict[str, int]:
     return {"CHUNK": 36, "UNIT_C": 16, "UNIT_O": 32}
 
 
-OWNERS = adam, channels, conv, conv_few, conv_mma, matmul, pooling, winograd
+OWNERS = adam, channels, conv, conv_few, conv_mma, ema, matmul, measures, pooling, winograd
 FILES = {f"{owner.__name__}.cu": owner for owner in OWNERS}
 FLOAT_ONLY = {"conv_mma.cu"}  # files whose kernels are not for float64

@@ -1,45 +1,40 @@
-"""The kernels of adam.cu and ema.cu: a step of Adam for all parameters in one launch, and averages of weights."""
+"""The kernels of adam.cu and ema.cu: a step of Adam for all parameters in few launches, and averages of weights."""
 
-import numpy as np
-
-from ..arrays import Array, array_module
+from ..arrays import Array
 from ..errors import KernelError
-from ..optim import adam_step, move_towards
+from ..optim import adam_step, fill_settings, move_towards
 from .choice import uses_kernels
-from .cuts import contiguous, elementwise_grid
-from .launch import address, launch
-from .register import register
+from .cuts import contiguous
+from .launch import launch
+from .pieces import launches
+from .register import kernel, register
 
-PIECE = 16384  # elements that a block of adam.cu takes at once
+Arrays = list[Array]
 
 
-@register(adam_step, lambda thetas: bool(thetas) and uses_kernels(thetas[0]))
+def first_uses_kernels(arrays: Arrays) -> bool:
+    return bool(arrays) and uses_kernels(arrays[0])
+
+
+@kernel(fill_settings)
+def fill(settings: Array, *numbers: float) -> None:
+    launch("adam.cu", "fill_settings", 1, 1, settings, *numbers)
+
+
+@register(adam_step, first_uses_kernels)
 def adam(
-    thetas: list[Array],
-    gradients: list[Array],
-    ms: list[Array],
-    vs: list[Array],
-    rate: float,
-    betas: tuple[float, float],
-    unbias: tuple[float, float],
-    eps: float,
+    thetas: Arrays, gradients: Arrays, ms: Arrays, vs: Arrays, settings: Array, fault: Array | None = None
 ) -> None:
     gradients = [contiguous(g) for g in gradients]
     if not all(theta.flags.c_contiguous for theta in thetas):
         raise KernelError("adam: a parameter is not contiguous")  # which the kernel cannot see: it gets addresses
-    xp, cut = array_module(thetas[0]), pieces([theta.size for theta in thetas])
-    places = xp.array([address(each) for each in (*thetas, *ms, *vs, *gradients)])
-    settings = xp.array([1 - betas[0], 1 - betas[1], rate / unbias[0], unbias[1], eps], thetas[0].dtype)
-    launch("adam.cu", "adam", min(len(cut), 1024), None, places, xp.array(cut), settings,
-           len(thetas), len(cut))  # fmt: skip
+    for each in launches("adam.cu", "adam", "arrays", thetas, ms, vs, gradients):
+        launch("adam.cu", "adam", each.grid, None, each.arrays, settings, fault, each.count, each.pieces)
 
 
-def pieces(sizes: list[int]) -> Array:
-    """The pieces that arrays of these sizes are cut into: rows (array, start, stop) of 32-bit integers."""
-    starts = [(i, start) for i, size in enumerate(sizes) for start in range(0, size, PIECE)]
-    return np.array([(i, start, min(start + PIECE, sizes[i])) for i, start in starts], np.int32).reshape(-1, 3)
-
-
-@register(move_towards, uses_kernels)
-def ema(average: Array, w: Array, share: float) -> None:
-    launch("ema.cu", "ema", *elementwise_grid(average.size, average), average, contiguous(w), share, w.size)
+@register(move_towards, first_uses_kernels)
+def ema(averages: Arrays, ws: Arrays, part: float) -> None:
+    if not all(average.flags.c_contiguous for average in averages):
+        raise KernelError("ema: an average is not contiguous")
+    for each in launches("ema.cu", "ema", "arrays", averages, [contiguous(w) for w in ws]):
+        launch("ema.cu", "ema", each.grid, None, each.arrays, averages[0], part, each.count, each.pieces)

@@ -18,11 +18,12 @@ With the bicubic skip, the untrained network is nearly bicubic.
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from typing import Any
 
 import numpy as np
 
-from ..arrays import array_module
+from ..arrays import Array, array_module
 from ..errors import ConfigError
 from ..imaging.resize import resize_matrix
 from ..nn import BatchNorm, Conv, Module, PReLU, Sequential, SubpixelConv, chain
@@ -129,13 +130,13 @@ def repeat_ends(x: Tensor, axis: int) -> Tensor:
 
 def enlarge_inner(x: Tensor, scale: int) -> Tensor:
     """The bicubic enlargement of x without its two outermost pixels on each side."""
-    weights = bicubic_weights(x.shape[3], scale).astype(x.dtype)
-    return PixelShuffle(Conv2d(x, Tensor(array_module(x.data).asarray(weights))), r=scale)
+    weights = bicubic_weights(x.shape[3], scale, array_module(x.data), x.dtype)
+    return PixelShuffle(Conv2d(x, Tensor(weights)), r=scale)
 
 
-@lru_cache(maxsize=16)
-def bicubic_weights(channels: int, scale: int) -> np.ndarray:
+@cache  # which also spares a GPU the copies
+def bicubic_weights(channels: int, scale: int, xp: Any = np, dtype: Any = np.float64) -> Array:
     """(5, 5, channels, scale²·channels): the weights of the 5×5 for each of scale² pixels, channel by channel."""
     line = resize_matrix(5, 5 * scale, scale)[2 * scale : 3 * scale]  # (scale, 5): from 5 pixels to those of the middle
     squares = np.einsum("pi,qj->ijpq", line, line).reshape(5, 5, 1, scale * scale, 1)  # rows times columns
-    return (squares * np.eye(channels)[:, None]).reshape(5, 5, channels, -1)
+    return xp.asarray((squares * np.eye(channels)[:, None]).reshape(5, 5, channels, -1), dtype)

@@ -16,6 +16,7 @@ ST-LPIPS' VGG16 is a third family: it has its own range, and its pooling is Blur
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -152,12 +153,14 @@ def normalise(images: Tensor, family: str) -> Tensor:
     The zeros that a convolution pads with must mean the mean colour. If the bias of the first convolution did the
     subtraction, the padding would be grey.
     """
+    like = array_module(images.data), images.dtype
     if family == "caffe":
-        return (images[..., ::-1] + 1) * 127.5 - constant(BGR_MEAN, images)
+        return (images[..., ::-1] + 1) * 127.5 - constant(BGR_MEAN, *like)
     if family == ST_LPIPS:
-        return (images - constant(ST_MEAN, images)) / constant(ST_STD, images)
-    return ((images + 1) * 0.5 - constant(MEAN, images)) / constant(STD, images)
+        return (images - constant(ST_MEAN, *like)) / constant(ST_STD, *like)
+    return ((images + 1) * 0.5 - constant(MEAN, *like)) / constant(STD, *like)
 
 
-def constant(values: Any, like: Tensor) -> Tensor:
-    return Tensor(array_module(like.data).asarray(values, like.dtype))
+@cache  # since a GPU has to be given a copy
+def constant(values: tuple[float, ...], xp: Any, dtype: Any) -> Tensor:
+    return Tensor(xp.asarray(values, dtype))

@@ -16,8 +16,10 @@ from .reduce import sum_rows
 
 
 @definition
-def batch_statistics(x: Array) -> tuple[Array, Array]:
+def batch_statistics(x: Array, running: tuple[Array, Array, float] | None = None) -> tuple[Array, Array]:
     """(μ, var) of each channel of an array. var is taken about μ, since Σx²/M - μ² would cancel.
+
+    running   averages of both, which `follow`, and their momentum
 
     Raises ShapeError for an empty one.
     """
@@ -27,7 +29,16 @@ def batch_statistics(x: Array) -> tuple[Array, Array]:
     mean = sum_rows(x) / count
     centred = x - mean
     centred *= centred
-    return mean, sum_rows(centred) / count
+    var = sum_rows(centred) / count
+    if running:
+        follow(*running, mean, var, count)
+    return mean, var
+
+
+def follow(running_mean: Array, running_var: Array, momentum: float, mean: Array, var: Array, count: int) -> None:
+    """running ← running + momentum·(batch - running) in place; of the variance M/(M - 1) times, with M = `count`."""
+    for running, of_batch in ((running_mean, mean), (running_var, var * (count / max(count - 1, 1)))):
+        running += momentum * (of_batch - running)
 
 
 class BatchNorm(Op):

@@ -17,11 +17,12 @@ gradient are matrix products. The input gradient is one product for each tap of 
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TypeAlias
 
 from ..arrays import Array, array_module, as_strided
 from ..errors import ShapeError
-from ..tensor import Op
+from ..tensor import Op, Tensor, definition, recording
 from .elementwise import LeakyReLU, LeakyReLUGrad
 from .pixel_shuffle import PixelShuffle, PixelUnshuffle
 
@@ -123,7 +124,20 @@ class Conv2dBias(Op):
     def vjp(g, out, x, w, b, stride=1, padding=0, shuffle=1, slope=None):
         g = g if slope is None else LeakyReLUGrad(g, out, slope=slope)
         g = g if shuffle == 1 else PixelUnshuffle(g, r=shuffle)
-        return *Conv2d.vjp(g, out, x, w, stride, padding), lambda: g.sum_to(b.shape)
+        to_x, to_w = Conv2d.vjp(g, out, x, w, stride, padding)
+        if recording() or not (w.requires_grad and b.requires_grad):
+            return to_x, to_w, lambda: g.sum_to(b.shape)
+        both = cache(lambda: weight_and_bias_gradients(x.data, g.data, w.shape[:2], stride, padding))
+        return to_x, lambda: Tensor(both()[0]), lambda: Tensor(both()[1])
+
+
+@definition
+def weight_and_bias_gradients(
+    x: Array, g: Array, kernel: Pair, stride: Pair | int, padding: Pair | int
+) -> tuple[Array, Array]:
+    """∂w and ∂b of x ⋆ w + b as arrays. Both are sums of g over all pixels, so a kernel may make them at once."""
+    x, g = Tensor(x), Tensor(g)
+    return WeightGrad(x, g, kernel=kernel, stride=stride, padding=padding).data, g.sum_to(g.shape[3:]).data
 
 
 class InputGrad(Op):

@@ -21,6 +21,7 @@ from ..weights.generators import load_generator
 from .config import Stage
 from .cost import Cost
 from .health import KEPT, WINDOW, Monitor
+from .measured import Board
 from .report import draw_comparison, draw_curves
 from .run import Run
 from .trainer import Trainer
@@ -124,23 +125,31 @@ def train_stage(
         def say(text):
             progress.write(text, file=sys.stderr)
 
+        waiting, patience = [], Board.ROWS if trainer.board else 1  # to read a number is to wait for a GPU
         while trainer.progress < 1:
             with np.errstate(over="ignore", invalid="ignore"):  # the step itself finds and names what is not finite
-                measured: dict[str, Any] = dict(take_step())
+                waiting.append(take_step())
             if stage.minutes:  # only then, or the same training would not end with the same state
                 trainer.seconds = time.perf_counter() - began
-            states = monitor.add(measured)
-            for sentence in monitor.news(states):
-                say(f"step {trainer.step}: {sentence}")
             ended = trainer.progress >= 1
             before, looks = looks, looks_due(stage, trainer)
-            if looks > before or ended:
-                with cost.stopped():
-                    measured["psnr"], bicubic = look(run, trainer, photos)
-            measured["health"] = "" if states is None else "+".join(states) or "ok"
-            measured |= {"rollbacks": trainer.rollbacks, "seconds": round(time.perf_counter() - started, 3)}
-            run.append([{"stage": trainer.stage, "step": trainer.step, **measured}])
-            looked = "psnr" in measured
+            looked = looks > before or ended
+            if len(waiting) < patience and not (looked or request.signal):
+                continue
+            for step, numbers in enumerate(waiting, trainer.step - len(waiting) + 1):
+                with np.errstate(over="ignore", invalid="ignore"):
+                    measured: dict[str, Any] = dict(numbers)
+                states = monitor.add(measured)
+                for sentence in monitor.news(states):
+                    say(f"step {step}: {sentence}")
+                if looked and step == trainer.step:
+                    with cost.stopped():
+                        measured["psnr"], bicubic = look(run, trainer, photos)
+                measured["health"] = "" if states is None else "+".join(states) or "ok"
+                measured |= {"rollbacks": trainer.rollbacks, "seconds": round(time.perf_counter() - started, 3)}
+                run.append([{"stage": trainer.stage, "step": step, **measured}])
+                show(progress, measured, f"{trainer.seconds / 60:.1f} of {stage.minutes:g}" if stage.minutes else "")
+            waiting = []
             if monitor.explodes and ended and trainer.config.on_nan == "rollback":
                 raise DivergedError(
                     f"step {trainer.step} of stage {trainer.stage}: the stage ends while a gradient explodes; the "
@@ -154,7 +163,6 @@ def train_stage(
                         run.save(trainer, kept=looked and not monitor.explodes)
             if request.signal:
                 raise KeyboardInterrupt(request.signal)
-            show(progress, measured, f"{trainer.seconds / 60:.1f} of {stage.minutes:g}" if stage.minutes else "")
             if looked:
                 with cost.stopped():
                     draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)

@@ -10,10 +10,15 @@ are needed anyway. Adam divides out a common factor of all terms, so only the sh
 The weight is a constant of its step: nothing is differentiated through it. It moves slowly, over about MEMORY steps,
 and it is bounded in two ways. A ratio counts at most as JUMP times the mean, and at least as a JUMP-th of it, so that
 a step with a small gradient does not get a huge weight. And the mean stays within RANGE times its first value.
+(measures.py has the mean, so that a GPU can follow it without the host.)
 """
 
-MEMORY, JUMP, RANGE = 100, 4, 100
-LARGEST_RATIO = 1e30  # so that the mean stays finite
+from typing import Any
+
+import numpy as np
+
+from ..arrays import array_module, to_numpy
+from ..measures import follow_ratio
 
 
 class Shares:
@@ -21,26 +26,16 @@ class Shares:
 
     def __init__(self, shares: dict[str, float]) -> None:
         self.shares = shares
-        self.means = {}  # {term: [the mean, its first value, the number of steps]}
+        self.means = {}  # {term: an array of the mean, its first value, the number of steps}
 
-    def weight(self, term: str, content: float, length: float) -> float:
+    def weight(self, term: str, content: Any, length: Any) -> Any:
         """The term's weight in a step with these gradient norms, the content's ‖c‖ and the term's ‖t‖."""
-        if term not in self.means and not (content and length):
-            return 0.0  # nothing to compare yet
-        ratio = min(content / length, LARGEST_RATIO) if length else LARGEST_RATIO
-        mean, first, steps = self.means.get(term, (ratio, ratio, 0))
-        ratio = between(mean / JUMP, ratio, mean * JUMP)
-        mean += (ratio - mean) / min(steps + 1, MEMORY)
-        mean = between(first / RANGE, mean, first * RANGE)
-        self.means[term] = [mean, first, steps + 1]
-        return self.shares[term] * mean
+        mean = self.means[term] = array_module(content).asarray(self.means.get(term, np.zeros(3)))
+        return self.shares[term] * follow_ratio(content, length, mean)
 
     def state(self) -> dict[str, list]:
-        return {term: list(mean) for term, mean in self.means.items()}
+        means = {term: to_numpy(mean).tolist() for term, mean in self.means.items()}
+        return {term: [mean, first, int(steps)] for term, (mean, first, steps) in means.items() if steps}
 
     def load_state(self, state: dict[str, list]) -> None:
-        self.means = {term: list(mean) for term, mean in state.items()}
-
-
-def between(low: float, value: float, high: float) -> float:
-    return max(low, min(value, high))
+        self.means = {term: np.array(mean, float) for term, mean in state.items()}

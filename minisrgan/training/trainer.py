@@ -13,18 +13,18 @@ By the chain rule, with J = ∂SR/∂θ the Jacobian of G in its parameters,
 So each term is differentiated as far as SR, where their gradients can be compared, and only the sum goes on into G.
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property, partial
 
 import numpy as np
 
 from ..arrays import to_device
-from ..errors import DivergedError, WeightsError
+from ..errors import WeightsError
 from ..imaging.patches import Crop, PhotoSet
 from ..imaging.pixels import hr_from_uint8, lr_from_uint8
 from ..losses import ADVERSARIAL, PIXEL_CONTENT, PixelMSE, feature_mse, grid_loss, total_variation
+from ..measures import norm
 from ..models.discriminator import Discriminator
 from ..models.generator import Generator
 from ..models.vgg import VGGFeatures
@@ -34,13 +34,14 @@ from ..tensor import Tensor, grad
 from ..weights.vgg import load_content
 from .adversary import Adversary
 from .config import Stage, TrainConfig
-from .health import measure_discriminator, measure_images
+from .health import image_moments, measure_discriminator, measure_images
+from .measured import Board, Measured
 from .presets import PRESETS
 from .shares import Shares
 
 
 class Trainer:
-    """G, D, their optimisers and the crops that they see. Each step returns {name: number} of what it measured.
+    """G, D, their optimisers and the crops that they see. Each step returns what it measured (measured.py).
 
     photos   a PhotoSet with the configuration's crop and scale
     seconds  that the stage has lasted, which the training loop counts where the stage has `minutes`; else 0
@@ -60,11 +61,10 @@ class Trainer:
         self.stage = "pretrain"
         self.start_stage("pretrain")
         self.rollbacks = 0
-        self.measured = {}
 
-    def pretrain_step(self) -> dict[str, float]:
+    def pretrain_step(self) -> Measured:
         """G towards HR: one step down a distance of pixels."""
-        self.measured = {}
+        self.begin_step()
         crops = self.choose_crops()
         hr, lr = self.sample_hr(crops), self.downsample(crops)
         sr = self.generate(lr)
@@ -73,9 +73,9 @@ class Trainer:
         self.update_generator(sr, gradient)
         return self.finish_step()
 
-    def gan_step(self) -> dict[str, float]:
+    def gan_step(self) -> Measured:
         """D and G, a step each, on the same crops and the same SR."""
-        self.measured = {}
+        self.begin_step()
         crops = self.choose_crops()
         hr, lr = self.sample_hr(crops), self.downsample(crops)
         sr = self.generate(lr)
@@ -83,7 +83,7 @@ class Trainer:
         self.update_discriminator(loss_d)
         gradient = self.generator_loss(hr, sr)
         self.update_generator(sr, gradient)
-        self.measured |= measure_images(hr.data, lr, sr.data)
+        self.measured.add(partial(measure_images, len(sr.data)), *image_moments(hr.data, lr, sr.data))
         return self.finish_step()
 
     def start_stage(self, stage: str) -> None:
@@ -97,6 +97,8 @@ class Trainer:
             self.discriminator.named_parameters(), config.beta1 if config.d_beta1 is None else config.d_beta1
         )
         self.shares = Shares(config.shares)
+        self.board = Board(config.batch, self.device) if self.device == "cuda" else None
+        self.begin_step()
 
     @property
     def progress(self) -> float:
@@ -151,9 +153,9 @@ class Trainer:
     def discriminator_loss(self, hr: Tensor, sr: Tensor) -> Tensor:
         """L_D and the regulariser's penalty. No gradient goes on to G."""
         loss, penalty, real, fake = self.adversary.discriminator_loss(self.disturb(hr), self.disturb(sr.detach()))
-        self.measured |= measure_discriminator(self.config.adversarial, real.data, fake.data)
-        self.measure("loss_d", loss.item())
-        self.measure("penalty", penalty.item())
+        self.measured.add(partial(measure_discriminator, self.config.adversarial), real.data, fake.data)
+        self.measured.number("loss_d", loss.data)
+        self.measured.number("penalty", penalty.data)
         return loss + penalty
 
     def generator_loss(self, hr: Tensor, sr: Tensor) -> Tensor:
@@ -199,20 +201,19 @@ class Trainer:
         Measured are each L, the norm of weight·∂L/∂SR, and a weight that follows from a share.
         """
         here = Tensor(sr.data, requires_grad=True)  # without its graph: each walk back ends at SR
-        total, gradients = 0.0, []
+        total, gradients, pulls = 0.0, [], []
         for name, (weight, term) in terms.items():
             if weight == 0:
                 continue
             loss = term(here)
             (gradient,) = grad(loss, here)
-            length = norm([gradient])
+            length = norm([gradient.data])
             if weight is None:
-                weight = self.shares.weight(name, self.measured["grad_content"], length)
-                self.measure(f"weight_{name}", weight)
+                weight = self.measured.number(f"weight_{name}", self.shares.weight(name, pulls[0], length))
             gradients.append(weight * gradient)
-            total += weight * self.measure(f"loss_{name}", loss.item())
-            self.measure(f"grad_{name}", weight * length)
-        self.measure("loss_g", total)
+            total = total + weight * self.measured.number(f"loss_{name}", loss.data)
+            pulls.append(self.measured.number(f"grad_{name}", weight * length))
+        self.measured.number("loss_g", total)
         return sum(gradients[1:], gradients[0])
 
     def update_discriminator(self, loss: Tensor) -> None:
@@ -229,8 +230,8 @@ class Trainer:
     def update(self, adam: Adam, name: str, rate: float, output: Tensor, cotangent: Tensor | None = None) -> None:
         """A step of Adam, by the gradient of `output` in that optimiser's parameters, and in no others."""
         gradients = grad(output, adam.parameters.values(), cotangent)
-        self.measure(name, norm(gradients))
-        adam.step(gradients, rate)
+        self.measured.number(name, norm([each.data for each in gradients]))
+        adam.step(gradients, rate, self.board.note() if self.board else None)
 
     @property
     def rate(self) -> float:
@@ -242,23 +243,10 @@ class Trainer:
         self.rollbacks = rollbacks
         self.crop_rng = np.random.default_rng([self.config.seed, 2, rollbacks])
 
-    def measure(self, name: str, value: float) -> float:
-        """Remember a number. Raises DivergedError for one that is not finite, so that no step is taken with it."""
-        if not math.isfinite(value):
-            raise DivergedError(
-                f"step {self.step + 1} of stage {self.stage}: {name} is {value}, no longer finite; "
-                "the run's folder keeps the state that was last saved. Train with smaller --rates, or with "
-                "--on-nan rollback"
-            )
-        self.measured[name] = float(value)
-        return self.measured[name]
+    def begin_step(self) -> None:
+        self.measured = Measured(f"step {self.step + 1} of stage {self.stage}", self.board)
 
-    def finish_step(self) -> dict[str, float]:
-        self.measured["rate"] = self.rate
+    def finish_step(self) -> Measured:
+        self.measured.end(rate=self.rate)
         self.step += 1
         return self.measured
-
-
-def norm(gradients: Sequence[Tensor]) -> float:
-    """The length of all of them together as one vector."""
-    return math.sqrt(sum(float((g.data * g.data).sum()) for g in gradients))

@@ -115,8 +115,8 @@ def gpu_sh(tmp_path):
     return run
 
 
-PROFILERS = {"ncu": 'shift 4; exec "$@"', "compute-sanitizer": 'shift 2; exec "$@"'}
-ASKED = ["doctor", "compile", "kernels", "gradcheck", "bench", "ncu", "sanitizer"]
+PROFILERS = dict.fromkeys(["ncu", "compute-sanitizer"], 'while [ "${1#--}" != "$1" ]; do shift 2; done; exec "$@"')
+ASKED = ["doctor", "compile", "kernels", "gradcheck", "bench", "ncu", "sanitizer", "races"]
 TRAINED = ["train", "stage-1", "stage-2", "upscale", "pack generator", "pack pretrain", "log"]
 
 

@@ -9,9 +9,11 @@ from kernel_helpers import needs_cpu, needs_kernels
 from minisrgan.device import cuts, geometry
 from minisrgan.device.conv import Geometry, Placement, Units
 from minisrgan.device.cpu import cpu_library
+from minisrgan.device.cuts import tickets
 from minisrgan.device.launch import address, launch
 from minisrgan.device.matmul import Products
-from minisrgan.device.source import FOLDER, kernel_files
+from minisrgan.device.pieces import launches
+from minisrgan.device.source import FOLDER, kernel_files, with_headers
 from minisrgan.errors import KernelError
 from minisrgan.in_place import owner
 from minisrgan.studies.resources import variants
@@ -24,7 +26,7 @@ CONV = Geometry(1, 4, 4, 16, 3, 3, 16, 4, 4, 1, 1, 1, 1)  # the sizes of these, 
 @pytest.mark.parametrize("gpu", [False, True])
 @pytest.mark.parametrize("file", kernel_files())
 def test_a_kernel_file_takes_its_macros_and_has_none_of_its_own(file, gpu):
-    text = COMMENT.sub("", (FOLDER / file).read_text())
+    text = COMMENT.sub("", with_headers(FOLDER / file))
     for choice in variants(file):
         for name in geometry.macros(file, gpu, **dict(choice)):
             assert re.search(rf"\b{name}\b", text), f"{file} makes no use of {name}"
@@ -59,14 +61,15 @@ def test_what_the_compiler_can_know_it_refuses(file, wrong, said):
 
 
 def adam(grid, block):
-    numbers = np.ones(4)
-    addresses = np.array([numbers.ctypes.data] * 4)
-    launch("adam.cu", "adam", grid, block, addresses, np.array([0, 0, 4], np.int32), np.ones(5), 1, 1)
+    lists = [[np.ones(4)] for _ in range(4)]
+    (each,) = launches("adam.cu", "adam", "arrays", *lists)
+    launch("adam.cu", "adam", grid, block, each.arrays, np.ones(5), None, each.count, each.pieces)
 
 
 def column_sums(rows_per_part, columns=16):
     x = np.ones((64, columns))
-    launch("channels.cu", "column_sums", (4, 1), None, x, np.ones((4, columns)), 64, columns, rows_per_part)
+    parts, sums = np.ones((4, columns)), np.ones(columns)
+    launch("channels.cu", "column_sums", (4, 1), None, x, parts, sums, tickets(x), 64, columns, rows_per_part)
 
 
 def winograd(blocks=1, padded=32, depth=16, span=32, stride=1):

@@ -38,7 +38,7 @@ def close(made, wanted, depth):
 
 
 def three_directions(matrices, x, w, stride, padding, multiply, rng):
-    """[(made, wanted, depth)] of the convolution, its input gradient and its weight gradient."""
+    """[(made, wanted, depth)] of the convolution, its input gradient and its weights' and bias's gradients."""
     exact = [each.astype(float) for each in (x, w)]
     y = Conv2d.forward(*exact, stride, padding)
     g = rounded(rng.standard_normal(y.shape), KEPT[multiply])
@@ -47,13 +47,14 @@ def three_directions(matrices, x, w, stride, padding, multiply, rng):
     out, dx = (to_device(np.full(each.shape, np.nan, np.float32), DEVICE) for each in (y, x))
     matrices.convolve(there[0], there[1], out, sizes, PLAIN, multiply)
     matrices.input_gradient(there[2], there[1], dx, sizes, multiply)
-    dw = matrices.weight_gradient(there[0], there[2], sizes, multiply)
+    dw, db = matrices.weight_gradient(there[0], there[2], sizes, multiply)
     wanted_dx = InputGrad.forward(g.astype(float), exact[1], x.shape[1:3], stride, padding)
     wanted_dw = WeightGrad.forward(exact[0], g.astype(float), w.shape[:2], stride, padding)
     return [
         (out, y, w[..., 0].size),
         (dx, wanted_dx, w[:, :, 0].size),
         (dw, wanted_dw, g[..., 0].size),
+        *([] if db is None else [(db, g.astype(float).sum((0, 1, 2)), g[..., 0].size)]),
     ]
 
 
@@ -133,8 +134,8 @@ def test_every_output_is_written_and_nothing_else(cin, cout, stride, padding):
         y, dx = np.empty((2, *size, cout), np.float32), np.empty(x.shape, np.float32)
         matrices.convolve(x, w, y, sizes, PLAIN, TF32)
         matrices.input_gradient(y, w, dx, sizes, TF32)
-        dw = matrices.weight_gradient(x, y, sizes, TF32)
-    assert all(np.isfinite(each).all() for each in (y, dx, dw))
+        dw, db = matrices.weight_gradient(x, y, sizes, TF32)
+    assert all(np.isfinite(each).all() for each in (y, dx, dw, db) if each is not None)
 
 
 @pytest.mark.parametrize("name, least, most", [("tf32", 1e-4, 6e-4), ("3xtf32", 1e-8, 5e-7), ("bf16", 1e-3, 5e-3)])

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from minisrgan.imaging.patches import PhotoSet
 from minisrgan.losses import PixelMSE
+from minisrgan.measures import JUMP, MEMORY, RANGE
 from minisrgan.tensor import Tensor, grad
-from minisrgan.training.shares import JUMP, MEMORY, RANGE, Shares
+from minisrgan.training.shares import Shares
 from minisrgan.training.trainer import Trainer
 
 
@@ -38,10 +39,10 @@ def test_the_weight_is_bounded_and_finite(lengths, share):
     shares, first, before = Shares({"tv": share}), None, None
     for content, length in lengths:
         weight = shares.weight("tv", content, length)
-        if "tv" not in shares.means:
+        if not shares.state():
             assert weight == 0
             continue
-        mean = shares.means["tv"][0]
+        mean, *_ = shares.state()["tv"]
         first = mean if first is None else first
         assert first / RANGE * (1 - 1e-9) <= mean <= first * RANGE * (1 + 1e-9)
         assert before is None or before / JUMP * (1 - 1e-9) <= mean <= before * JUMP * (1 + 1e-9)

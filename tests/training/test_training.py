@@ -396,7 +396,7 @@ def test_the_learning_rate_follows_its_stages_schedule(monkeypatch, trainer):
     t = trainer(pretrain=Stage(6, 1e-3, "drop"), gan=Stage(4, 1e-4))
     used = []
     step = t.adam_g.step
-    monkeypatch.setattr(t.adam_g, "step", lambda gradients, rate: used.append(rate) or step(gradients, rate))
+    monkeypatch.setattr(t.adam_g, "step", lambda gradients, rate, *fault: used.append(rate) or step(gradients, rate))
     reported = [t.pretrain_step()["rate"] for _ in range(6)]
     assert reported == used == pytest.approx([1e-3] * 3 + [1e-4] * 3, rel=1e-12)
     t.start_stage("gan")
@@ -486,7 +486,7 @@ def test_d_has_a_rate_and_a_momentum_of_its_own(monkeypatch, trainer):
     used = {}
     for name in ("adam_g", "adam_d"):
         adam = getattr(t, name)
-        monkeypatch.setattr(adam, "step", lambda gradients, rate, name=name: used.update({name: rate}))
+        monkeypatch.setattr(adam, "step", lambda gradients, rate, _, name=name: used.update({name: rate}))
     for expected in (1, 0.5 + 0.5**1.5, 0.5):
         t.gan_step()
         assert used == pytest.approx({"adam_g": 1e-3 * expected, "adam_d": 4e-3 * expected}, rel=1e-12)

@@ -27,50 +27,62 @@ void check(int rows, int channels, int rows_per_part) {
     launch<prelu_backward>(grid, block, g.data(), x.data(), a.data(), y.data(), rows, channels, rows_per_part);
     expect_equal(y, want, "prelu_backward");
 
-    // Sums of parts, whole numbers all of them.
-    std::vector<real> made, sums(parts * channels), slopes = sums, errors(parts);
-    auto empty = [&](int count) { return nothing(parts * count); };
+    // Sums of whole numbers.
+    std::vector<real> made, sums(channels), slopes = sums, error(1);
+    std::vector<unsigned> tickets(grid.y);
+    auto scratch = nothing(parts * channels), more_scratch = scratch;
     for (int i = 0; i < n; ++i) {
-        int part = i / channels / rows_per_part, at = part * channels + i % channels;
-        sums[at] += x[i];
-        slopes[at] += x[i] > 0 ? 0 : g[i] * x[i];
+        sums[i % channels] += x[i];
+        slopes[i % channels] += x[i] > 0 ? 0 : g[i] * x[i];
+        error[0] += (x[i] - g[i]) * (x[i] - g[i]);
     }
-    made = empty(channels);
-    launch<column_sums>(grid, block, x.data(), made.data(), rows, channels, rows_per_part);
+    made = nothing(channels);
+    launch<column_sums>(grid, block, x.data(), scratch.data(), made.data(), tickets.data(), rows, channels,
+                        rows_per_part);
     expect_equal(made, sums, "column_sums");
-    made = empty(channels);
-    launch<slope_gradient>(grid, block, g.data(), x.data(), made.data(), rows, channels, rows_per_part);
+    made = nothing(channels);
+    launch<slope_gradient>(grid, block, g.data(), x.data(), scratch.data(), made.data(), tickets.data(), rows, channels,
+                           rows_per_part);
     expect_equal(made, slopes, "slope_gradient");
     // the kernel for a sum over everything sees a matrix of one column
-    int run = rows_per_part * channels;
-    for (int i = 0; i < n; ++i) errors[i / run] += (x[i] - g[i]) * (x[i] - g[i]);
-    made = empty(1);
-    launch<squared_error>({unsigned(parts), 1, 1}, block, x.data(), g.data(), made.data(), n, 1, run);
-    expect_equal(made, errors, "squared_error");
+    made = nothing(1);
+    launch<squared_error>({unsigned(parts), 1, 1}, block, x.data(), g.data(), scratch.data(), made.data(),
+                          tickets.data(), n, 1, rows_per_part * channels);
+    expect_equal(made, error, "squared_error");
 
-    // Batch norm. What the parts' moments are counted from is between the first two kernels.
-    std::vector<real> mean(channels), var(channels), dgamma(parts * channels), dbeta = dgamma;
+    std::vector<real> mean(channels), var(channels), dgamma(channels), dbeta = dgamma;
     for (int i = 0; i < n; ++i) mean[i % channels] += x[i] / rows;
     for (int i = 0; i < n; ++i) var[i % channels] += (x[i] - mean[i % channels]) * (x[i] - mean[i % channels]) / rows;
-    auto means = empty(channels), squares = means, made_mean = nothing(channels), made_var = made_mean;
-    launch<column_moments>(grid, block, x.data(), means.data(), squares.data(), rows, channels, rows_per_part);
-    launch<merge_moments>({1, grid.y, 1}, block, x.data(), means.data(), squares.data(), made_mean.data(),
-                          made_var.data(), parts, channels, rows, rows_per_part);
-    expect_close(made_mean, mean, close, "merge_moments");
-    expect_close(made_var, var, 10 * close, "merge_moments");
+    auto made_mean = nothing(channels), made_var = made_mean, running_mean = a, running_var = b;
+    for (bool follow : {false, true}) {
+        launch<column_moments>(grid, block, x.data(), scratch.data(), more_scratch.data(), made_mean.data(),
+                               made_var.data(), follow ? running_mean.data() : nullptr,
+                               follow ? running_var.data() : nullptr, real(0.25), tickets.data(), rows, channels,
+                               rows_per_part);
+        expect_close(made_mean, mean, close, "column_moments: mean");
+        expect_close(made_var, var, 10 * close, "column_moments: var");
+    }
+    auto want_mean = a, want_var = b;
+    for (int c = 0; c < channels; ++c) {
+        want_mean[c] += real(0.25) * (mean[c] - a[c]);
+        want_var[c] += real(0.25) * (var[c] * rows / fmax(rows - 1, 1) - b[c]);
+    }
+    expect_close(running_mean, want_mean, close, "column_moments: running mean");
+    expect_close(running_var, want_var, 10 * close, "column_moments: running variance");
 
     each([&](int i, int c) { return a[c] * (x[i] - mean[c]) / sqrt(var[c] + EPS) + b[c]; });
     launch<batch_norm_forward>(grid, block, x.data(), a.data(), b.data(), mean.data(), var.data(), EPS, y.data(), rows,
                                channels, rows_per_part);
     expect_close(y, want, 10 * close, "batch_norm_forward");
     for (int i = 0; i < n; ++i) {
-        int c = i % channels, at = i / channels / rows_per_part * channels + c;
-        dgamma[at] += g[i] * (x[i] - mean[c]) / sqrt(var[c] + EPS);
-        dbeta[at] += g[i];
+        int c = i % channels;
+        dgamma[c] += g[i] * (x[i] - mean[c]) / sqrt(var[c] + EPS);
+        dbeta[c] += g[i];
     }
-    auto made_gamma = empty(channels), made_beta = empty(channels);
-    launch<batch_norm_sums>(grid, block, g.data(), x.data(), mean.data(), var.data(), EPS, made_gamma.data(),
-                            made_beta.data(), rows, channels, rows_per_part);
+    auto made_gamma = nothing(channels), made_beta = made_gamma;
+    launch<batch_norm_sums>(grid, block, g.data(), x.data(), mean.data(), var.data(), EPS, scratch.data(),
+                            more_scratch.data(), made_gamma.data(), made_beta.data(), tickets.data(), rows, channels,
+                            rows_per_part);
     expect_close(made_gamma, dgamma, 30 * close, "batch_norm_sums");
     expect_equal(made_beta, dbeta, "batch_norm_sums");
     each([&](int i, int c) {
@@ -80,6 +92,8 @@ void check(int rows, int channels, int rows_per_part) {
     launch<batch_norm_backward>(grid, block, g.data(), x.data(), a.data(), mean.data(), var.data(), dgamma.data(),
                                 dbeta.data(), EPS, y.data(), rows, channels, rows_per_part);
     expect_close(y, want, 30 * close, "batch_norm_backward");
+    for (unsigned ticket : tickets)
+        if (ticket) printf("wrong: a ticket is left\n"), exit(1);
 }
 
 int main() {

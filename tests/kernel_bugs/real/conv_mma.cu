@@ -48,11 +48,13 @@ void check_input_grad(const Shape &s, int n_parts) {
 
 void check_weight_grad(const Shape &s, int part_pixels) {
     auto x = numbers(s.n * s.height * s.width * s.cin), g = numbers(s.pixels() * s.cout, 3);
-    int count = s.taps() * s.cout, n_parts = (s.pixels() - 1) / part_pixels + 1;
+    int count = (s.taps() + 1) * s.cout, n_parts = (s.pixels() - 1) / part_pixels + 1;
     std::vector<real> parts = nothing(n_parts * count), want(n_parts * count);
     for_each_product(s, [&](int in, int weight, int out) {
         want[out / s.cout / part_pixels * count + weight] += x[in] * g[out];
     });
+    for (int out = 0; out < s.pixels() * s.cout; ++out)  // the last row is the bias's
+        want[out / s.cout / part_pixels * count + s.taps() * s.cout + out % s.cout] += g[out];
     share(TILE_M + 8, TILE_N + 8);
     launch<weight_grad_mma>({tiles(s.taps(), s.cout) * n_parts, 1, 1}, {THREADS, 1, 1}, x.data(), g.data(),
                             parts.data(), s.geometry(), part_pixels, n_parts);

@@ -1,0 +1,174 @@
+"""A training step as a GPU is asked for it, on the stand-in for CuPy: how much, and what if a number is not finite."""
+
+import json
+
+import pytest
+from test_acts_like_cupy import on_stand_in, pytestmark, snippet  # noqa: F401
+
+TRAINER = """
+import json
+from pathlib import Path
+
+import cupy
+import numpy as np
+
+import minisrgan.device
+from minisrgan.errors import DivergedError
+from minisrgan.imaging.patches import PhotoSet
+from minisrgan.models.discriminator import DiscriminatorConfig
+from minisrgan.models.generator import GeneratorConfig
+from minisrgan.models.vgg import VGG, VGGConfig, VGGFeatures
+from minisrgan.training import trainer as training
+from minisrgan.training.config import Stage, TrainConfig
+
+
+def build(device="cuda", **changes):
+    models = GeneratorConfig(channels=8, blocks=1, edge_kernel=3), DiscriminatorConfig(channels=4, dense=8, crop=16)
+    stages = dict(pretrain=Stage(40, 1e-3), gan=Stage(40, 1e-3, ema=0.5))
+    config = TrainConfig(**dict(zip(("generator", "discriminator"), models)) | dict(batch=2) | stages | changes)
+    pixels = np.random.default_rng(0).integers(256, size=(3, 48, 48, 3), dtype=np.uint8)
+    photos = PhotoSet([(f"photo {i}", each) for i, each in enumerate(pixels)], 4, config.discriminator.crop)
+    return training.Trainer(config, photos, device)
+"""
+PAPER = """
+vgg = VGGConfig(((16,) * 2, (16,) * 2, (16,) * 4, (16,) * 4, (16,) * 4))
+vgg = VGGFeatures(vgg, VGG(vgg, np.random.default_rng(0)).state(), "vgg54")
+training.load_content = lambda *_: vgg
+models = dict(generator=GeneratorConfig(channels=16), discriminator=DiscriminatorConfig(channels=16, dense=16, crop=32))
+t = build(content="vgg54", pretrain=Stage(9, 1e-3), gan=Stage(9, 1e-3), **models)
+found = {}
+for stage, step in (("pretrain", t.pretrain_step), ("gan", t.gan_step)):
+    t.start_stage(stage)
+    step()["loss_g"]  # what is made once is made here
+    cupy.COUNT.clear()
+    measured = step()
+    found[stage] = dict(cupy.COUNT)
+    before = cupy.COUNT["synchronisations"]
+    assert all(map(np.isfinite, measured.values())) and len(measured) == (5 if stage == "pretrain" else 17)
+    found[stage]["synchronisations to read"] = cupy.COUNT["synchronisations"] - before
+print(json.dumps(found))
+"""
+MOST_LAUNCHES = {"pretrain": 600, "gan": 1100}
+
+
+@pytest.fixture(scope="module")
+def counted():
+    return json.loads(snippet(TRAINER + PAPER))
+
+
+@pytest.mark.parametrize("stage", MOST_LAUNCHES)
+def test_a_step_waits_for_nothing_and_is_few_launches(counted, stage):
+    """The paper's networks, with fewer channels. Only HR and LR are copied to the device."""
+    count = counted[stage]
+    assert count.get("synchronisations", 0) == 0 and count["to device"] == 2
+    assert count["synchronisations to read"] == 1
+    assert count["launches"] + count["elementwise"] + count.get("products", 0) <= MOST_LAUNCHES[stage], count
+
+
+def test_what_is_read_late_is_what_is_read_at_once_and_what_a_cpu_measures():
+    """With shares too, whose means stay on the device: 35 steps, which are more than the board has rows."""
+    snippet(
+        TRAINER
+        + """
+from minisrgan.device.precision import use_precision
+
+changes = dict(content="l1", adversarial_share=1.5, tv_share=0.5)
+at_once, late, on_cpu = build(**changes), build(**changes), build("cpu", **changes)
+rows = {}
+with minisrgan.device.use_device("cpu"), use_precision("float32"):
+    for t in (at_once, late, on_cpu):
+        t.start_stage("gan")
+        rows[t] = [dict(row) if t is at_once else row for row in [t.gan_step()]]
+    rows[at_once] += [dict(at_once.gan_step()) for _ in range(34)]
+    rows[late] += [late.gan_step() for _ in range(34)]
+assert [dict(row) for row in rows[late]] == rows[at_once]
+row, wanted = rows[late][0], rows[on_cpu][0]
+assert row.keys() == wanted.keys() >= {"weight_tv", "weight_adversarial", "d_doubt", "sameness", "rate"}
+for name in wanted:
+    np.testing.assert_allclose(row[name], wanted[name], rtol=1e-2, atol=1e-4, err_msg=name)  # Adam enlarges tiny differences
+assert late.shares.state() == at_once.shares.state() and late.shares.state()["tv"][2] == 35
+"""
+    )
+
+
+SPOILED = """
+def spoil(t, step, factor):
+    # from this step on, SR is what G makes times the factor
+    generate = t.generate
+    t.generate = lambda lr: generate(lr) * factor if t.step >= step - 1 else generate(lr)
+
+
+def weights(t):
+    found = {}
+    for kind, module, adam in (("g", t.generator, t.adam_g), ("d", t.discriminator, t.adam_d)):
+        found |= {f"{kind}.{name}": p.data.get() for name, p in module.named_parameters().items()}
+        found |= {f"{kind} {name}": moment for name, moment in adam.state().items()}
+    return found
+
+
+def moved(before, after):
+    return {name for name in before if not np.array_equal(before[name], after[name])}
+"""
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "gan"])
+@pytest.mark.parametrize("factor", ["nan", "1e30"])  # 1e30: loss_pixel is inf, its gradient is finite
+def test_a_number_that_is_not_finite_moves_no_weight_and_is_named_when_it_is_read(stage, factor):
+    snippet(
+        f"""{TRAINER}{SPOILED}
+t = build(content="pixel")
+t.start_stage("{stage}")
+take_step = t.{stage}_step
+rows = [take_step() for _ in range(3)]
+before = weights(t)
+spoil(t, 4, float("{factor}"))
+rows += [take_step() for _ in range(4)]  # nobody has noticed yet
+after = weights(t)
+if "{stage}" == "gan" and "{factor}" == "1e30":  # D took its step before G's loss was infinite
+    before, after = ({{name: a for name, a in each.items() if name[0] == "g"}} for each in (before, after))
+assert not moved(before, after)
+assert all(np.isfinite(rows[i]["loss_g"]) for i in (2, 0, 1))
+for late in rows[3:]:
+    try:
+        late["rate"]
+    except DivergedError as error:
+        assert str(error).startswith("step 4 of stage {stage}: "), error
+        assert "no longer finite" in str(error) and "last saved" in str(error)
+    else:
+        raise SystemExit("not noticed")
+t.start_stage("{stage}")  # as a roll-back does
+t.generate = t.generator
+assert take_step()["loss_g"] > 0 and moved(before, weights(t))
+"""
+    )
+
+
+@pytest.mark.parametrize("on_nan", ["stop", "rollback"])
+def test_a_run_that_diverges_has_its_rows_and_its_last_good_state(tmp_path, on_nan):
+    said = snippet(
+        f"""{TRAINER}
+from minisrgan.training import loop
+from minisrgan.training.run import Run
+
+loop.draw_curves = loop.draw_comparison = lambda *_: None
+t = build(content="pixel", on_nan="{on_nan}")
+run = Run.create("{tmp_path}/run", t.config, t)
+generate, times = t.generate, iter(range(1))
+t.generate = lambda lr: (
+    generate(lr) * float("nan") if t.stage == "gan" and t.step == 13 and next(times, None) == 0 else generate(lr)
+)
+try:
+    loop.train(run, t, [np.zeros((32, 32, 3), np.uint8)], ["pretrain", "gan"], bar=False)
+except DivergedError as error:
+    print(error)
+rows = [(row["stage"], int(row["step"])) for row in run.rows()]
+print(json.dumps([len(rows), rows[-1], run.position(), t.rollbacks]))
+assert rows == [("pretrain", i + 1) for i in range(40)] + [("gan", i + 1) for i in range(len(rows) - 40)]
+"""
+    )
+    *_, last = said.splitlines()
+    if on_nan == "stop":
+        assert "step 14 of stage gan: loss_d is nan" in said
+        assert json.loads(last) == [53, ["gan", 13], ["gan", 12], 0]  # LOOKS: a state is saved every 4 steps
+    else:
+        assert json.loads(last) == [80, ["gan", 40], ["gan", 40], 1]
