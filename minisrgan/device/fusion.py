@@ -15,7 +15,7 @@ from types import NotImplementedType
 from typing import Any
 
 from .. import ops
-from ..nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, ReLU, Sequential, chain
+from ..nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, ReLU, Sequential, SubpixelConv, chain
 from ..tensor import Tensor, recording
 from .channels import merged_moments
 from .choice import uses_kernels
@@ -24,8 +24,8 @@ from .conv_mma import moments_wanted
 from .precision import tensor_cores
 from .register import register
 
-ACTIVATED = [[ReLU], [LeakyReLU]]  # what may follow a convolution in one pass, recorded or not
-FUSIBLE = [[], [BatchNorm], [PReLU], [BatchNorm, PReLU]]  # what may where nothing is recorded
+CONVOLUTIONS = (Conv, SubpixelConv)  # and no subclass of somebody's, which may compute something else
+FUSIBLE = [[], [BatchNorm], [PReLU], [BatchNorm, PReLU]]  # what may follow where nothing is recorded
 
 
 def layers_of(modules: Iterable[Module]) -> list[Any]:
@@ -36,19 +36,31 @@ def layers_of(modules: Iterable[Module]) -> list[Any]:
 @register(chain, lambda x: isinstance(x, Tensor))
 def fused_chain(x: Tensor, *modules: Module, residual: Tensor | None = None) -> Tensor | NotImplementedType:
     layers = layers_of(modules)
-    if not layers or not isinstance(layers[0], Conv):
+    convs = [i for i, layer in enumerate(layers) if type(layer) in CONVOLUTIONS]
+    if not convs:
         return NotImplemented
+    if convs != [0]:  # one part up to a convolution, and the rest
+        end = convs[0] or convs[1]
+        return chain(chain(x, *layers[:end]), *layers[end:], residual=residual)
     conv, *rest = layers
-    if [type(layer) for layer in rest] in ACTIVATED and residual is None and uses_kernels(x.data):
-        slope = getattr(rest[0], "slope", 0.0)
+    if (slope := slope_of(rest)) is not None and uses_kernels(x.data):
         at = {"stride": conv.stride, "padding": conv.padding, "shuffle": conv.shuffle}
-        return ops.Conv2dBias(x, conv.weight, conv.bias, **at, slope=slope) if slope >= 0 else NotImplemented
-    if rest and isinstance(rest[0], BatchNorm) and rest[0].training and tensor_cores(x.data):
+        y = ops.Conv2dBias(x, conv.weight, conv.bias, **at, slope=slope)
+        return chain(y, *rest[1:], residual=residual)
+    if rest and type(rest[0]) is BatchNorm and rest[0].training and tensor_cores(x.data):
         y = with_moments(x, conv, rest[0])
         return chain(y, *rest[1:], residual=residual)
     if not fusible(rest):
         return NotImplemented
     return convolution_chain(x, conv, rest, residual, conv.padding)
+
+
+def slope_of(layers: list[Any]) -> float | None:
+    """The negative slope of the first layer, if it is a ReLU or a LeakyReLU whose input has its output's sign."""
+    if not layers or type(layers[0]) not in (ReLU, LeakyReLU):
+        return None
+    slope = getattr(layers[0], "slope", 0.0)
+    return slope if slope >= 0 else None
 
 
 def with_moments(x: Tensor, conv: Conv, norm: BatchNorm) -> Tensor:
