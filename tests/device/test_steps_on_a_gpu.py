@@ -85,7 +85,7 @@ assert [dict(row) for row in rows[late]] == rows[at_once]
 row, wanted = rows[late][0], rows[on_cpu][0]
 assert row.keys() == wanted.keys() >= {"weight_tv", "weight_adversarial", "d_doubt", "sameness", "rate"}
 for name in wanted:
-    np.testing.assert_allclose(row[name], wanted[name], rtol=1e-2, atol=1e-4, err_msg=name)  # Adam enlarges tiny differences
+    np.testing.assert_allclose(row[name], wanted[name], rtol=1e-2, atol=1e-4, err_msg=name)  # Adam enlarges it
 assert late.shares.state() == at_once.shares.state() and late.shares.state()["tv"][2] == 35
 """
     )
@@ -144,7 +144,8 @@ assert take_step()["loss_g"] > 0 and moved(before, weights(t))
 
 
 @pytest.mark.parametrize("on_nan", ["stop", "rollback"])
-def test_a_run_that_diverges_has_its_rows_and_its_last_good_state(tmp_path, on_nan):
+def test_a_run_that_diverges_has_its_rows_and_its_last_good_state(tmp_path, on_nan, monkeypatch):
+    monkeypatch.setenv("MINISRGAN_GRAPH", "off")  # so that Python calls t.generate in each step
     said = snippet(
         f"""{TRAINER}
 from minisrgan.training import loop
