@@ -77,7 +77,7 @@ class Module:
 
     def to(self, device: str | None = None, dtype: Any = None) -> Self:
         """Move the state to a device, or to another floating-point type, in place."""
-        for owner, attribute in self._state_slots().values():
+        for owner, attribute in self.state_slots().values():
             array = getattr(owner, attribute)
             moved = array if dtype is None else array.astype(dtype, copy=False)
             moved = moved if device is None else to_device(moved, device)
@@ -87,11 +87,11 @@ class Module:
 
     def state(self) -> dict[str, np.ndarray]:
         """{dotted name: NumPy array}: copies of all that is needed to make an equal module."""
-        return {name: to_numpy(getattr(*slot)).copy() for name, slot in self._state_slots().items()}
+        return {name: to_numpy(getattr(*slot)).copy() for name, slot in self.state_slots().items()}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Load what `state` returned. Raises WeightsError, and changes nothing, if names or shapes differ."""
-        slots = self._state_slots()
+        slots = self.state_slots()
         check_fit(self.arrays(), state)
         for name, slot in slots.items():
             own = getattr(*slot)
@@ -100,9 +100,9 @@ class Module:
 
     def arrays(self) -> dict[str, Array]:
         """{dotted name: array}: the state itself, not copies."""
-        return {name: getattr(*slot) for name, slot in self._state_slots().items()}
+        return {name: getattr(*slot) for name, slot in self.state_slots().items()}
 
-    def _state_slots(self) -> dict[str, tuple[Any, str]]:
+    def state_slots(self) -> dict[str, tuple[Any, str]]:
         """{dotted name: (object, attribute)}: where each parameter's and buffer's array is held."""
         return {
             prefix + name: (value, "data") if isinstance(value, Parameter) else (module, name)
