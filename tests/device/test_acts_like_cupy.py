@@ -137,9 +137,7 @@ def test_the_quarter_of_an_hour_on_toy_sizes(gpu_sh, tmp_path, smooth_photo):
     sizes = {"QUICK": "1", "DATA": tmp_path / "data", "TEST": tmp_path / "test", "MINUTES": "0.001 0.001"}
     status, codes, results = gpu_sh(PROFILERS, PYTHON=sys.executable, **sizes)
     said = (results / "said.txt").read_text()
-    assert all(
-        words in said for words in ("GPU           none, a stand-in", " passed, 0 failed", "2 ways of 1 files")
-    )
+    assert all(words in said for words in ("GPU           none, a stand-in", " passed, 0 failed", "2 ways of 1 files"))
     assert (status, codes) == (0, dict.fromkeys(ASKED + TRAINED, 0)), said
     assert results.name.startswith("none-a-stand-in-20")
     assert {path.name for path in results.iterdir()} == {
