@@ -3,13 +3,13 @@
 //
 //     y[p, q .. q + LANES, o] += x[p + i, q + j .. q + j + LANES, c] * w[i, j, c, o]
 //
-// The tiles of conv.cu would be nearly empty here. Instead, the lanes of a vector are neighbouring pixels. So a block
-// loads a piece of the image into shared memory as [channel][row][column], with a halo. There every tap reads the same
-// numbers, shifted by a pixel.
+// The tiles of conv.cu would be nearly empty here. Instead, neighbouring lanes are neighbouring pixels: the lanes of a
+// vector on a CPU, those of a warp on a GPU. So a block loads a piece of the image into shared memory as
+// [channel][row][column], with a halo. There every tap reads the same numbers, shifted by a pixel.
 //
-// Threads.  A thread makes ROWS_P rows of outputs, one below the other, of 2 vectors of pixels, for all FEW channels.
-// Each row of the image that it loads is used for up to ROWS_P rows of outputs, with another row of taps for each. So 2
-// loads are followed by 2 ROWS_P FEW multiplications.
+// Threads.  A thread makes ROWS_P rows of outputs, one below the other, for all FEW channels: on a CPU of 2 vectors of
+// pixels, on a GPU of 1 pixel. Each row of the image that it loads is used for up to ROWS_P rows of outputs, with
+// another row of taps for each. So a load is followed by ROWS_P FEW multiplications.
 //
 // Memory traffic.  Each number of the image is read (BAND + KH - 1)/BAND * (STRIP + KW - 1)/STRIP times. y is written
 // once.
@@ -19,8 +19,14 @@
 #include "convolution.cuh"
 
 typedef Vec<LANES> V;
+#ifdef CPU
+constexpr int ACROSS = 1, VECS = 2, PIXELS = LANES;  // threads beside each other, and what each loads at once
+#else
+constexpr int ACROSS = 32, VECS = 1, PIXELS = 1;
+#endif
 // A block makes BAND x STRIP pixels, from SLAB channels at a time. ROWS_P VECS FEW sums have to fit into registers.
-constexpr int BAND = THREADS * ROWS_P, VECS = 2, STRIP = VECS * LANES, SLAB = 16 / sizeof(real);
+constexpr int BAND = THREADS / ACROSS * ROWS_P, STRIP = ACROSS * VECS * PIXELS, SLAB = 16 / sizeof(real);
+static_assert(THREADS % ACROSS == 0, "some threads would have no outputs");
 
 __device__ __forceinline__ void require_macros(const Geometry &g) {
     REQUIRE(blockDim.x == THREADS && g.kh == KH && g.kw == KW && g.cout == FEW);
@@ -33,14 +39,17 @@ conv2d_few(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*co
     require_macros(g);
     constexpr int ROWS_IN = BAND + KH - 1, COLUMNS_IN = STRIP + KW - 1;
     SHARED(real, tile, [SLAB][ROWS_IN][COLUMNS_IN]);
-    int thread = threadIdx.x;
+    int thread = threadIdx.x, first_row = thread / ACROSS * ROWS_P, first_column = thread % ACROSS * VECS * PIXELS;
+#ifndef CPU
+    SHARED(real, taps, [SLAB][KW][KH][FEW]);  // a CPU has them in its cache
+#endif
     int bands = (g.out_h + BAND - 1) / BAND, strips = (g.out_w + STRIP - 1) / STRIP;
     for (int place = blockIdx.x; place < g.n * bands * strips; place += gridDim.x) {
         int image = place / strips / bands, p0 = place / strips % bands * BAND, q0 = place % strips * STRIP;
-        V sum[ROWS_P][VECS][FEW];
+        Vec<PIXELS> sum[ROWS_P][VECS][FEW];
         for (int r = 0; r < ROWS_P; ++r)
             for (int v = 0; v < VECS; ++v)
-                for (int o = 0; o < FEW; ++o) sum[r][v][o] = V::broadcast(bias ? bias[o] : 0);
+                for (int o = 0; o < FEW; ++o) sum[r][v][o] = Vec<PIXELS>::broadcast(bias ? bias[o] : 0);
         for (int c0 = 0; c0 < g.cin; c0 += SLAB) {
             __syncthreads();
             for (int e = thread; e < ROWS_IN * COLUMNS_IN; e += THREADS) {
@@ -49,27 +58,37 @@ conv2d_few(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*co
                 const real *from = x + ((long long)(image * g.height + row) * g.width + column) * g.cin + c0;
                 for (int c = 0; c < SLAB; ++c) tile[c][r][q] = in && c0 + c < g.cin ? from[c] : 0;
             }
+#ifndef CPU
+            for (int e = thread; e < KH * KW * SLAB * FEW; e += THREADS) {
+                int o = e % FEW, i = e / FEW % KH, j = e / FEW / KH % KW, c = e / FEW / KH / KW;
+                taps[c][j][i][o] = c0 + c < g.cin ? w[((i * KW + j) * g.cin + c0 + c) * FEW + o] : 0;
+            }
+#endif
             __syncthreads();
             for (int c = 0; c < SLAB && c0 + c < g.cin; ++c)
                 for (int j = 0; j < KW; ++j)
                     UNROLL for (int row = 0; row < ROWS_P + KH - 1; ++row) {
-                        V pixels[VECS];
+                        Vec<PIXELS> pixels[VECS];
                         UNROLL for (int v = 0; v < VECS; ++v)
-                            pixels[v] = V::load_any(&tile[c][thread * ROWS_P + row][v * LANES + j]);
+                            pixels[v] = Vec<PIXELS>::load_any(&tile[c][first_row + row][first_column + v * PIXELS + j]);
                         UNROLL for (int r = 0; r < ROWS_P; ++r) {
                             int i = row - r;
                             if (i < 0 || i >= KH) continue;
+#ifdef CPU
                             const real *tap = w + ((i * KW + j) * g.cin + c0 + c) * FEW;
+#else
+                            const real *tap = taps[c][j][i];
+#endif
                             UNROLL for (int v = 0; v < VECS; ++v)
                                 UNROLL for (int o = 0; o < FEW; ++o) sum[r][v][o].fma(tap[o], pixels[v]);
                         }
                     }
         }
         for (int r = 0; r < ROWS_P; ++r) {
-            int p = p0 + thread * ROWS_P + r;
+            int p = p0 + first_row + r;
             for (int v = 0; v < VECS && p < g.out_h; ++v)
-                for (int lane = 0; lane < LANES; ++lane) {
-                    int q = q0 + v * LANES + lane;
+                for (int lane = 0; lane < PIXELS; ++lane) {
+                    int q = q0 + first_column + v * PIXELS + lane;
                     if (q < g.out_w)
                         for (int o = 0; o < FEW; ++o)
                             y[((long long)(image * g.out_h + p) * g.out_w + q) * FEW + o] = sum[r][v][o].lane[lane];
@@ -83,7 +102,7 @@ conv2d_few(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*co
 // cotangent multiplies a whole vector.
 constexpr int TAPS = KW < 5 ? KW : 5, TAP_GROUPS = (KW + TAPS - 1) / TAPS;
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)  // a thread may have all registers that it needs
 weight_grad_few(const real *x /*[n*height*width*cin]*/, const real *cotangent /*[n*out_h*out_w*cout]*/,
                 real *parts /*[n_parts*kh*kw*cin*cout]*/, Geometry g, int part_rows, int n_parts) {
     require_macros(g);

@@ -285,7 +285,7 @@ def launch_direct(
     """Put x ⋆ w, (Ho, Wo) = `size` pixels through the epilogue, into every step-th pixel of `out` from `first` on."""
     (kh, kw, cin, cout), sizes = w.shape, geometry(x, w.shape, size, stride, padding)
     if step == (1, 1) and epilogue.only_bias and few_outputs(w.shape, stride):
-        blocks = len(x) * -(-size[0] // 32) * -(-size[1] // 32)
+        blocks = len(x) * -(-size[0] // 16) * -(-size[1] // 32)
         launch("conv_few.cu", "conv2d_few", min(blocks, MOST_BLOCKS), None, x, w, epilogue.bias, out, sizes,
                FEW=cout, KH=kh, KW=kw)  # fmt: skip
         return
@@ -355,11 +355,12 @@ def launch_direct_weight_gradient(x: Array, g: Array, kernel: Pair, stride: Pair
     (n, _, _, cin), (_, ho, wo, cout), (kh, kw) = x.shape, g.shape, kernel
     sizes = geometry(x, (kh, kw, cin, cout), (ho, wo), stride, padding)
     if few_outputs((kh, kw, cin, cout), stride):
-        n_parts = max(min(128 if on_gpu(x) else PARTS // 4, n * ho), 1)
+        blocks, most_parts = (MOST_BLOCKS, 128) if on_gpu(x) else (4 * PARTS, PARTS // 4)
+        n_parts = max(min(most_parts, n * ho), 1)
         part_rows = -(-n * ho // n_parts)
         parts = empty(x, (n_parts, kh, kw, cin, cout))
-        launch("conv_few.cu", "weight_grad_few", min(4 * PARTS, MOST_BLOCKS), None, x, g, parts, sizes, part_rows,
-               n_parts, FEW=cout, KH=kh, KW=kw)  # fmt: skip
+        launch("conv_few.cu", "weight_grad_few", blocks, None, x, g, parts, sizes, part_rows, n_parts,
+               FEW=cout, KH=kh, KW=kw)  # fmt: skip
     else:
         tiles = -(-kh * kw * cin // 64) * -(-cout // 64)
         on_cpu = max(-(-n * ho * wo * tiles // PARTS), 512) // 128 * 128

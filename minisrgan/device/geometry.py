@@ -52,7 +52,7 @@ def conv(gpu: bool, WIDE: int) -> dict[str, int]:
 def conv_few(gpu: bool, FEW: int, KH: int, KW: int) -> dict[str, int]:
     """FEW output channels, weights of KH × KW. With fewer outputs a thread's registers hold more rows of pixels."""
     rows = 4 if FEW <= 3 else 2 if FEW <= 6 else 1
-    return {"FEW": FEW, "KH": KH, "KW": KW, "ROWS_P": rows, "THREADS": (128 if gpu else 32) // rows}
+    return {"FEW": FEW, "KH": KH, "KW": KW, "ROWS_P": rows, "THREADS": 128 if gpu else 32 // rows}
 
 
 def conv_mma(gpu: bool, PRECISION: int, TILE_N: int) -> dict[str, int]:

@@ -63,6 +63,14 @@ def test_matmul(turned, choice, dtype):
     assert in_whole_sectors(found, 0) and in_whole_sectors(found, 1) and in_whole_sectors(found, 2)
 
 
+@both_reals
+def test_conv2d_few(dtype):
+    x, w, y = (normal(*shape, dtype=dtype) for shape in ((1, 9, 40, 8), (9, 9, 8, 3), (1, 9, 40, 3)))
+    sizes = Geometry(1, 9, 40, 8, 9, 9, 3, 9, 40, 1, 1, 4, 4)
+    found = accesses("conv_few.cu", "conv2d_few", None, x, w, None, y, sizes, FEW=3, KH=9, KW=9)
+    assert not conflicts(found)
+
+
 # ---- Would a conflict be seen? -----------------------------------------------------------------------
 
 
