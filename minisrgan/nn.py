@@ -244,11 +244,14 @@ class BatchNorm(Module):
         if not self.training:
             scale, shift = self.running_affine()
             return x * scale + shift
+        return ops.BatchNorm(x, self.gamma, self.beta, statistics=self.statistics(x), eps=self.eps)
+
+    def statistics(self, x: Tensor) -> tuple[Array, Array]:
+        """(μ, var) of the batch, which the running averages follow."""
         running = None if self.held else (self.running_mean, self.running_var, self.momentum)
         for average in running[:2] if running else ():
             mark_changed(average, "batch norm, whose running averages followed a batch")
-        statistics = batch_statistics(x.data, running)
-        return ops.BatchNorm(x, self.gamma, self.beta, statistics=statistics, eps=self.eps)
+        return batch_statistics(x.data, running)
 
     def running_affine(self) -> tuple[Tensor, Tensor]:
         """(scale, shift) from the running averages: in evaluation, batch norm is x·scale + shift."""

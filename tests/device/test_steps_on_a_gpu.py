@@ -48,7 +48,7 @@ for stage, step in (("pretrain", t.pretrain_step), ("gan", t.gan_step)):
     found[stage]["synchronisations to read"] = cupy.COUNT["synchronisations"] - before
 print(json.dumps(found))
 """
-MOST_LAUNCHES = {"pretrain": 600, "gan": 1100}
+MOST_LAUNCHES = {"pretrain": 420, "gan": 740}
 
 
 @pytest.fixture(scope="module")
