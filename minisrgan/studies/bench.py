@@ -290,7 +290,7 @@ def elementwise(sizes: Sizes, device: str) -> dict[str, tuple[Work, float]]:
         "sum for each channel": (lambda: sum_rows(x.data), once),
         "batch norm, statistics given": (lambda: BatchNorm(x, gamma, beta, statistics=statistics, eps=1e-5), 2 * once),
         "Adam": (lambda: adam.step([gradient], RATE), 7 * weights),
-        "average of weights": (lambda: move_towards(average, weight.data, 0.01), 3 * weights),
+        "average of weights": (lambda: move_towards([average], [weight.data], 0.01), 3 * weights),
     }
 
 
@@ -465,13 +465,14 @@ def measure_convolution(
 
 def measure_precisions(peer: Peer, places: Places, sizes: Sizes, device: str, say: Say) -> list[dict]:
     """Rows of how fast and how exact two convolutions are in each precision, beside PyTorch in the one most like it."""
-    shapes = convolution_shapes(sizes)
+    g, *_ = (shape for shape in convolution_shapes(sizes) if shape.name == "G trunk")
+    d, *_ = (shape for shape in convolution_shapes(sizes) if shape.cin == 2 * sizes.discriminator.channels)
     rows = []
     for name in PRECISIONS if device == "cuda" else ["float32"]:
         heading(say, f"in {name}")
         with use_precision(name):
             theirs = [place._replace(precision=peer.LIKE[name]) for place in places[:1]]
-            for shape in (shapes[1], next(each for each in shapes if each.cout == 4 * sizes.discriminator.channels)):
+            for shape in (g, d):
                 for direction in DIRECTIONS:
                     exact = exact_convolution(shape, direction)
                     row = measure_convolution(shape, direction, peer, theirs, sizes, device, say) | {"precision": name}

@@ -16,6 +16,10 @@ class Cost:
     def __init__(self) -> None:
         self.start, self.besides = time.perf_counter(), 0.0
 
+    def total(self) -> float:
+        """The seconds since the beginning."""
+        return time.perf_counter() - self.start
+
     @contextmanager
     def stopped(self) -> Generator[None, None, None]:
         """What is done within counts as no step's."""
@@ -25,7 +29,7 @@ class Cost:
 
     def sentence(self, stage: str, steps: int, batch: int, device: str) -> str:
         """What so many steps have cost since the clock began."""
-        total = time.perf_counter() - self.start
+        total = self.total()
         each = (total - self.besides) / steps
         return (
             f"stage {stage}: {steps} step{'s' * (steps != 1)} of {1e3 * each:.3g} ms, "

@@ -28,6 +28,7 @@ from .trainer import Trainer
 
 LOOKS = 10  # how many times per stage held-out photos are measured, pictures drawn and the state saved
 LONGEST = 1000  # the most steps between two such times, in a stage that goes by its steps
+TENTH = 0.1  # of a stage that goes by the clock: while these took more of it, the next has to wait
 ROLLBACKS = 3  # the most: by then the learning rate is an eighth, so it is not the cause
 POINTS = 2000  # about how many points of the log are drawn
 SHOWN = 256  # the side, in HR pixels, of the middle of a held-out photo, which is measured during training
@@ -132,8 +133,10 @@ def train_stage(
             if stage.minutes:  # only then, or the same training would not end with the same state
                 trainer.seconds = time.perf_counter() - began
             ended = trainer.progress >= 1
-            before, looks = looks, looks_due(stage, trainer)
-            looked = looks > before or ended
+            late = stage.minutes and cost.besides > TENTH * cost.total()
+            looked = ended or not late and looks_due(stage, trainer) > looks
+            if looked:
+                looks = looks_due(stage, trainer)
             if len(waiting) < patience and not (looked or request.signal):
                 continue
             for step, numbers in enumerate(waiting, trainer.step - len(waiting) + 1):

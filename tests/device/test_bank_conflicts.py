@@ -5,8 +5,9 @@ import pytest
 from kernel_helpers import both_reals, needs_cpu, needs_kernels, normal
 
 from lessons.course.accesses import accesses
-from minisrgan.device import geometry
-from minisrgan.device.conv import Geometry, Placement
+from minisrgan.device import conv_mma, geometry
+from minisrgan.device.conv import Placement
+from minisrgan.device.convolution import PLAIN, Geometry
 from minisrgan.device.matmul import Products
 from minisrgan.device.source import FOLDER
 from minisrgan.errors import KernelError
@@ -71,7 +72,44 @@ def test_conv2d_few(dtype):
     assert not conflicts(found)
 
 
+@pytest.fixture
+def on_tensor_cores(monkeypatch):
+    """The accesses of the launches of conv_mma.py from here on. Each must be of one block."""
+    found = []
+
+    def launch(file, name, grid, block, *args, **options):
+        assert np.prod(grid) == 1
+        found.append(accesses(file, name, block, *args, **options))
+
+    monkeypatch.setattr(conv_mma, "launch", launch)
+    return found
+
+
+@pytest.mark.parametrize("columns", [32, 64, 128])
+def test_tensor_cores(columns, on_tensor_cores):
+    """In all three directions, for each width of a tile."""
+    x, w, y = normal(1, 8, 16, 16), normal(3, 3, 16, columns), normal(1, 8, 16, columns)
+    conv_mma.convolve(x, w, y, Geometry(1, 8, 16, 16, 3, 3, columns, 8, 16, 1, 1, 1, 1), PLAIN, 1)
+    turned = Geometry(1, 8, 16, columns, 3, 3, 16, 8, 16, 1, 1, 1, 1)
+    conv_mma.input_gradient(x, normal(3, 3, columns, 16), y, turned, 1)
+    x, g = normal(1, 9, 9, 32), normal(1, 8, 8, columns)
+    conv_mma.weight_gradient(x, g, Geometry(1, 9, 9, 32, 2, 2, columns, 8, 8, 1, 1, 0, 0), 1)
+    assert len(on_tensor_cores) == 3
+    for found in on_tensor_cores:
+        assert not conflicts(found)
+        assert in_whole_sectors(found, 0) and in_whole_sectors(found, 1)
+
+
 # ---- Would a conflict be seen? -----------------------------------------------------------------------
+
+
+def changed(folder, file, old, new):
+    """A copy of a kernel file in a folder, with another text in the place of `old`. It and its headers are there."""
+    texts = {path.name: path.read_text() for path in FOLDER.glob("*.cu*")}
+    assert sum(old in text for text in texts.values()) == 1
+    for name, text in texts.items():
+        (folder / name).write_text(text.replace(old, new))
+    return folder / file
 
 
 @pytest.mark.parametrize(
@@ -82,12 +120,23 @@ def test_conv2d_few(dtype):
     ],
 )
 def test_conv2d_laid_out_in_another_way(old, new, tmp_path):
-    for path in FOLDER.glob("conv*.cu*"):
-        text = path.read_text()
-        (tmp_path / path.name).write_text(text.replace(old, new))
-        assert (old in text) == (path.name == "conv_gpu.cuh")
-    found = conv2d(np.float32, tmp_path / "conv.cu", **geometry.macros("conv.cu", True, WIDE=2))
+    file = changed(tmp_path, "conv.cu", old, new)
+    found = conv2d(np.float32, file, **geometry.macros("conv.cu", True, WIDE=2))
     assert max(site.ways for site in found.shared()) == 2
+
+
+def test_rows_for_tensor_cores_that_are_not_swizzled(tmp_path, monkeypatch):
+    file = changed(tmp_path, "conv_mma.cu", "(chunk ^ (row >> 1 & 3)) * CHUNK", "chunk * CHUNK")
+
+    def launch(_, name, grid, block, *args, shared, **choice):
+        own = geometry.macros("conv_mma.cu", True, **choice)
+        found.append(accesses(file, name, own["THREADS"], *args, shared=shared, **own))
+
+    found = []
+    monkeypatch.setattr(conv_mma, "launch", launch)
+    x, w, y = normal(1, 8, 16, 16), normal(3, 3, 16, 32), normal(1, 8, 16, 32)
+    conv_mma.convolve(x, w, y, Geometry(1, 8, 16, 16, 3, 3, 32, 8, 16, 1, 1, 1, 1), PLAIN, 1)
+    assert max(site.ways for site in found[0].shared()) == 4
 
 
 TOY = """

@@ -198,7 +198,8 @@ def test_unlike_models_are_not_compared(peer):
 def test_with_pytorch_every_row_has_a_ratio(peer, monkeypatch, tmp_path):
     monkeypatch.setattr(bench, "peak_elsewhere", lambda layout, **_: {None: 10, "contiguous": 30}.get(layout, 20))
     one = bench.Shape("one", 1, 6, 2, 3, stride=2)
-    monkeypatch.setattr(bench, "convolution_shapes", lambda sizes: [one, one._replace(cout=8)])
+    few = [one, one._replace(name="G trunk"), one._replace(cin=4)]
+    monkeypatch.setattr(bench, "convolution_shapes", lambda sizes: few)
     results = bench.bench("numpy", tmp_path / "b.json", quick=True, say=lambda line: None)
     for row in [*results["steps"], *results["convolutions"]]:
         assert row["ratio"] == row[row["pytorch_layout"]]["median"] / row["ours"]["median"]

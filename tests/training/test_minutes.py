@@ -7,7 +7,7 @@ import pytest
 
 from minisrgan.errors import ConfigError
 from minisrgan.imaging.patches import PhotoSet
-from minisrgan.training import loop
+from minisrgan.training import cost, loop
 from minisrgan.training.config import Stage
 from minisrgan.training.run import Run
 from minisrgan.training.trainer import Trainer
@@ -18,7 +18,8 @@ def clock(monkeypatch):
     """A clock on which a step takes 6 seconds, and nothing else takes any. Its `stop_at` is a second at which the
     training breaks."""
     now = SimpleNamespace(seconds=1000.0, stop_at=None)
-    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: now.seconds))
+    for module in (loop, cost):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now.seconds))
 
     def timed(method):
         def step(trainer):
@@ -68,6 +69,19 @@ def test_looks_are_spread_over_the_time(clock, start, monkeypatch):
     monkeypatch.setattr(loop, "LOOKS", 4)
     looked = [row["step"] for row in start().rows() if row["psnr"]]
     assert looked == ["3", "5", "8", "10", "1", "2"]
+
+
+def test_looks_that_take_long_are_fewer(clock, start, monkeypatch):
+    """Each takes 1.5 s: one at 6 s, the next after 15 s, the next after 30 s; then there are two at most."""
+    look = loop.look
+
+    def slow(*arguments):
+        clock.seconds += 1.5
+        return look(*arguments)
+
+    monkeypatch.setattr(loop, "look", slow)
+    looked = [float(row["seconds"]) for row in start().rows() if row["psnr"] and row["stage"] == "pretrain"]
+    assert looked[0] == 6 + 1.5 and looked[1] >= 15 and looked[2] >= 30 and len(looked) <= 5
 
 
 def test_a_resumed_stage_has_the_rest_of_its_minutes(clock, start, monkeypatch):
