@@ -196,10 +196,39 @@ extern "C" __global__ void slope_gradient(const real *g /*[rows*channels]*/, con
 // channel. A part first sums up these differences, and then the squares about its own mean. These are two passes over
 // the part, but one over memory: the second pass finds the part in the cache.
 //
-// The last block merges the means and squares of all parts. Chan, Golub and LeVeque 1979: a part of n numbers has squares
-// about its own mean; its squares about the mean of all numbers are greater by n (its mean - mean of all)^2. Each part
-// has rows_per_part rows, the last one may have fewer. Then the running averages follow, if they are not null:
+// The last block merges the means and squares of all parts. Then the running averages follow, if they are not null:
 // running <- running + momentum (batch - running), the variance times rows/(rows - 1).
+struct Moments {
+    real *mean, *var, *running_mean, *running_var, momentum;
+};
+
+// Merge the means and squares of the parts `all`. Chan, Golub and LeVeque 1979: a part of n numbers has squares about
+// its own mean; its squares about the mean of all numbers are greater by n (its mean - mean of all)^2. Each part has
+// rows_per_part rows, the last one may have fewer. Means are relative to `origin`, if it is not null.
+__device__ __forceinline__ void merge(const Tile &all, const real *means, const real *squares, const real *origin,
+                                      const Moments &to, int rows, int rows_per_part, real (&total)[WIDTH],
+                                      real (&total_square)[WIDTH]) {
+    long long last_part = (long long)(all.last - 1) * all.channels;
+    real usual = rows_per_part, last = rows - (all.last - 1) * rows_per_part;
+    real sum[COLUMNS] = {}, middle[COLUMNS], square[COLUMNS] = {};
+    for_each_element(all, [&](long long i, int j) { sum[j] += (i < last_part ? usual : last) * means[i]; });
+    fold(all, sum, total);
+    for_my_channels(all, middle, [&](int c) { return total[c - all.from] / rows; });
+    for_each_element(all, [&](long long i, int j) {
+        real off = means[i] - middle[j];
+        square[j] += squares[i] + (i < last_part ? usual : last) * off * off;
+    });
+    fold(all, square, total_square);
+    for (int c = threadIdx.x; c < all.columns; c += THREADS) {
+        int at = all.from + c;
+        to.mean[at] = (origin ? origin[at] : 0) + total[c] / rows;
+        to.var[at] = total_square[c] / rows;
+        if (!to.running_mean) continue;
+        to.running_mean[at] += to.momentum * (to.mean[at] - to.running_mean[at]);
+        to.running_var[at] += to.momentum * (total_square[c] / max(rows - 1, 1) - to.running_var[at]);
+    }
+}
+
 extern "C" __global__ void column_moments(const real *x /*[rows*channels]*/, real *means, real *squares,
                                           real *mean_of_all /*[channels]*/, real *var /*[channels]*/,
                                           real *running_mean /*[channels]*/, real *running_var /*[channels]*/,
@@ -221,28 +250,22 @@ extern "C" __global__ void column_moments(const real *x /*[rows*channels]*/, rea
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) total[c] /= tile.last - tile.first;
     store_part(tile, total, means);
     store_part(tile, total_square, squares);
-    if (is_last(tickets)) {
-        Tile all = parts_of(tile);
-        long long last_part = (long long)(all.last - 1) * channels;
-        real usual = rows_per_part, last = rows - (all.last - 1) * rows_per_part;
-        real sum[COLUMNS] = {}, middle[COLUMNS], square[COLUMNS] = {};
-        for_each_element(all, [&](long long i, int j) { sum[j] += (i < last_part ? usual : last) * means[i]; });
-        fold(all, sum, total);
-        for_my_channels(all, middle, [&](int c) { return total[c - all.from] / rows; });
-        for_each_element(all, [&](long long i, int j) {
-            real off = means[i] - middle[j];
-            square[j] += squares[i] + (i < last_part ? usual : last) * off * off;
-        });
-        fold(all, square, total_square);
-        for (int c = threadIdx.x; c < tile.columns; c += THREADS) {
-            int at = tile.from + c;
-            mean_of_all[at] = x[at] + total[c] / rows;
-            var[at] = total_square[c] / rows;
-            if (!running_mean) continue;
-            running_mean[at] += momentum * (mean_of_all[at] - running_mean[at]);
-            running_var[at] += momentum * (total_square[c] / max(rows - 1, 1) - running_var[at]);
-        }
-    }
+    if (is_last(tickets))
+        merge(parts_of(tile), means, squares, x, {mean_of_all, var, running_mean, running_var, momentum}, rows,
+              rows_per_part, total, total_square);
+}
+
+// Merge the means and squares of parts that another kernel has made (conv_mma.cu).
+extern "C" __global__ void merge_moments(const real *means /*[parts*channels]*/,
+                                         const real *squares /*[parts*channels]*/, real *mean /*[channels]*/,
+                                         real *var /*[channels]*/, real *running_mean /*[channels]*/,
+                                         real *running_var /*[channels]*/, real momentum, int parts, int channels,
+                                         int rows, int rows_per_part) {
+    SHARED(real, total, [WIDTH]);
+    SHARED(real, total_square, [WIDTH]);
+    REQUIRE((parts - 1LL) * rows_per_part < rows && rows <= (long long)parts * rows_per_part);
+    merge(my_tile(parts, channels, parts), means, squares, nullptr, {mean, var, running_mean, running_var, momentum},
+          rows, rows_per_part, total, total_square);
 }
 
 // z = gamma (x - mean) / sigma + beta, sigma^2 = var + eps, and what follows in the same pass:

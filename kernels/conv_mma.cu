@@ -156,6 +156,22 @@ struct Sums {
         }
     }
 
+    // scratch[w][c] = the sum of value(number, c) over the rows of column c of the tile that the warps of row w have,
+    // and that are above the first `rows` of it. The caller waits.
+    template <class Value>
+    __device__ __forceinline__ void add_rows(float *scratch, int row, int column, int rows, Value value) const {
+        int lane = threadIdx.x % 32;
+        IN_REGISTERS for (int n = 0; n < N_STEPS; ++n)
+            IN_REGISTERS for (int e = 0; e < 2; ++e) {
+                int c = column + 8 * n + lane % 4 * 2 + e;
+                float total = 0;
+                IN_REGISTERS for (int r = 0; r < 2 * M_STEPS; ++r)
+                    if (row + 8 * r + lane / 4 < rows) total += value(of[r / 2][n][r % 2 * 2 + e], c);
+                IN_REGISTERS for (int bits = 4; bits < 32; bits *= 2) total += __shfl_xor_sync(0xffffffff, total, bits);
+                if (lane < 4) scratch[row / ROWS * TILE_N + c] = total;
+            }
+    }
+
     // Call body(at, column, two sums) for each two neighbours that this lane has, in rows and columns of the tile.
     // at[i] is what where(row) says of the row, which is worked out once for all columns. of_column(column) is called
     // before the rows of a column.
@@ -266,12 +282,40 @@ struct Pixel {
     int line, column;
 };
 
+// The mean of each column of the tile, of its first `rows` rows, and the sum of the squares about this mean: for batch
+// norm, which need not read Y for them. They go to a row of `means` and `squares` for each row of tiles; merge_moments
+// of channels.cu merges the rows.
+__device__ __forceinline__ void store_moments(const Sums &sums, float *shared, int row, int column, int rows, int n0,
+                                              const real *bias, real *means, real *squares, const Geometry &g) {
+    float *first = shared, *second = shared + WARPS_M * TILE_N;  // what the slabs no longer need
+    auto total = [](const float *scratch, int c) {
+        float sum = 0;
+        for (int w = 0; w < WARPS_M; ++w) sum += scratch[w * TILE_N + c];
+        return sum;
+    };
+    __syncthreads();
+    sums.add_rows(first, row, column, rows, [](float number, int) { return number; });
+    __syncthreads();
+    sums.add_rows(second, row, column, rows, [&](float number, int c) {
+        float off = number - total(first, c) / rows;
+        return off * off;
+    });
+    __syncthreads();
+    int c = threadIdx.x, o = n0 + c;
+    if (c >= TILE_N || o >= g.cout) return;
+    long long at = (long long)(blockIdx.x / ((g.cout + TILE_N - 1) / TILE_N)) * g.cout + o;
+    means[at] = total(first, c) / rows + (bias ? bias[o] : 0);
+    squares[at] = total(second, c);
+}
+
 // Y = A W. With one part, y is the output, through the epilogue (convolution.cuh). With several, y has the plain sums
-// of each part, for finish_conv.
+// of each part, for finish_conv. means and squares may be null (store_moments); else there is one part, and Y is
+// the sums and the bias.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 conv2d_mma(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/, const real *bias /*[cout]*/,
            const real *negative_slope /*[cout/shuffle/shuffle]*/, const real *residual /*[n*out_h*out_w*cout]*/,
-           real *y /*[n_parts*n*out_h*out_w*cout]*/, const __grid_constant__ Geometry g, int shuffle, int n_parts) {
+           real *y /*[n_parts*n*out_h*out_w*cout]*/, real *means, real *squares, const __grid_constant__ Geometry g,
+           int shuffle, int n_parts) {
     REQUIRE(blockDim.x == THREADS && g.cin % CHUNK == 0 && g.cout % CHUNK == 0);
     SHARED_DYNAMIC(float, shared);
     int thread = threadIdx.x, warp = thread / 32, row = warp / WARPS_N * ROWS, column = warp % WARPS_N * COLUMNS;
@@ -300,6 +344,9 @@ conv2d_mma(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*co
         epilogue = {part, nullptr, nullptr, nullptr, g.out_h, g.out_w, g.cout, 1};
     }
     REQUIRE(epilogue.shuffle == 1 || epilogue.whole_pixels(2));
+    REQUIRE(!means || (n_parts == 1 && shuffle == 1 && !negative_slope && !residual));
+    if (means)
+        store_moments(sums, shared, row, column, min(TILE_M, pixels - work.m0), work.n0, bias, means, squares, g);
     sums.for_each_pair<Pixel>(
         work.m0 + row, work.n0 + column,
         [&](int m) { return m < pixels ? Pixel{m / g.out_w, m % g.out_w} : Pixel{-1, 0}; },

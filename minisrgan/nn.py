@@ -77,7 +77,7 @@ class Module:
 
     def to(self, device: str | None = None, dtype: Any = None) -> Self:
         """Move the state to a device, or to another floating-point type, in place."""
-        for owner, attribute in self._state_slots().values():
+        for owner, attribute in self.state_slots().values():
             array = getattr(owner, attribute)
             moved = array if dtype is None else array.astype(dtype, copy=False)
             moved = moved if device is None else to_device(moved, device)
@@ -87,11 +87,11 @@ class Module:
 
     def state(self) -> dict[str, np.ndarray]:
         """{dotted name: NumPy array}: copies of all that is needed to make an equal module."""
-        return {name: to_numpy(getattr(*slot)).copy() for name, slot in self._state_slots().items()}
+        return {name: to_numpy(getattr(*slot)).copy() for name, slot in self.state_slots().items()}
 
     def load_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Load what `state` returned. Raises WeightsError, and changes nothing, if names or shapes differ."""
-        slots = self._state_slots()
+        slots = self.state_slots()
         check_fit(self.arrays(), state)
         for name, slot in slots.items():
             own = getattr(*slot)
@@ -100,9 +100,9 @@ class Module:
 
     def arrays(self) -> dict[str, Array]:
         """{dotted name: array}: the state itself, not copies."""
-        return {name: getattr(*slot) for name, slot in self._state_slots().items()}
+        return {name: getattr(*slot) for name, slot in self.state_slots().items()}
 
-    def _state_slots(self) -> dict[str, tuple[Any, str]]:
+    def state_slots(self) -> dict[str, tuple[Any, str]]:
         """{dotted name: (object, attribute)}: where each parameter's and buffer's array is held."""
         return {
             prefix + name: (value, "data") if isinstance(value, Parameter) else (module, name)
@@ -244,14 +244,16 @@ class BatchNorm(Module):
         if not self.training:
             scale, shift = self.running_affine()
             return x * scale + shift
-        return ops.BatchNorm(x, self.gamma, self.beta, statistics=self.statistics(x), eps=self.eps)
+        statistics = batch_statistics(x.data, self.running())
+        return ops.BatchNorm(x, self.gamma, self.beta, statistics=statistics, eps=self.eps)
 
-    def statistics(self, x: Tensor) -> tuple[Array, Array]:
-        """(μ, var) of the batch, which the running averages follow."""
-        running = None if self.held else (self.running_mean, self.running_var, self.momentum)
-        for average in running[:2] if running else ():
+    def running(self) -> tuple[Array, Array, float] | None:
+        """The averages that are to follow a batch's statistics, and their momentum; None if they are held."""
+        if self.held:
+            return None
+        for average in (self.running_mean, self.running_var):
             mark_changed(average, "batch norm, whose running averages followed a batch")
-        return batch_statistics(x.data, running)
+        return self.running_mean, self.running_var, self.momentum
 
     def running_affine(self) -> tuple[Tensor, Tensor]:
         """(scale, shift) from the running averages: in evaluation, batch norm is x·scale + shift."""

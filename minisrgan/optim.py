@@ -46,14 +46,17 @@ class Adam:
             if g.shape != parameter.shape or g.dtype != parameter.dtype:
                 wanted = f"{parameter.shape} {parameter.dtype}"
                 raise ShapeError(f"the gradient of {name} is {g.shape} {g.dtype}, not {wanted}")
-        self.t += 1
-        unbias1, unbias2 = 1 - self.beta1**self.t, 1 - self.beta2**self.t
-        fill_settings(self.settings, 1 - self.beta1, 1 - self.beta2, rate / unbias1, unbias2, self.eps)
+        self.prepare(rate)
         for name, parameter in self.parameters.items():
             mark_changed(parameter.data, f"Adam.step, which moved the parameter {name}")
         thetas = [parameter.data for parameter in self.parameters.values()]
-        m, v = list(self.m.values()), list(self.v.values())
-        adam_step(thetas, arrays, m, v, self.settings, fault)
+        adam_step(thetas, arrays, list(self.m.values()), list(self.v.values()), self.settings, fault)
+
+    def prepare(self, rate: float) -> None:
+        """Count a step, and put its settings where the arrays are."""
+        self.t += 1
+        unbias1, unbias2 = 1 - self.beta1**self.t, 1 - self.beta2**self.t
+        fill_settings(self.settings, 1 - self.beta1, 1 - self.beta2, rate / unbias1, unbias2, self.eps)
 
     def state(self) -> dict[str, np.ndarray]:
         """{"m.name" or "v.name": NumPy array}, without `t`."""

@@ -9,6 +9,7 @@ from ..ops.batch_norm import BatchNorm, batch_norm_gradients, batch_statistics, 
 from ..ops.conv import Pair, Shape
 from ..ops.elementwise import Add, Mul, PReLU, PReLUGrad, SlopeGrad
 from ..ops.reduce import SumTo
+from .conv_mma import Moments
 from .cuts import arguments, contiguous, empty, empty_like, part, tickets
 from .geometry import macros
 from .launch import launch
@@ -106,6 +107,16 @@ def moments(x: Array, running: tuple[Array, Array, float] | None = None) -> tupl
            channels, rows_per_part)  # fmt: skip
     if running and not on_gpu(x):  # where a launch is cheap, NumPy rounds as in the definition
         follow(*running, mean, var, rows)
+    return mean, var
+
+
+def merged_moments(x: Array, parts: Moments, running: tuple[Array, Array, float] | None) -> tuple[Array, Array]:
+    """(mean, variance) of each channel of x, an array on a GPU, from the moments of parts of its rows."""
+    count, channels = parts.means.shape
+    mean, var = empty(x, channels), empty(x, channels)
+    grid, _ = cut_rows(1, channels, x)
+    launch("channels.cu", "merge_moments", grid, None, parts.means, parts.squares, mean, var,
+           *(running or (None, None, 0.0)), count, channels, x.size // channels, parts.rows_per_part)  # fmt: skip
     return mean, var
 
 

@@ -3,11 +3,14 @@
 All arrays are contiguous, in float32, and their shapes have been checked. Channels are multiples of 4 (`suits`).
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
-from ..arrays import Array, array_module
+from ..arrays import Array
 from .convolution import Epilogue, Geometry
-from .cuts import elementwise_grid
+from .cuts import elementwise_grid, empty
 from .elementwise import sum_parts
 from .geometry import macros
 from .launch import launch
@@ -54,21 +57,49 @@ class Cut(NamedTuple):
         return 4 * self.stages * self.slab * sum(lengths)
 
 
+class Moments(NamedTuple):
+    """The mean of each part of an array's rows, and the sum of the squares about it: (parts, channels) each."""
+
+    means: Array
+    squares: Array
+    rows_per_part: int
+
+
+@contextmanager
+def moments_wanted() -> Generator[dict[int, Moments], None, None]:
+    """Within the block convolutions also make the moments of what they give, where that costs next to nothing.
+    {id of the array: its Moments}"""
+    found: dict[int, Moments] = {}
+    token = WANTED.set(found)
+    try:
+        yield found
+    finally:
+        WANTED.reset(token)
+
+
+WANTED: ContextVar[dict[int, Moments] | None] = ContextVar("moments_wanted", default=None)
+
+
 def convolve(x: Array, w: Array, out: Array, sizes: Geometry, epilogue: Epilogue, precision: int) -> None:
     """Fill `out` with x ⋆ w of these sizes, through the epilogue."""
-    cut = Cut.of(sizes.cout, precision)
-    tiles = cut.tiles(out.size // sizes.cout, sizes.cout)
+    cut, rows, wanted = Cut.of(sizes.cout, precision), out.size // sizes.cout, WANTED.get()
+    tiles = cut.tiles(rows, sizes.cout)
     parts = cut.parts(tiles, sizes.kh * sizes.kw * sizes.cin)
     ends, shuffle = epilogue[:3], epilogue.shuffle
 
-    def sum_up(to, *ends, shuffle=1):
-        launch("conv_mma.cu", "conv2d_mma", tiles * parts, None, x, w, *ends, to, sizes, shuffle, parts,
+    def sum_up(to, *ends, shuffle=1, moments=(None, None)):
+        launch("conv_mma.cu", "conv2d_mma", tiles * parts, None, x, w, *ends, to, *moments, sizes, shuffle, parts,
                shared=cut.shared(cut.tile_m, cut.tile_n + PAD), **cut.choice)  # fmt: skip
 
+    if parts == 1 and wanted is not None and epilogue.only_bias and rows:
+        means, squares = (empty(x, (-(-rows // cut.tile_m), sizes.cout)) for _ in range(2))
+        wanted[id(out)] = Moments(means, squares, cut.tile_m)
+        sum_up(out, *ends, moments=(means, squares))
+        return
     if parts == 1:
         sum_up(out, *ends, shuffle=shuffle)
         return
-    sum_up(sums := array_module(x).empty((parts, out.size), x.dtype), None, None, None)
+    sum_up(sums := empty(x, (parts, out.size)), None, None, None)
     launch("conv_mma.cu", "finish_conv", *elementwise_grid(out.size // CHUNK, out), sums, *ends, out, sizes.n,
            sizes.out_h, sizes.out_w, sizes.cout, shuffle, parts, **cut.choice)  # fmt: skip
 
@@ -79,7 +110,7 @@ def input_gradient(g: Array, w: Array, out: Array, sizes: Geometry, precision: i
     cut, sy, sx = Cut.of(sizes.cin, precision), sizes.stride_y, sizes.stride_x
     tiles = cut.tiles(sizes.n * -(-sizes.height // sy) * -(-sizes.width // sx), sizes.cin)
     parts = cut.parts(tiles * sy * sx, -(-sizes.kh // sy) * -(-sizes.kw // sx) * sizes.cout)
-    sums = out if parts == 1 else array_module(g).empty((parts, *out.shape), g.dtype)
+    sums = out if parts == 1 else empty(g, (parts, *out.shape))
     launch("conv_mma.cu", "input_grad_mma", (tiles * parts, sy * sx), None, g, w, sums, sizes, parts,
            shared=cut.shared(cut.tile_m, cut.tile_n), **cut.choice)  # fmt: skip
     if parts > 1:
@@ -93,7 +124,7 @@ def weight_gradient(x: Array, g: Array, sizes: Geometry, precision: int) -> tupl
     tiles = cut.tiles(depth, sizes.cout)
     part_pixels = max(-(-pixels // (cut.parts(tiles, pixels) * cut.slab)), 1) * cut.slab
     parts = max(-(-pixels // part_pixels), 1)
-    sums = array_module(x).empty((parts, depth + 1, sizes.cout), x.dtype)
+    sums = empty(x, (parts, depth + 1, sizes.cout))
     launch("conv_mma.cu", "weight_grad_mma", tiles * parts, None, x, g, sums, sizes, part_pixels, parts,
            shared=cut.shared(cut.tile_m + PAD, cut.tile_n + PAD), **cut.choice)  # fmt: skip
     total = sum_parts(sums)

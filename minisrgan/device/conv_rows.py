@@ -3,10 +3,10 @@
 Stride 1. All arrays are contiguous, in float32, and their shapes have been checked.
 """
 
-from ..arrays import Array, array_module
+from ..arrays import Array
 from . import conv_mma
 from .convolution import PLAIN, Epilogue, Geometry, geometry
-from .cuts import contiguous, elementwise_grid
+from .cuts import contiguous, elementwise_grid, empty
 from .launch import launch
 
 FEW = 8  # channels, at most
@@ -30,7 +30,7 @@ def convolve(
         return
     weights = arrange(w, sizes, turned, in_columns=True)
     at = by_rows(sizes, cout=weights.shape[3], out_w=sizes.width)
-    rows = array_module(x).empty((sizes.n, sizes.out_h, sizes.width, at.cout), x.dtype)
+    rows = empty(x, (sizes.n, sizes.out_h, sizes.width, at.cout))
     conv_mma.convolve(x, weights, rows, at, PLAIN, precision)
     launch("conv_rows.cu", "sum_rows", *elementwise_grid(out.size, out), rows, epilogue.bias, out,
            sizes.n * sizes.out_h, sizes.width, sizes.cout, sizes.out_w, at.cout, sizes.kw, sizes.pad_x)  # fmt: skip
@@ -68,7 +68,7 @@ def padded(channels: int) -> int:
 def gather(x: Array, kw: int, pad: int, out_w: int, step: int = 1) -> Array:
     """x with the pixels of kw taps of a row as channels: (N, H, W, C) → (N, H, out_w, C·kw, rounded up)."""
     n, height, width, channels = x.shape
-    rows = array_module(x).empty((n, height, out_w, padded(channels * kw)), x.dtype)
+    rows = empty(x, (n, height, out_w, padded(channels * kw)))
     launch("conv_rows.cu", "gather_rows", *elementwise_grid(rows.size, rows), x, rows, n * height, width, channels,
            out_w, rows.shape[3], kw, pad, step)  # fmt: skip
     return rows
@@ -78,7 +78,7 @@ def arrange(w: Array, sizes: Geometry, turned: bool, in_columns: bool = False) -
     """The weights of the convolution with kh×1 taps: (kh, 1, Cin, Cout), one of the two with the taps of a row."""
     kh, kw, cin, cout = sizes.kh, sizes.kw, sizes.cin, sizes.cout
     rows, columns = (cin, padded(kw * cout)) if in_columns else (padded(kw * cin), cout)
-    out = array_module(w).empty((kh, 1, rows, columns), w.dtype)
+    out = empty(w, (kh, 1, rows, columns))
     launch("conv_rows.cu", "arrange_weights", *elementwise_grid(out.size, out), w, out, kh, kw, cin, cout, rows,
            columns, turned, in_columns)  # fmt: skip
     return out

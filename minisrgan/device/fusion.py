@@ -1,9 +1,10 @@
 """A chain of modules in one pass over memory.
 
-A convolution and a ReLU or LeakyReLU are one at any time: the derivative needs only the output. Batch norm, an
-activation and a residual are one too: the derivative computes what lies between once more. More become one only
-where nothing is recorded, since a derivative needs what lies between. There a convolution, batch norm with frozen
-statistics, PReLU and a residual become one convolution with an epilogue. Batch norm goes into the weights,
+A convolution and a ReLU or LeakyReLU are one at any time: the derivative needs only the output. Batch norm in training,
+an activation and a residual are one too: the derivative computes what lies between once more. On tensor cores, the
+convolution before it makes the moments that batch norm needs. More become one only where nothing is recorded, since a
+derivative needs what lies between. There a convolution, batch norm with frozen statistics, PReLU and a residual become
+one convolution with an epilogue. Batch norm goes into the weights,
 
     (x ⋆ w + b)·s + t = x ⋆ (w·s) + (b·s + t)
 
@@ -15,16 +16,19 @@ from types import NotImplementedType
 from typing import Any
 
 from .. import ops
-from ..nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, ReLU, Sequential, chain
+from ..arrays import Array
+from ..nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, ReLU, Sequential, SubpixelConv, chain
+from ..ops.batch_norm import batch_statistics
 from ..tensor import Tensor, recording
+from .channels import merged_moments
 from .choice import uses_kernels
 from .conv import Epilogue, can_shuffle, convolve
+from .conv_mma import moments_wanted
 from .norm_activation import NormActivation
 from .register import register
 
-ACTIVATED = [[ReLU], [LeakyReLU]]  # what may follow a convolution in one pass, recorded or not
-NORMED = [[BatchNorm], [BatchNorm, PReLU], [BatchNorm, LeakyReLU]]  # what is one pass where batch norm trains
-FUSIBLE = [[], [BatchNorm], [PReLU], [BatchNorm, PReLU]]  # what may where nothing is recorded
+CONVOLUTIONS = (Conv, SubpixelConv)  # and no subclass of somebody's, which may compute something else
+FUSIBLE = [[], [BatchNorm], [PReLU], [BatchNorm, PReLU]]  # what may follow where nothing is recorded
 
 
 def layers_of(modules: Iterable[Module]) -> list[Any]:
@@ -35,16 +39,55 @@ def layers_of(modules: Iterable[Module]) -> list[Any]:
 @register(chain, lambda x: isinstance(x, Tensor))
 def fused_chain(x: Tensor, *modules: Module, residual: Tensor | None = None) -> Tensor | NotImplementedType:
     layers = layers_of(modules)
-    if not layers or not isinstance(layers[0], Conv):
+    convs = [i for i, layer in enumerate(layers) if type(layer) in CONVOLUTIONS]
+    if not convs:
         return NotImplemented
+    if convs != [0]:  # one part up to a convolution, and the rest
+        end = convs[0] or convs[1]
+        return chain(chain(x, *layers[:end]), *layers[end:], residual=residual)
     conv, *rest = layers
-    if [type(layer) for layer in rest] in ACTIVATED and residual is None and uses_kernels(x.data):
-        slope = getattr(rest[0], "slope", 0.0)
+    if (slope := slope_of(rest)) is not None and uses_kernels(x.data):
         at = {"stride": conv.stride, "padding": conv.padding, "shuffle": conv.shuffle}
-        return ops.Conv2dBias(x, conv.weight, conv.bias, **at, slope=slope) if slope >= 0 else NotImplemented
-    if not fusible(rest) and not follows_norm(x, rest):
+        y = ops.Conv2dBias(x, conv.weight, conv.bias, **at, slope=slope)
+        return chain(y, *rest[1:], residual=residual)
+    if rest and type(rest[0]) is BatchNorm and rest[0].training and uses_kernels(x.data):
+        norm, *after = rest
+        fused = 1 if after and type(after[0]) in (PReLU, LeakyReLU) else 0
+        activation, after = after[:fused], after[fused:]
+        y = normalised(*with_moments(x, conv, norm), norm, *activation, residual=None if after else residual)
+        return chain(y, *after, residual=residual) if after else y
+    if not fusible(rest):
         return NotImplemented
     return convolution_chain(x, conv, rest, residual, conv.padding)
+
+
+def slope_of(layers: list[Any]) -> float | None:
+    """The negative slope of the first layer, if it is a ReLU or a LeakyReLU whose input has its output's sign."""
+    if not layers or type(layers[0]) not in (ReLU, LeakyReLU):
+        return None
+    slope = getattr(layers[0], "slope", 0.0)
+    return slope if slope >= 0 else None
+
+
+def with_moments(x: Tensor, conv: Conv, norm: BatchNorm) -> tuple[Tensor, tuple[Array, Array]]:
+    """conv(x) and its statistics, which the norm's running averages follow. On tensor cores, the convolution's kernel
+    makes the moments of parts."""
+    with moments_wanted() as found:
+        y = conv(x)
+    if (parts := found.get(id(y.data))) is None:
+        return y, batch_statistics(y.data, norm.running())
+    return y, merged_moments(y.data, parts, norm.running())
+
+
+def normalised(
+    x: Tensor, statistics: tuple[Array, Array], norm: BatchNorm, *activation: Any, residual: Tensor | None
+) -> Tensor:
+    """Batch norm by these statistics of x, perhaps a PReLU or a LeakyReLU, perhaps a residual, in one pass."""
+    learned = [each.slope for each in activation if type(each) is PReLU]
+    more = learned + ([] if residual is None else [residual])
+    leak = activation[0].slope if activation and not learned else 1.0
+    return NormActivation(x, norm.gamma, norm.beta, *more, statistics=statistics, eps=norm.eps, leak=leak,
+                          learned=bool(learned), added=residual is not None)  # fmt: skip
 
 
 def fusible(rest: list[Any]) -> bool:
@@ -53,26 +96,10 @@ def fusible(rest: list[Any]) -> bool:
     return not recording() and kinds in FUSIBLE and not (BatchNorm in kinds and rest[0].training)
 
 
-def follows_norm(x: Tensor, rest: list[Any]) -> bool:
-    """Whether batch norm by the batch's statistics and what follows it can be one pass."""
-    return [type(layer) for layer in rest] in NORMED and rest[0].training and uses_kernels(x.data)
-
-
-def normalise(x: Tensor, norm: BatchNorm, *activation: PReLU | LeakyReLU, residual: Tensor | None) -> Tensor:
-    """Batch norm by the statistics of x, perhaps an activation, perhaps a residual, in one pass."""
-    learned = [each.slope for each in activation if isinstance(each, PReLU)]
-    more = learned + ([] if residual is None else [residual])
-    leak = activation[0].slope if activation and not learned else 1.0
-    return NormActivation(x, norm.gamma, norm.beta, *more, statistics=norm.statistics(x), eps=norm.eps, leak=leak,
-                          learned=bool(learned), added=residual is not None)  # fmt: skip
-
-
 def convolution_chain(
     x: Tensor, conv: Conv, rest: list[Any], residual: Tensor | None, padding: int | tuple[int, int]
 ) -> Tensor:
     """The convolution with this padding, then the layers `rest`, then the residual added. In one pass if fusible."""
-    if follows_norm(x, rest):
-        return normalise(conv.forward(x, padding=padding), *rest, residual=residual)
     if not fusible(rest):
         y = Sequential(*rest)(conv.forward(x, padding=padding))
         return y if residual is None else y + residual

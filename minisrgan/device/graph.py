@@ -1,8 +1,8 @@
 """A step of the training as one CUDA graph: recorded once, then started as a whole.
 
-A GAN step is hundreds of kernels, and Python takes longer to start most of them than the GPU takes to run them. A graph
-has them all, with their arguments. It is recorded (CUDA says captured) while Python goes through a step as always. From
-then on Python only copies the inputs into place and starts the graph.
+A GAN step is hundreds of kernels, and Python has to start each of them. A graph has them all, with their arguments. It
+is recorded (CUDA says captured) while Python goes through a step as always. From then on Python only copies the inputs
+into place and starts the graph.
 
 So all that changes from step to step must be read from memory that stays where it is: the inputs, the weights, and
 Adam's state and settings. A number that Python computes is in the graph as it was when it was recorded. The arrays
@@ -12,6 +12,7 @@ So each stays at its address, and those that are not needed at the same time sha
 
 import logging
 import os
+import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -24,6 +25,7 @@ WARM_UP = 2  # steps before a step is recorded: they compile the kernels, and fi
 VARIABLE = "MINISRGAN_GRAPH"
 
 log = logging.getLogger(__name__)
+graphs: "weakref.WeakSet[StepGraph]" = weakref.WeakSet()  # all that there are
 
 
 def graph_problem() -> str | None:
@@ -51,6 +53,14 @@ class StepGraph:
         self.problem = problem or graph_problem()
         self.graph = None
         self.forget()
+        graphs.add(self)
+
+    def __str__(self) -> str:
+        """Whether a step is one graph, in a few words."""
+        if self.problem:
+            return f"no CUDA graph: {self.problem}"
+        arena = f", with {self.arena / 2**20:,.0f} MiB for its arrays" if self.graph else ""
+        return f"one CUDA graph a step, from step {WARM_UP + 1} on{arena}"
 
     def forget(self) -> None:
         """Begin anew, with WARM_UP steps that are not recorded."""
@@ -96,6 +106,7 @@ class StepGraph:
         def pinned(like):
             return np.ndarray(like.shape, like.dtype, cupy.cuda.alloc_pinned_memory(like.nbytes))
 
+        cupy.get_default_memory_pool().free_all_blocks()  # what the steps so far have left
         self.sizes = [(each.shape, each.dtype) for each in inputs]
         self.arrays = [getattr(*slot) for slot in self.state]
         self.inputs = [cupy.empty(each.shape, each.dtype) for each in inputs]
@@ -118,7 +129,7 @@ class StepGraph:
             for slot, array in zip(self.state, self.arrays):
                 setattr(*slot, array)
             self.forget()
-            self.problem = f"it cannot be recorded ({str(error).strip().splitlines()[0]})"
-            log.warning("a step is not one graph, so it is slower: %s", self.problem)
+            self.problem = f"a step cannot be recorded ({str(error).strip().splitlines()[0]})"
+            log.warning("%s", self)
         else:
             self.graph, self.arena = graph, self.pool.total_bytes()

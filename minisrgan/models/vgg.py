@@ -98,13 +98,7 @@ class VGG(Module):
 
     def forward(self, images: Tensor) -> Tensor:
         self.check(images)
-        x, waiting = normalise(images, self.config.family), []
-        for layer in self.features:
-            if isinstance(layer, Conv):  # it waits for its activation, since the two together are one pass
-                waiting = [layer]
-                continue
-            x, waiting = chain(x, *waiting, layer), []
-        return chain(x, *waiting)
+        return chain(normalise(images, self.config.family), *self.features)
 
     def maps(self, images: Tensor) -> Iterator[tuple[int, Tensor]]:
         """(torchvision's index, feature map) of each layer in turn."""

@@ -10,6 +10,7 @@ import PIL
 from .. import __version__
 from ..device import PROBLEMS, choose_device
 from ..device.cpu import problem_of
+from ..device.graph import graph_problem
 from ..device.precision import precision
 from ..errors import DeviceError
 from ..files import cache_folder
@@ -42,6 +43,8 @@ def doctor_report(device: str | None = None) -> tuple[list[tuple[str, str]], boo
         if other != chosen:
             rows.append((f"not {other}", find_problem() or "it works too; --device chooses"))
     rows.append(("precision", f"{precision()}, of a GPU's convolutions; --precision chooses"))
+    if chosen == "cuda":
+        rows.append(("CUDA graphs", graph_problem() or "a training step is one; MINISRGAN_GRAPH=off switches that off"))
     rows += [("GPU", gpu()), ("C++ compiler", compiler()), ("kernel cache", kernel_cache()), ("CPUs", str(cpu_count()))]
     memory = free_memory()
     if memory:

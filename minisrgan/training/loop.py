@@ -22,6 +22,7 @@ from .config import Stage
 from .cost import Cost
 from .health import KEPT, WINDOW, Monitor
 from .measured import Board
+from .recorded import RecordedStep, steps_of
 from .report import draw_comparison, draw_curves
 from .run import Run
 from .trainer import Trainer
@@ -117,7 +118,7 @@ def train_stage(
     Raises DivergedError. If a signal asks to stop, saves the state and raises KeyboardInterrupt with its number.
     """
     stage, began = trainer.stage_config, time.perf_counter() - trainer.seconds
-    take_step = {"pretrain": trainer.pretrain_step, "gan": trainer.gan_step}[trainer.stage]
+    take_step = steps_of(trainer)
     looks, first, cost = looks_due(stage, trainer), trainer.step, Cost()
     monitor, bicubic = Monitor(run.measured(trainer.stage, WINDOW, KEPT)), None
     total = None if stage.minutes else stage.steps
@@ -126,6 +127,8 @@ def train_stage(
         def say(text):
             progress.write(text, file=sys.stderr)
 
+        if isinstance(take_step, RecordedStep) and bar:
+            progress.write(f"stage {trainer.stage}: {take_step.graph}")
         waiting, patience = [], Board.ROWS if trainer.board else 1  # to read a number is to wait for a GPU
         while trainer.progress < 1:
             with np.errstate(over="ignore", invalid="ignore"):  # the step itself finds and names what is not finite
@@ -171,6 +174,8 @@ def train_stage(
                     draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)
         if bar and trainer.step > first:
             progress.write(cost.sentence(trainer.stage, trainer.step - first, trainer.config.batch, trainer.device))
+            if isinstance(take_step, RecordedStep):
+                progress.write(f"stage {trainer.stage}: {take_step.graph}")
 
 
 def looks_due(stage: Stage, trainer: Trainer) -> int:

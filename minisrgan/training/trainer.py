@@ -87,15 +87,13 @@ class Trainer:
         return self.finish_step()
 
     def start_stage(self, stage: str) -> None:
-        """Begin `stage` with the best G so far, with new optimisers and shares. The average of G's weights starts at
-        G's."""
+        """Begin `stage` with the best G so far, where the average of weights starts, and new optimisers and shares."""
         self.start_from(self.best)
         self.stage, self.step, self.seconds = stage, 0, 0.0
         config = self.config
         self.adam_g = Adam(self.generator.named_parameters(), config.beta1)
-        self.adam_d = Adam(
-            self.discriminator.named_parameters(), config.beta1 if config.d_beta1 is None else config.d_beta1
-        )
+        d_beta1 = config.beta1 if config.d_beta1 is None else config.d_beta1
+        self.adam_d = Adam(self.discriminator.named_parameters(), d_beta1)
         self.shares = Shares(config.shares)
         self.board = Board(config.batch, self.device) if self.device == "cuda" else None
         self.begin_step()
@@ -162,16 +160,14 @@ class Trainer:
         """∂L_G/∂SR. It measures L_G and its terms."""
         by_share = {term: None if share else 0 for term, share in self.config.shares.items()}
         weights, scale = self.config.weights | by_share, self.config.generator.scale
-        return self.gradient_at_sr(
-            sr,
-            {
-                "content": (weights["content"], lambda sr: self.content_loss(sr, hr)),
-                "pixel": (weights["pixel"], lambda sr: PixelMSE(sr, hr)),
-                "adversarial": (weights["adversarial"], lambda sr: self.adversarial_loss(hr, sr)),
-                "tv": (weights["tv"], total_variation),
-                "grid": (weights["grid"], lambda sr: grid_loss(sr, hr, scale)),
-            },
-        )
+        terms: dict[str, tuple[float | None, Callable[[Tensor], Tensor]]] = {
+            "content": (weights["content"], lambda sr: self.content_loss(sr, hr)),
+            "pixel": (weights["pixel"], lambda sr: PixelMSE(sr, hr)),
+            "adversarial": (weights["adversarial"], lambda sr: self.adversarial_loss(hr, sr)),
+            "tv": (weights["tv"], total_variation),
+            "grid": (weights["grid"], lambda sr: grid_loss(sr, hr, scale)),
+        }
+        return self.gradient_at_sr(sr, terms)
 
     @cached_property
     def content_loss(self) -> Callable[[Tensor, Tensor], Tensor]:
@@ -217,15 +213,11 @@ class Trainer:
         return sum(gradients[1:], gradients[0])
 
     def update_discriminator(self, loss: Tensor) -> None:
-        own = self.config.d_rate
-        self.update(self.adam_d, "grad_d", self.rate if own is None else self.rate * own / self.stage_config.rate, loss)
+        self.update(self.adam_d, "grad_d", self.d_rate, loss)
 
     def update_generator(self, sr: Tensor, gradient: Tensor) -> None:
         """A step of G, by the gradient at SR, which the walk back through G carries on to its parameters."""
         self.update(self.adam_g, "grad_g", self.rate, sr, gradient)
-        if self.keeps_average:
-            t = self.adam_g.t  # at first the average is over about the last tenth of the steps, until there are enough
-            move_average(self.averaged, self.generator, min(self.stage_config.ema, t / (t + 9)))
 
     def update(self, adam: Adam, name: str, rate: float, output: Tensor, cotangent: Tensor | None = None) -> None:
         """A step of Adam, by the gradient of `output` in that optimiser's parameters, and in no others."""
@@ -238,6 +230,11 @@ class Trainer:
         """The learning rate of this step. Each time that the training was rolled back has halved it."""
         return self.stage_config.rate_at(self.progress) / 2**self.rollbacks
 
+    @property
+    def d_rate(self) -> float:
+        own = self.config.d_rate
+        return self.rate if own is None else self.rate * own / self.stage_config.rate
+
     def roll_back(self, rollbacks: int) -> None:
         """After a restore: go on with half the learning rate for each roll-back, and with other crops."""
         self.rollbacks = rollbacks
@@ -247,6 +244,9 @@ class Trainer:
         self.measured = Measured(f"step {self.step + 1} of stage {self.stage}", self.board)
 
     def finish_step(self) -> Measured:
+        if self.keeps_average:
+            t = self.adam_g.t  # at first the average is over about the last tenth of the steps, until there are enough
+            move_average(self.averaged, self.generator, min(self.stage_config.ema, t / (t + 9)))
         self.measured.end(rate=self.rate)
         self.step += 1
         return self.measured

@@ -5,7 +5,7 @@ Each in a process of its own, which believes that there is a GPU.
 """
 
 import pytest
-from test_acts_like_cupy import pytestmark, snippet  # noqa: F401  the mark skips all where there is no compiler
+from test_acts_like_cupy import minisrgan, pytestmark, snippet  # noqa: F401  the mark skips all where there is no compiler
 
 STEPS = """
 import cupy, numpy as np
@@ -261,3 +261,125 @@ with cupy.cuda.using_allocator(pool.malloc):
     a = view = None
     assert cupy.empty(1000).data.ptr == at  # joined again
 """)
+
+
+# ---- A trainer's steps -----------------------------------------------------------------------------------------
+
+TRAINING = """
+import cupy, numpy as np
+from cupy import COUNT
+from minisrgan.device.graph import WARM_UP
+from minisrgan.imaging.patches import PhotoSet
+from minisrgan.models.discriminator import DiscriminatorConfig
+from minisrgan.models.generator import GeneratorConfig
+from minisrgan.training.config import Stage, TrainConfig
+from minisrgan.training.recorded import steps_of
+from minisrgan.training.trainer import Trainer
+
+PIXELS = np.random.default_rng(0).integers(256, size=(3, 24, 24, 3), dtype=np.uint8)
+
+def discriminator(**changes):
+    return DiscriminatorConfig(channels=2, dense=4, crop=16, **changes)
+
+def train(recorded, **changes):
+    '''Of each stage: (what each step measured, what a checkpoint has of arrays, and else; the last counts, problem).'''
+    stages = {each: Stage(5, 1e-3, "cosine", 0.9) for each in ("pretrain", "gan")}
+    models = dict(generator=GeneratorConfig(channels=4, blocks=1, edge_kernel=3), discriminator=discriminator())
+    config = TrainConfig(**models | stages | dict(batch=2, content="pixel") | changes)
+    trainer = Trainer(config, PhotoSet([(f"photo {i}", each) for i, each in enumerate(PIXELS)], 4, 16), "cuda")
+    found = []
+    for stage in stages:
+        trainer.start_stage(stage)
+        step = steps_of(trainer) if recorded else getattr(trainer, stage + "_step")
+        steps = [step() for _ in range(4)]
+        before = COUNT.copy()
+        steps.append(step())
+        counted = COUNT - before
+        parts = trainer.generator, trainer.discriminator, trainer.averaged, trainer.adam_g, trainer.adam_d
+        found.append((
+            [dict(each) for each in steps],
+            [{name: array.tobytes() for name, array in part.state().items()} for part in parts],
+            (trainer.adam_g.t, trainer.adam_d.t, trainer.step, trainer.shares.state(), trainer.crop_rng.random()),
+            counted, step.graph.problem if recorded else None,
+        ))
+    return found
+"""
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "dict()",
+        "dict(adversarial_share=0.5, d_rate=3e-4, tv_weight=1e-3)",
+        "dict(regulariser='spectral-norm', discriminator=discriminator(batch_norm=False, spectral_norm=True))",
+        "dict(regulariser='r1', discriminator=discriminator(batch_norm=False), adversarial='relativistic')",
+    ],
+)
+def test_recorded_training_has_the_bits_of_one_that_is_not(changes):
+    snippet(f"""{TRAINING}
+for plain, (*recorded, counted, problem) in zip(train(False, **{changes}), train(True, **{changes})):
+    assert problem is None and counted["graphs"] == 1
+    assert recorded == list(plain[:3])
+    # D's and G's settings, the average of G's weights, and that the step is over
+    assert counted["launches"] <= 4 and counted["elementwise"] == counted["synchronisations"] == 0
+    assert counted["to device"] == 2 and plain[3]["launches"] > 50
+""")
+
+
+def test_a_regulariser_that_draws_on_the_host_is_not_recorded():
+    snippet(f"""{TRAINING}
+changes = dict(regulariser="gradient-penalty", discriminator=discriminator(batch_norm=False))
+plain, recorded = train(False, **changes), train(True, **changes)
+assert "draws numbers on the host" in recorded[1][4] and recorded[0][4] is None
+assert [each[:3] for each in plain] == [each[:3] for each in recorded]
+""")
+
+
+def test_a_rate_that_the_graph_has_in_it_makes_other_bits():
+    """As if Adam's settings were part of what is recorded."""
+    snippet(f"""{TRAINING}
+from minisrgan.optim import Adam
+plain, prepare = train(False), Adam.prepare
+def once(self, rate):
+    if self.t == WARM_UP:
+        self.first = rate
+    prepare(self, rate if self.t < WARM_UP else self.first)
+Adam.prepare = once
+assert train(True)[0][1] != plain[0][1]
+""")
+
+
+def test_a_training_that_diverges_goes_back_and_on_as_one_that_is_not_recorded(tmp_path):
+    snippet(f"""{TRAINING}
+import os
+from pathlib import Path
+from minisrgan.training import loop
+from minisrgan.training.run import Run
+
+class Sick(Trainer):
+    def choose_crops(self):
+        if (self.stage, self.step, self.rollbacks) == ("gan", 4, 0):
+            self.generator.parameters()[0].data[...] = np.nan
+        return super().choose_crops()
+
+logs = []
+loop.draw_comparison = loop.draw_curves = lambda *_: None
+for graph in ("on", "off"):
+    os.environ["MINISRGAN_GRAPH"] = graph
+    stages = {{each: Stage(6, 1e-3, "cosine", 0.9) for each in ("pretrain", "gan")}}
+    models = dict(generator=GeneratorConfig(channels=4, blocks=1, edge_kernel=3), discriminator=discriminator())
+    config = TrainConfig(**models | stages | dict(batch=2, content="pixel", on_nan="rollback"))
+    run = Run.create(Path({str(tmp_path)!r}, graph), config, stages=list(stages))
+    trainer = Sick(config, PhotoSet([(str(i), each) for i, each in enumerate(PIXELS)], 4, 16), "cuda")
+    before = COUNT["graphs"]
+    loop.train(run, trainer, [PIXELS[0]], list(stages), bar=False)
+    assert (COUNT["graphs"] - before > 6) == (graph == "on")
+    logs.append([{{name: text for name, text in row.items() if name != "seconds"}} for row in run.rows()])
+assert logs[0] == logs[1] and logs[0][-1]["rollbacks"] == "1" and len(logs[0]) == 12
+""")
+
+
+def test_doctor_and_train_say_whether_a_step_is_a_graph(monkeypatch):
+    assert "a training step is one" in minisrgan("doctor", "--device", "cuda")
+    monkeypatch.setenv("MINISRGAN_GRAPH", "off")
+    assert "MINISRGAN_GRAPH=off" in minisrgan("doctor", "--device", "cuda")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from kernel_helpers import DEVICE, guarded, needs_cpu, needs_kernels
 
 from minisrgan.arrays import to_device, to_numpy
+from minisrgan.device import channels, conv_mma, conv_rows
 from minisrgan.device import conv as conv_kernels
-from minisrgan.device import conv_mma, conv_rows
 from minisrgan.device.convolution import PLAIN, Epilogue, geometry
 from minisrgan.device.precision import PRECISIONS, has_tensor_cores, precision, use_precision
 from minisrgan.errors import DeviceError
@@ -122,6 +122,27 @@ def test_the_epilogue(parts, shuffle, monkeypatch):
     assert close(out, wanted, 72)
 
 
+def test_the_moments_of_a_convolution():
+    """Of more tiles than one, the last of which is not full; with a mean that is large beside the deviation."""
+    rng = np.random.default_rng(0)
+    x, w = (rounded(rng.standard_normal(shape), 10) for shape in ((2, 13, 17, 4), (3, 3, 4, 36)))
+    bias = rng.uniform(200, 300, 36).astype(np.float32)
+    y = Conv2d.forward(x.astype(float), w.astype(float), 1, 1) + bias
+    there = [to_device(each, DEVICE) for each in (x, w, bias)]
+    out = to_device(np.empty(y.shape, np.float32), DEVICE)
+    sizes = geometry(x, w.shape, (13, 17), (1, 1), (1, 1))
+    with conv_mma.moments_wanted() as found:
+        conv_mma.convolve(there[0], there[1], out, sizes, Epilogue(there[2]), TF32)
+    averages = [to_device(np.full(36, value, np.float32), DEVICE) for value in (1, 2)]
+    mean, var = channels.merged_moments(out, found[id(out)], (*averages, 0.1))
+    count = y[..., 0].size
+    np.testing.assert_allclose(to_numpy(mean), y.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(to_numpy(var), y.var((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(to_numpy(averages[0]), 0.9 + 0.1 * y.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(to_numpy(averages[1]), 1.8 + 0.1 * y.var((0, 1, 2), ddof=1), rtol=1e-5)
+    assert count > 3 * 128
+
+
 @needs_cpu
 @pytest.mark.parametrize("cin, cout, stride, padding", [(8, 36, 1, 1), (4, 68, 2, 0), (3, 12, 1, 1), (8, 3, 1, 0)])
 def test_every_output_is_written_and_nothing_else(cin, cout, stride, padding):
@@ -218,5 +239,6 @@ def test_a_launch_that_is_cut_up_in_another_way_is_refused():
     if DEVICE == "cuda":
         pytest.skip("a trap ends the GPU's work for the whole process")
     with pytest.raises(Exception, match="gridDim"):
-        conv_mma.launch("conv_mma.cu", "conv2d_mma", 2, None, x, w, None, None, None, y, sizes, 1, 1,
+        conv_mma.launch("conv_mma.cu", "conv2d_mma", 2, None, x, w, None, None, None, y, None, None, sizes,
+                        1, 1,
                         shared=cut.shared(128, 40), **cut.choice)  # fmt: skip

@@ -144,7 +144,8 @@ assert take_step()["loss_g"] > 0 and moved(before, weights(t))
 
 
 @pytest.mark.parametrize("on_nan", ["stop", "rollback"])
-def test_a_run_that_diverges_has_its_rows_and_its_last_good_state(tmp_path, on_nan):
+def test_a_run_that_diverges_has_its_rows_and_its_last_good_state(tmp_path, on_nan, monkeypatch):
+    monkeypatch.setenv("MINISRGAN_GRAPH", "off")  # so that Python calls t.generate in each step
     said = snippet(
         f"""{TRAINER}
 from minisrgan.training import loop

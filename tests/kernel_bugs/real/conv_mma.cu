@@ -3,6 +3,8 @@
 // Builds: float gpu PRECISION=1 TILE_N=32; float gpu PRECISION=1 TILE_N=64; float gpu PRECISION=1 TILE_N=128; float gpu PRECISION=3 TILE_N=32; float gpu PRECISION=16 TILE_N=64; float PRECISION=1 TILE_N=32
 #include "real/shape.h"
 
+#include <algorithm>
+
 // As minisrgan/device/conv_mma.py: bytes for all stages of two factors, whose rows have these lengths.
 void share(int a, int b) { shared_bytes = 4 * STAGES * SLAB * (a + b); }
 unsigned tiles(int rows, int columns) { return (rows + TILE_M - 1) / TILE_M * ((columns + TILE_N - 1) / TILE_N); }
@@ -24,13 +26,35 @@ void check_conv2d(const Shape &s, int n_parts, int shuffle = 1) {
     bool whole = n_parts == 1;
     launch<conv2d_mma>({tiles(s.pixels(), s.cout) * n_parts, 1, 1}, {THREADS, 1, 1}, x.data(), w.data(),
                        whole ? bias.data() : nullptr, whole ? negative_slope.data() : nullptr,
-                       whole ? residual.data() : nullptr, whole ? y.data() : parts.data(), s.geometry(),
-                       whole ? shuffle : 1, n_parts);
+                       whole ? residual.data() : nullptr, whole ? y.data() : parts.data(), (real *)nullptr,
+                       (real *)nullptr, s.geometry(), whole ? shuffle : 1, n_parts);
     shared_bytes = 0;
     if (!whole)
         launch<finish_conv>({3, 1, 1}, {8, 1, 1}, parts.data(), bias.data(), negative_slope.data(), residual.data(),
                             y.data(), s.n, s.out_h(), s.out_w(), s.cout, shuffle, n_parts);
     expect_equal(y, want, "conv2d_mma");
+}
+
+// Mean and squares of each column, of each row of tiles.
+void check_moments(const Shape &s) {
+    int size = s.pixels() * s.cout, lines = (s.pixels() - 1) / TILE_M + 1;
+    auto x = numbers(s.n * s.height * s.width * s.cin), w = numbers(s.taps() * s.cout, 3), bias = numbers(s.cout, 5);
+    auto y = nothing(size), means = nothing(lines * s.cout), squares = means, sum = std::vector<real>(size);
+    for_each_product(s, [&](int in, int weight, int out) { sum[out] += x[in] * w[weight]; });
+    std::vector<real> want_means(lines * s.cout), want_squares(lines * s.cout);
+    for (int at = 0; at < lines * s.cout; ++at) {
+        int first = at / s.cout * TILE_M, last = std::min(first + TILE_M, s.pixels()), o = at % s.cout;
+        double mean = 0, square = 0;
+        for (int m = first; m < last; ++m) mean += double(sum[m * s.cout + o]) / (last - first);
+        for (int m = first; m < last; ++m) square += pow(sum[m * s.cout + o] - mean, 2);
+        want_means[at] = mean + bias[o];
+        want_squares[at] = square;
+    }
+    share(TILE_M, TILE_N + 8);
+    launch<conv2d_mma>({tiles(s.pixels(), s.cout), 1, 1}, {THREADS, 1, 1}, x.data(), w.data(), bias.data(),
+                       (real *)nullptr, (real *)nullptr, y.data(), means.data(), squares.data(), s.geometry(), 1, 1);
+    expect_close(means, want_means, 1e-5, "means");
+    expect_close(squares, want_squares, 1e-5, "squares");
 }
 
 void check_input_grad(const Shape &s, int n_parts) {
@@ -65,6 +89,7 @@ int main() {
     check_conv2d({2, 8, 9, 12, 3, 3, TILE_N + 4, 1, 1, 1, 1}, 1);  // 144 pixels: two tiles; 7 slabs
     check_conv2d({1, 7, 5, 40, 2, 3, 16, 2, 1, 0, 1}, 3, 2);
     check_conv2d({1, 3, 3, 4, 1, 1, 4, 1, 1, 0, 0}, 1);
+    check_moments({2, 8, 9, 4, 3, 3, TILE_N + 4, 1, 1, 1, 1});
     check_input_grad({2, 12, 13, 8, 3, 3, 20, 1, 1, 1, 1}, 2);
     check_input_grad({1, 6, 7, TILE_N + 4, 2, 1, 4, 2, 3, 0, 1}, 1);  // taps that no pixel meets, and the reverse
     check_weight_grad({2, 7, 9, 16, 3, 3, TILE_N + 4, 1, 1, 1, 1}, 6 * SLAB);  // 144 rows: two tiles; 8 slabs in parts
