@@ -85,6 +85,26 @@ def test_a_subclass_computes_its_own_formula():
             np.testing.assert_allclose(Shifted(x).data, ReLU(x).data + 1)
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_layer_of_somebodys_own_is_asked_for_its_forward_pass(recorded):
+    class Halved(nn.ReLU):
+        def forward(self, x):
+            return 0.5 * super().forward(x)
+
+    class Negative(Conv):
+        def forward(self, x, weight=None, padding=None):
+            return -super().forward(x, weight, padding)
+
+    if cpu_problem():
+        pytest.skip(cpu_problem())
+    rng, x = np.random.default_rng(1), images(1, 6, 5, 3)
+    for conv, sign in ((Conv(rng, 3, 4), 1), (Negative(rng, 3, 4), -1)):
+        with use_device("cpu"), record(recorded):
+            wanted = 0.5 * ReLU(sign * Conv.forward(conv, x)).data
+            np.testing.assert_allclose(chain(x, conv, Halved()).data, wanted, rtol=1e-6)
+            np.testing.assert_allclose(Sequential(conv, nn.ReLU())(x).data, 2 * wanted, rtol=1e-6)
+
+
 @pytest.mark.skipif(cpu_problem() is not None, reason=str(cpu_problem()))
 @pytest.mark.parametrize("with_residual", [True, False])
 @pytest.mark.parametrize("kind", [kind for kind in CHAINS if "BN" in kind])
