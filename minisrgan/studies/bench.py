@@ -27,7 +27,8 @@ import numpy as np
 
 from ..arrays import to_device, to_numpy
 from ..device import use_device
-from ..device.memory import high_water_mark
+from ..device.graph import WARM_UP, StepGraph
+from ..device.memory import high_water_mark, most_memory
 from ..device.precision import PRECISIONS, precision, use_precision
 from ..errors import MinisrganError
 from ..files import check_writable, write_whole
@@ -44,6 +45,7 @@ from ..optim import Adam, move_towards
 from ..tensor import Tensor, grad, no_grad
 from ..training.config import Stage, TrainConfig
 from ..training.presets import PRESETS
+from ..training.recorded import RecordedStep, replaced, steps_of
 from ..training.trainer import Trainer
 from . import Say
 from .machine import describe_machine
@@ -71,7 +73,8 @@ HOW = {
     "error": "‖y - y₆₄‖/‖y₆₄‖ of a convolution's result, with y₆₄ by the definition in float64",
     "roofs": "a copy of large arrays, each byte read and written once; a large product of matrices in each precision",
     "elementwise": "the bytes that an operation must at least read and write, over the median seconds",
-    "timeline": "of one GAN step: our own launches, and their milliseconds",
+    "graphs": "on a GPU our steps and inference are CUDA graphs, as `train` makes one of its steps",
+    "timeline": "of one GAN step that is no graph: our own launches, and their milliseconds",
     "compiled": 'PyTorch by torch.compile(mode="max-autotune")',
     "memory": "bytes; PyTorch's in the layout that takes less; ratio as above. On a CPU, in a process of its own: how "
     "far the highest resident memory in three steps is above the highest before them, when everything was imported "
@@ -213,18 +216,36 @@ def convolution_shapes(sizes: Sizes) -> list[Shape]:
 def generator_step(sizes: Sizes, device: str) -> Work:
     model = Generator(sizes.generator, np.random.default_rng(0)).to(device)
     lr, hr = (Tensor(to_device(each, device)) for each in sizes.pair())
-    return step(model, lambda: PixelMSE(model(lr), hr))
+    return step(model, lambda: PixelMSE(model(lr), hr), device)
 
 
 def discriminator_step(sizes: Sizes, device: str) -> Work:
     model = Discriminator(sizes.discriminator, np.random.default_rng(0)).to(device)
     hr, sr = (Tensor(to_device(each, device)) for each in sizes.real_and_fake())
-    return step(model, lambda: DiscriminatorLoss(model(hr), model(sr)))
+    return step(model, lambda: DiscriminatorLoss(model(hr), model(sr)), device)
 
 
-def step(model: Module, loss: Callable[[], Tensor]) -> Work:
+def step(model: Module, loss: Callable[[], Tensor], device: str) -> Work:
     adam = Adam(model.named_parameters())
-    return lambda: adam.step(grad(loss(), adam.parameters.values()), RATE)
+
+    def run() -> None:
+        adam.step(grad(loss(), adam.parameters.values()), RATE)
+
+    def compute() -> None:
+        with replaced(adam, prepare=lambda rate: None):
+            run()
+
+    if device != "cuda":
+        return run
+    graph = StepGraph(compute, model.state_slots().values())
+    return warm(lambda: (adam.prepare(RATE), graph()))
+
+
+def warm(work: Work) -> Work:
+    """The work, of which a graph has been recorded (device/graph.py)."""
+    for _ in range(WARM_UP + 1):
+        work()
+    return work
 
 
 def gan_step(sizes: Sizes, device: str) -> Work:
@@ -236,7 +257,7 @@ def gan_step(sizes: Sizes, device: str) -> Work:
     trainer = Trainer(config, PhotoSet(((f"{i}", each) for i, each in enumerate(photos)), g.scale, d.crop), device)
     trainer.vgg = random_vgg(sizes).to(device)
     trainer.start_stage("gan")
-    return trainer.gan_step
+    return warm(steps_of(trainer)) if device == "cuda" else trainer.gan_step
 
 
 def random_vgg(sizes: Sizes) -> VGGFeatures:
@@ -252,7 +273,7 @@ def inference(sizes: Sizes, device: str) -> Work:
         with no_grad():
             model(photo)
 
-    return run
+    return warm(StepGraph(run, [])) if device == "cuda" else run
 
 
 def convolution(shape: Shape, direction: str, device: str, dtype: str = "float32") -> Callable[[], Tensor]:
@@ -510,6 +531,8 @@ def measure_elementwise(sizes: Sizes, device: str, roofs: Mapping[str, Any], say
 def measure_timeline(sizes: Sizes, device: str, picture: Path, say: Say) -> dict:
     """What one GAN step launches: {kernel: {"launches": …, "ms": …}}, and a picture of when."""
     step = gan_step(sizes, device)
+    if isinstance(step, RecordedStep):
+        step = step.step  # Python launches nothing in a replay
     for _ in range(2):
         step()
     launches = record(step, device)
@@ -654,10 +677,9 @@ def peak(work: str, device: str, layout: str | None, threads: int, quick: bool) 
         return peer.peak_of_pool(run)
     import cupy
 
-    pool = cupy.get_default_memory_pool()
-    pool.free_all_blocks()
+    cupy.get_default_memory_pool().free_all_blocks()
     run()
-    return pool.total_bytes()  # it gives nothing back by itself
+    return most_memory(device)
 
 
 def default_file(machine: dict, quick: bool) -> Path:
