@@ -2,7 +2,7 @@
 // their gradients. Here an NHWC array is a matrix, with a row for each pixel and a column for each channel. It lies in
 // memory row after row.
 //
-//     bias          y = x + b                          batch norm    y = gamma (x - mean) / sigma + beta
+//     bias          y = x + b                          batch norm    z = gamma (x - mean) / sigma + beta
 //     PReLU         y = x where x > 0, else a x        gradients     sums over the rows, for each column
 //
 // Threads.  A block takes a tile: `rows_per_part` rows (blockIdx.x says which) of up to WIDTH columns (blockIdx.y). If
@@ -268,60 +268,109 @@ extern "C" __global__ void merge_moments(const real *means /*[parts*channels]*/,
           rows, rows_per_part, total, total_square);
 }
 
-// y = gamma (x - mean) / sigma + beta, sigma^2 = var + eps: one pass.
+// z = gamma (x - mean) / sigma + beta, sigma^2 = var + eps, and what follows in the same pass:
+//
+//     y = (z where z > 0, else a z) + residual
+//
+// a is PReLU's slope of the channel, or the same `leak` everywhere if `slope` is null; a leak of 1 leaves z as it is. The
+// derivatives compute z once more from x, which costs less than to store it and to load it.
+
+// The numbers of the thread's columns from which z follows, and a.
+struct Normal {
+    real middle[COLUMNS], scale[COLUMNS], shift[COLUMNS], negative[COLUMNS];
+
+    __device__ __forceinline__ Normal(const Tile &tile, const real *gamma, const real *beta, const real *mean,
+                                      const real *var, real eps, const real *slope, real leak) {
+        for_my_channels(tile, middle, [=](int c) { return mean[c]; });
+        for_my_channels(tile, scale, [=](int c) { return gamma[c] / sqrt(var[c] + eps); });
+        for_my_channels(tile, shift, [=](int c) { return beta[c]; });
+        for_my_channels(tile, negative, [=](int c) { return slope ? slope[c] : leak; });
+    }
+    __device__ __forceinline__ real z(real x, int j) const { return (x - middle[j]) * scale[j] + shift[j]; }
+    // `number` times the activation's derivative at z; of z itself, the activation
+    __device__ __forceinline__ real activate(real z, real number, int j) const {
+        return z > 0 ? number : negative[j] * number;
+    }
+};
+
+// One pass over x and the residual, which may be null, to y.
 extern "C" __global__ void batch_norm_forward(const real *x /*[rows*channels]*/, const real *gamma /*[channels]*/,
                                               const real *beta /*[channels]*/, const real *mean /*[channels]*/,
-                                              const real *var /*[channels]*/, real eps, real *y /*[rows*channels]*/,
-                                              int rows, int channels, int rows_per_part) {
+                                              const real *var /*[channels]*/, const real *slope /*[channels]*/,
+                                              const real *residual /*[rows*channels]*/, real eps, real leak,
+                                              real *y /*[rows*channels]*/, int rows, int channels,
+                                              int rows_per_part) {
     Tile tile = my_tile(rows, channels, rows_per_part);
-    real middle[COLUMNS], scale[COLUMNS], shift[COLUMNS];
-    for_my_channels(tile, middle, [=](int c) { return mean[c]; });
-    for_my_channels(tile, scale, [=](int c) { return gamma[c] / sqrt(var[c] + eps); });
-    for_my_channels(tile, shift, [=](int c) { return beta[c]; });
-    for_each_element(tile, [&](long long i, int j) { y[i] = (x[i] - middle[j]) * scale[j] + shift[j]; });
+    Normal normal(tile, gamma, beta, mean, var, eps, slope, leak);
+    auto out = [&](long long i, int j) {
+        real z = normal.z(x[i], j);
+        return normal.activate(z, z, j);
+    };
+    if (residual) for_each_element(tile, [&](long long i, int j) { y[i] = out(i, j) + residual[i]; });
+    else for_each_element(tile, [&](long long i, int j) { y[i] = out(i, j); });
 }
 
-// dbeta = the sum of g, dgamma = the sum of g (x - mean) / sigma: reads g and x once.
+// With h = g times the activation's derivative: dbeta = the sum of h, dgamma = the sum of h (x - mean) / sigma, and, if
+// `slope` is not null, dslope = the sum of g z where z is not positive. Reads g and x once.
 extern "C" __global__ void batch_norm_sums(const real *g /*[rows*channels]*/, const real *x /*[rows*channels]*/,
+                                           const real *gamma /*[channels]*/, const real *beta /*[channels]*/,
                                            const real *mean /*[channels]*/, const real *var /*[channels]*/,
-                                           real eps, real *parts_gamma, real *parts_beta,
-                                           real *dgamma /*[channels]*/, real *dbeta /*[channels]*/, unsigned *tickets,
-                                           int rows, int channels, int rows_per_part) {
+                                           const real *slope /*[channels]*/, real eps, real leak, real *parts_gamma,
+                                           real *parts_beta, real *parts_slope, real *dgamma /*[channels]*/,
+                                           real *dbeta /*[channels]*/, real *dslope /*[channels]*/,
+                                           unsigned *tickets, int rows, int channels, int rows_per_part) {
     SHARED(real, total_gamma, [WIDTH]);
     SHARED(real, total_beta, [WIDTH]);
+    SHARED(real, total_slope, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
-    real middle[COLUMNS], inverse[COLUMNS], sum_gamma[COLUMNS] = {}, sum_beta[COLUMNS] = {};
-    for_my_channels(tile, middle, [=](int c) { return mean[c]; });
+    Normal normal(tile, gamma, beta, mean, var, eps, slope, leak);
+    real inverse[COLUMNS], sum_gamma[COLUMNS] = {}, sum_beta[COLUMNS] = {}, sum_slope[COLUMNS] = {};
     for_my_channels(tile, inverse, [=](int c) { return 1 / sqrt(var[c] + eps); });
-    for_each_element(tile, [&](long long i, int j) {
-        sum_gamma[j] += g[i] * (x[i] - middle[j]);
-        sum_beta[j] += g[i];
-    });
+    auto add = [&](long long i, int j) {
+        real z = normal.z(x[i], j), h = normal.activate(z, g[i], j);
+        sum_gamma[j] += h * (x[i] - normal.middle[j]);
+        sum_beta[j] += h;
+        return z;
+    };
+    if (slope) {
+        for_each_element(tile, [&](long long i, int j) {
+            real z = add(i, j);
+            sum_slope[j] += z > 0 ? 0 : g[i] * z;
+        });
+    } else {
+        for_each_element(tile, [&](long long i, int j) { add(i, j); });
+    }
     for (int j = 0; j < COLUMNS; ++j) sum_gamma[j] *= inverse[j];
     fold(tile, sum_gamma, total_gamma);
     fold(tile, sum_beta, total_beta);
     store_part(tile, total_gamma, parts_gamma);
     store_part(tile, total_beta, parts_beta);
+    if (slope) {
+        fold(tile, sum_slope, total_slope);
+        store_part(tile, total_slope, parts_slope);
+    }
     if (is_last(tickets)) {
         add_parts(tile, parts_gamma, total_gamma, dgamma);
         add_parts(tile, parts_beta, total_beta, dbeta);
+        if (slope) add_parts(tile, parts_slope, total_slope, dslope);
     }
 }
 
-// dx = gamma / sigma (g - dbeta / rows - (x - mean) / sigma dgamma / rows): one pass over two arrays, to a third.
+// dx = gamma / sigma (h - dbeta / rows - (x - mean) / sigma dgamma / rows): one pass over two arrays, to a third.
 extern "C" __global__ void batch_norm_backward(const real *g /*[rows*channels]*/, const real *x /*[rows*channels]*/,
-                                               const real *gamma /*[channels]*/, const real *mean /*[channels]*/,
-                                               const real *var /*[channels]*/, const real *dgamma /*[channels]*/,
-                                               const real *dbeta /*[channels]*/, real eps,
+                                               const real *gamma /*[channels]*/, const real *beta /*[channels]*/,
+                                               const real *mean /*[channels]*/, const real *var /*[channels]*/,
+                                               const real *slope /*[channels]*/, const real *dgamma /*[channels]*/,
+                                               const real *dbeta /*[channels]*/, real eps, real leak,
                                                real *dx /*[rows*channels]*/, int rows, int channels,
                                                int rows_per_part) {
     Tile tile = my_tile(rows, channels, rows_per_part);
-    real middle[COLUMNS], tilt[COLUMNS], shift[COLUMNS], scale[COLUMNS];
-    for_my_channels(tile, middle, [=](int c) { return mean[c]; });
+    Normal normal(tile, gamma, beta, mean, var, eps, slope, leak);
+    real tilt[COLUMNS], mean_h[COLUMNS];
     for_my_channels(tile, tilt, [=](int c) { return dgamma[c] / rows / sqrt(var[c] + eps); });
-    for_my_channels(tile, shift, [=](int c) { return dbeta[c] / rows; });
-    for_my_channels(tile, scale, [=](int c) { return gamma[c] / sqrt(var[c] + eps); });
+    for_my_channels(tile, mean_h, [=](int c) { return dbeta[c] / rows; });
     for_each_element(tile, [&](long long i, int j) {
-        dx[i] = scale[j] * (g[i] - shift[j] - (x[i] - middle[j]) * tilt[j]);
+        real h = normal.activate(normal.z(x[i], j), g[i], j);
+        dx[i] = normal.scale[j] * (h - mean_h[j] - (x[i] - normal.middle[j]) * tilt[j]);
     });
 }

@@ -122,14 +122,38 @@ def merged_moments(x: Array, parts: Moments, running: tuple[Array, Array, float]
 
 @kernel(BatchNorm)
 def batch_norm(x: Array, gamma: Array, beta: Array, statistics: tuple[Array, Array], eps: float) -> Computed:
-    return map_channels("batch_norm_forward", x, gamma, beta, *statistics, eps) if x.size else NotImplemented
+    if not x.size:
+        return NotImplemented
+    return map_channels("batch_norm_forward", x, gamma, beta, *statistics, None, None, eps, 1.0)
 
 
 @kernel(batch_norm_gradients)
 def fused_gradients(
     g: Array, x: Array, gamma: Array, statistics: tuple[Array, Array], eps: float
 ) -> tuple[Array, Array, Array] | NotImplementedType:
-    if not x.size:
-        return NotImplemented
-    dgamma, dbeta = sum_channels("batch_norm_sums", g, x, *statistics, eps, sums=2)
-    return map_channels("batch_norm_backward", g, x, gamma, *statistics, dgamma, dbeta, eps), dgamma, dbeta
+    return norm_gradients(g, x, gamma, gamma, statistics, eps)[:3] if x.size else NotImplemented
+
+
+def norm_gradients(
+    g: Array,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    statistics: tuple[Array, Array],
+    eps: float,
+    slope: Array | None = None,
+    leak: float = 1.0,
+) -> tuple[Any, ...]:
+    """(∂x, ∂γ, ∂β, the slope's gradient or None) of batch norm with an activation. Without one, β does not count."""
+    shared = [each if each is None else contiguous(each) for each in (gamma, beta, *statistics, slope)]
+    g, x = contiguous(g), contiguous(x)
+    channels = x.shape[-1]
+    rows = x.size // channels
+    grid, rows_per_part = cut_rows(rows, channels, x)
+    count = 2 if slope is None else 3
+    parts = [empty(x, (grid[0], channels)) for _ in range(count)] + [None] * (3 - count)
+    sums = [empty(x, channels) for _ in range(count)] + [None] * (3 - count)
+    launch("channels.cu", "batch_norm_sums", grid, None, g, x, *shared, eps, leak, *parts, *sums, tickets(x),
+           rows, channels, rows_per_part)  # fmt: skip
+    dgamma, dbeta, dslope = sums
+    return map_channels("batch_norm_backward", g, x, *shared, dgamma, dbeta, eps, leak), dgamma, dbeta, dslope

@@ -1,9 +1,10 @@
 """A chain of modules in one pass over memory.
 
-A convolution and a ReLU or LeakyReLU are one at any time: the derivative needs only the output. On tensor cores, a
-convolution also makes the moments for a batch norm that follows in training. More become one only where nothing is
-recorded, since a derivative needs what lies between. There a convolution, batch norm with frozen statistics, PReLU and
-a residual become one convolution with an epilogue. Batch norm goes into the weights,
+A convolution and a ReLU or LeakyReLU are one at any time: the derivative needs only the output. Batch norm in training,
+an activation and a residual are one too: the derivative computes what lies between once more. On tensor cores, the
+convolution before it makes the moments that batch norm needs. More become one only where nothing is recorded, since a
+derivative needs what lies between. There a convolution, batch norm with frozen statistics, PReLU and a residual become
+one convolution with an epilogue. Batch norm goes into the weights,
 
     (x ⋆ w + b)·s + t = x ⋆ (w·s) + (b·s + t)
 
@@ -15,13 +16,15 @@ from types import NotImplementedType
 from typing import Any
 
 from .. import ops
+from ..arrays import Array
 from ..nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, ReLU, Sequential, SubpixelConv, chain
+from ..ops.batch_norm import batch_statistics
 from ..tensor import Tensor, recording
 from .channels import merged_moments
 from .choice import uses_kernels
 from .conv import Epilogue, can_shuffle, convolve
 from .conv_mma import moments_wanted
-from .precision import tensor_cores
+from .norm_activation import NormActivation
 from .register import register
 
 CONVOLUTIONS = (Conv, SubpixelConv)  # and no subclass of somebody's, which may compute something else
@@ -47,9 +50,12 @@ def fused_chain(x: Tensor, *modules: Module, residual: Tensor | None = None) -> 
         at = {"stride": conv.stride, "padding": conv.padding, "shuffle": conv.shuffle}
         y = ops.Conv2dBias(x, conv.weight, conv.bias, **at, slope=slope)
         return chain(y, *rest[1:], residual=residual)
-    if rest and type(rest[0]) is BatchNorm and rest[0].training and tensor_cores(x.data):
-        y = with_moments(x, conv, rest[0])
-        return chain(y, *rest[1:], residual=residual)
+    if rest and type(rest[0]) is BatchNorm and rest[0].training and uses_kernels(x.data):
+        norm, *after = rest
+        fused = 1 if after and type(after[0]) in (PReLU, LeakyReLU) else 0
+        activation, after = after[:fused], after[fused:]
+        y = normalised(*with_moments(x, conv, norm), norm, *activation, residual=None if after else residual)
+        return chain(y, *after, residual=residual) if after else y
     if not fusible(rest):
         return NotImplemented
     return convolution_chain(x, conv, rest, residual, conv.padding)
@@ -63,13 +69,25 @@ def slope_of(layers: list[Any]) -> float | None:
     return slope if slope >= 0 else None
 
 
-def with_moments(x: Tensor, conv: Conv, norm: BatchNorm) -> Tensor:
-    """norm(conv(x)) in training. The convolution's kernel makes the moments that batch norm needs, if it can."""
+def with_moments(x: Tensor, conv: Conv, norm: BatchNorm) -> tuple[Tensor, tuple[Array, Array]]:
+    """conv(x) and its statistics, which the norm's running averages follow. On tensor cores, the convolution's kernel
+    makes the moments of parts."""
     with moments_wanted() as found:
         y = conv(x)
     if (parts := found.get(id(y.data))) is None:
-        return norm(y)
-    return norm.normalise(y, merged_moments(y.data, parts, norm.running()))
+        return y, batch_statistics(y.data, norm.running())
+    return y, merged_moments(y.data, parts, norm.running())
+
+
+def normalised(
+    x: Tensor, statistics: tuple[Array, Array], norm: BatchNorm, *activation: Any, residual: Tensor | None
+) -> Tensor:
+    """Batch norm by these statistics of x, perhaps a PReLU or a LeakyReLU, perhaps a residual, in one pass."""
+    learned = [each.slope for each in activation if type(each) is PReLU]
+    more = learned + ([] if residual is None else [residual])
+    leak = activation[0].slope if activation and not learned else 1.0
+    return NormActivation(x, norm.gamma, norm.beta, *more, statistics=statistics, eps=norm.eps, leak=leak,
+                          learned=bool(learned), added=residual is not None)  # fmt: skip
 
 
 def fusible(rest: list[Any]) -> bool:

@@ -48,7 +48,7 @@ for stage, step in (("pretrain", t.pretrain_step), ("gan", t.gan_step)):
     found[stage]["synchronisations to read"] = cupy.COUNT["synchronisations"] - before
 print(json.dumps(found))
 """
-MOST_LAUNCHES = {"pretrain": 600, "gan": 1100}
+MOST_LAUNCHES = {"pretrain": 420, "gan": 740}
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +84,8 @@ with minisrgan.device.use_device("cpu"), use_precision("float32"):
 assert [dict(row) for row in rows[late]] == rows[at_once]
 row, wanted = rows[late][0], rows[on_cpu][0]
 assert row.keys() == wanted.keys() >= {"weight_tv", "weight_adversarial", "d_doubt", "sameness", "rate"}
-for name in wanted:
-    np.testing.assert_allclose(row[name], wanted[name], rtol=1e-2, atol=1e-4, err_msg=name)  # Adam enlarges little
+for name in wanted:  # Adam makes small differences larger
+    np.testing.assert_allclose(row[name], wanted[name], rtol=1e-2, atol=1e-4, err_msg=name)
 assert late.shares.state() == at_once.shares.state() and late.shares.state()["tv"][2] == 35
 """
     )
