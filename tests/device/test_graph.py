@@ -384,7 +384,7 @@ def test_doctor_and_train_say_whether_a_step_is_a_graph(monkeypatch):
     assert "MINISRGAN_GRAPH=off" in minisrgan("doctor", "--device", "cuda")
 
 
-@pytest.mark.parametrize("work", ["generator_step", "discriminator_step", "gan_step", "inference"])
+@pytest.mark.parametrize("work", ["generator_step", "discriminator_step", "gan_step"])
 def test_what_bench_measures_is_a_graph(work):
     snippet(f"""
 from cupy import COUNT
