@@ -129,3 +129,19 @@ def test_its_gradients_and_their_gradients_are_those_of_the_modules(kind, with_r
     for one, other in zip(made[1:], wanted[1:]):
         for a, b in zip(one, other, strict=True):
             np.testing.assert_allclose(a.data, b.data, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.skipif(cpu_problem() is not None, reason=str(cpu_problem()))
+def test_a_residual_that_the_chain_begins_with_counts_once():
+    """As in a residual block, where x of the batch norm depends on the residual."""
+    rng = np.random.default_rng(1)
+    modules = [module.to(dtype=np.float64) for module in (Conv(rng, 4, 4), nn.BatchNorm(4))]
+    x, g = (Tensor(rng.standard_normal((2, 5, 6, 4)), requires_grad=True) for _ in range(2))
+
+    def of_gradient(device):
+        with use_device(device):
+            (first,) = grad(chain(x, *modules, residual=x), x, g, create_graph=True)
+            return [first, *grad((first**2).sum(), [x, g])]
+
+    for a, b in zip(of_gradient("cpu"), of_gradient("numpy"), strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=1e-9, atol=1e-10)
