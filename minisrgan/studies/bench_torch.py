@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ..arrays import to_device, to_numpy
 from ..device import use_device
+from ..device.graph import no_garbage_collection
 from ..losses import DiscriminatorLoss, PixelMSE
 from ..models import discriminator, generator, vgg
 from ..models.discriminator import DiscriminatorConfig
@@ -276,6 +277,18 @@ def convolved(shape: Shape, direction: str, place: Place) -> np.ndarray:
     """The result of `convolution` in our arrangement, as float32."""
     found = convolution(shape, direction, place)().float().cpu().numpy()
     return found.transpose((2, 3, 1, 0) if direction == "WeightGrad" else (0, 2, 3, 1))
+
+
+def repeated(work: Callable[[], object], calls: int) -> Work:
+    """So many times the work, as one graph. It must not need the CPU."""
+    for _ in range(3):
+        work()  # chooses its algorithm
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with no_garbage_collection(), torch.cuda.graph(graph):
+        for _ in range(calls):
+            work()
+    return graph.replay
 
 
 def peak_of_pool(work: Work) -> int:
