@@ -33,6 +33,8 @@ def composed_vjp(
     g: Tensor, inputs: tuple[Tensor, ...], statistics: Any, eps: float, leak: float, learned: bool, added: bool
 ) -> tuple[Any, ...]:
     """The same as functions of Tensors, which can be differentiated again."""
+    # each under a new name: x may depend on the residual, and a walk back to that one must not go on through x
+    inputs = tuple(each.reshape(each.shape) for each in inputs)
     x, gamma, beta, *more = inputs
     y = BatchNorm(x, gamma, beta, statistics=statistics, eps=eps)
     y = PReLU(y, more[0]) if learned else LeakyReLU(y, slope=leak)

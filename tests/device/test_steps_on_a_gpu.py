@@ -173,3 +173,15 @@ assert rows == [("pretrain", i + 1) for i in range(40)] + [("gan", i + 1) for i 
         assert json.loads(last) == [53, ["gan", 13], ["gan", 12], 0]  # LOOKS: a state is saved every 4 steps
     else:
         assert json.loads(last) == [80, ["gan", 40], ["gan", 40], 1]
+
+
+def test_what_a_step_asks_for_is_counted():
+    """By benchmarks/count_step.py, for its page; here with the smallest preset."""
+    environment = {"FAKE_CUPY_DRY": "1", "MINISRGAN_GRAPH": "off"}
+    lines = on_stand_in("benchmarks/count_step.py", "tiny", **environment).splitlines()
+    rows = {line[:24].strip(): [float(number) for number in line[24:].split()] for line in lines[1:-1]}
+    total = rows.pop("together")
+    assert sum(row[0] for row in rows.values()) == total[0]
+    convolutions = sum(row[1] for name, row in rows.items() if name.endswith("_mma"))
+    assert 0.9 * total[1] < convolutions <= total[1]
+    assert lines[-1] == "copies to the device: 2; the host waits: 0 times"
