@@ -7,9 +7,9 @@
 //
 // Threads.  A block takes a tile: `rows_per_part` rows (blockIdx.x says which) of up to WIDTH columns (blockIdx.y). If
 // a row is shorter than WIDTH, the block handles as many rows at once as fit ("abreast"). These lie one after another
-// in memory, so a block always reads one run of it. A thread keeps its columns all the way down the tile. So it loads
-// the numbers of a channel once, into registers, and needs no division to find its channel. On a GPU a thread has one
-// column. On a CPU it has COLUMNS of them, a few vector registers.
+// in memory, so a block always reads one run of it. A thread keeps its COLUMNS columns all the way down the tile. So it
+// loads the numbers of a channel once, into registers, and needs no division to find its channel. On a GPU these are 4
+// columns: 16 bytes of a row, which it loads and stores at once. On a CPU they are a few vector registers.
 //
 // Sums.  Each thread adds up its columns. Then the block adds up the rows that are abreast, in shared memory, where it
 // folds one half onto the other again and again. The sum of a block is a part. The last block to finish its columns adds
@@ -19,6 +19,7 @@
 // Memory traffic.  It is all that these kernels cost: each says how often it passes over its arrays.
 
 constexpr int WIDTH = THREADS * COLUMNS;
+typedef Vec<COLUMNS> V;
 
 struct Tile {
     int first, last;    // its rows
@@ -36,19 +37,62 @@ __device__ __forceinline__ Tile my_tile(int rows, int channels, int rows_per_par
             max(1, WIDTH / channels)};
 }
 
-// Call body(i, j) for each of the thread's elements in the tile: element i of the matrix, in the thread's column j.
+// Call body(i, count) for each row of the thread's: its columns there are `count` elements from element i on.
 template <class Body>
-__device__ __forceinline__ void for_each_element(const Tile &tile, Body body) {
+__device__ __forceinline__ void for_each_row(const Tile &tile, const Body &body) {
     int mine = threadIdx.x * COLUMNS;
     for (long long row = tile.first; row < tile.last; row += tile.abreast) {
         long long i = row * tile.channels + tile.from + mine;
-        int count = int(min((long long)tile.abreast, tile.last - row)) * tile.columns - mine;
-        if (count >= COLUMNS) {  // the usual case, of a length that the compiler knows
-            INDEPENDENT for (int j = 0; j < COLUMNS; ++j) body(i + j, j);
-        } else {
-            INDEPENDENT for (int j = 0; j < count; ++j) body(i + j, j);
-        }
+        body(i, int(min((long long)tile.abreast, tile.last - row)) * tile.columns - mine);
     }
+}
+
+// Call body(i, j, x[i], ...) for each of the thread's elements in the tile: element i of the matrices x, ..., in the
+// thread's column j.
+//
+// On a GPU, a thread's columns of a row are a vector where `channels` is a multiple of COLUMNS. No index into an array of
+// COLUMNS numbers depends on `count` there, so that these arrays are registers. A CPU's compiler makes vectors of the
+// plain loops by itself.
+template <class Body, class... Arrays>
+__device__ __forceinline__ void for_each_element(const Tile &tile, const Body &body, const Arrays *...x) {
+    for_each_row(tile, [&](long long i, int count) {
+#ifdef CPU
+        if (count >= COLUMNS) {  // the usual case, of a length that the compiler knows
+            INDEPENDENT for (int j = 0; j < COLUMNS; ++j) body(i + j, j, x[i + j]...);
+        } else {
+            INDEPENDENT for (int j = 0; j < count; ++j) body(i + j, j, x[i + j]...);
+        }
+#else
+        auto lanes = [&](const auto &...v) {
+            UNROLL for (int j = 0; j < COLUMNS; ++j)
+                if (j < count) body(i + j, j, v.lane[j]...);
+        };
+        bool whole = count >= COLUMNS && i % COLUMNS == 0;
+        if (count > 0) lanes(V::load_edge(x + i, count, whole)...);
+#endif
+    });
+}
+
+// y[i] = f(j, x[i], ...) for each of the thread's elements.
+template <class F, class... Arrays>
+__device__ __forceinline__ void map_elements(const Tile &tile, real *y, const F &f, const Arrays *...x) {
+    for_each_row(tile, [&](long long i, int count) {
+#ifdef CPU
+        if (count >= COLUMNS) {
+            INDEPENDENT for (int j = 0; j < COLUMNS; ++j) y[i + j] = f(j, x[i + j]...);
+        } else {
+            INDEPENDENT for (int j = 0; j < count; ++j) y[i + j] = f(j, x[i + j]...);
+        }
+#else
+        auto lanes = [&](const auto &...v) {
+            V out;
+            UNROLL for (int j = 0; j < COLUMNS; ++j) out.lane[j] = f(j, v.lane[j]...);
+            return out;
+        };
+        bool whole = count >= COLUMNS && i % COLUMNS == 0;
+        if (count > 0) lanes(V::load_edge(x + i, count, whole)...).store_edge(y + i, count, whole);
+#endif
+    });
 }
 
 // Fill `numbers` with f(channel) for each of the thread's columns.
@@ -102,7 +146,7 @@ __device__ __forceinline__ Tile parts_of(const Tile &tile) {
 __device__ __forceinline__ void add_parts(const Tile &tile, const real *parts, real (&total)[WIDTH], real *sums) {
     Tile all = parts_of(tile);
     real sum[COLUMNS] = {};
-    for_each_element(all, [&](long long i, int j) { sum[j] += parts[i]; });
+    for_each_element(all, [&](long long, int j, real part) { sum[j] += part; }, parts);
     fold(all, sum, total);
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) sums[tile.from + c] = total[c];
     __syncthreads();
@@ -116,7 +160,7 @@ extern "C" __global__ void column_sums(const real *x /*[rows*channels]*/, real *
     SHARED(real, total, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
     real sum[COLUMNS] = {};
-    for_each_element(tile, [&](long long i, int j) { sum[j] += x[i]; });
+    for_each_element(tile, [&](long long, int j, real x) { sum[j] += x; }, x);
     fold(tile, sum, total);
     store_part(tile, total, parts);
     if (is_last(tickets)) add_parts(tile, parts, total, sums);
@@ -129,7 +173,7 @@ extern "C" __global__ void squared_error(const real *a /*[rows*channels]*/, cons
     SHARED(real, total, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
     real sum[COLUMNS] = {};
-    for_each_element(tile, [&](long long i, int j) { sum[j] += (a[i] - b[i]) * (a[i] - b[i]); });
+    for_each_element(tile, [&](long long, int j, real a, real b) { sum[j] += (a - b) * (a - b); }, a, b);
     fold(tile, sum, total);
     store_part(tile, total, parts);
     if (is_last(tickets)) add_parts(tile, parts, total, sums);
@@ -143,7 +187,7 @@ extern "C" __global__ void add_channels(const real *x /*[rows*channels]*/, const
     Tile tile = my_tile(rows, channels, rows_per_part);
     real bias[COLUMNS];
     for_my_channels(tile, bias, [=](int c) { return b[c]; });
-    for_each_element(tile, [&](long long i, int j) { y[i] = x[i] + bias[j]; });
+    map_elements(tile, y, [&](int j, real x) { return x + bias[j]; }, x);
 }
 
 // y = a x: one pass.
@@ -152,7 +196,7 @@ extern "C" __global__ void scale_channels(const real *x /*[rows*channels]*/, con
     Tile tile = my_tile(rows, channels, rows_per_part);
     real scale[COLUMNS];
     for_my_channels(tile, scale, [=](int c) { return a[c]; });
-    for_each_element(tile, [&](long long i, int j) { y[i] = x[i] * scale[j]; });
+    map_elements(tile, y, [&](int j, real x) { return x * scale[j]; }, x);
 }
 
 // ---- PReLU --------------------------------------------------------------------------------------------
@@ -163,7 +207,7 @@ extern "C" __global__ void prelu_forward(const real *x /*[rows*channels]*/, cons
     Tile tile = my_tile(rows, channels, rows_per_part);
     real negative_slope[COLUMNS];
     for_my_channels(tile, negative_slope, [=](int c) { return a[c]; });
-    for_each_element(tile, [&](long long i, int j) { y[i] = x[i] > 0 ? x[i] : negative_slope[j] * x[i]; });
+    map_elements(tile, y, [&](int j, real x) { return x > 0 ? x : negative_slope[j] * x; }, x);
 }
 
 // dx = g where x > 0, else a g: one pass over two arrays, to a third.
@@ -173,7 +217,7 @@ extern "C" __global__ void prelu_backward(const real *g /*[rows*channels]*/, con
     Tile tile = my_tile(rows, channels, rows_per_part);
     real negative_slope[COLUMNS];
     for_my_channels(tile, negative_slope, [=](int c) { return a[c]; });
-    for_each_element(tile, [&](long long i, int j) { dx[i] = x[i] > 0 ? g[i] : negative_slope[j] * g[i]; });
+    map_elements(tile, dx, [&](int j, real g, real x) { return x > 0 ? g : negative_slope[j] * g; }, g, x);
 }
 
 // da = the sum of g x where x is not positive: reads both once.
@@ -183,7 +227,7 @@ extern "C" __global__ void slope_gradient(const real *g /*[rows*channels]*/, con
     SHARED(real, total, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
     real sum[COLUMNS] = {};
-    for_each_element(tile, [&](long long i, int j) { sum[j] += x[i] > 0 ? 0 : g[i] * x[i]; });
+    for_each_element(tile, [&](long long, int j, real g, real x) { sum[j] += x > 0 ? 0 : g * x; }, g, x);
     fold(tile, sum, total);
     store_part(tile, total, parts);
     if (is_last(tickets)) add_parts(tile, parts, total, sums);
@@ -211,13 +255,15 @@ __device__ __forceinline__ void merge(const Tile &all, const real *means, const 
     long long last_part = (long long)(all.last - 1) * all.channels;
     real usual = rows_per_part, last = rows - (all.last - 1) * rows_per_part;
     real sum[COLUMNS] = {}, middle[COLUMNS], square[COLUMNS] = {};
-    for_each_element(all, [&](long long i, int j) { sum[j] += (i < last_part ? usual : last) * means[i]; });
+    auto rows_of = [=](long long i) { return i < last_part ? usual : last; };
+    for_each_element(all, [&](long long i, int j, real mean) { sum[j] += rows_of(i) * mean; }, means);
     fold(all, sum, total);
     for_my_channels(all, middle, [&](int c) { return total[c - all.from] / rows; });
-    for_each_element(all, [&](long long i, int j) {
-        real off = means[i] - middle[j];
-        square[j] += squares[i] + (i < last_part ? usual : last) * off * off;
-    });
+    auto add_squares = [&](long long i, int j, real mean, real squares) {
+        real off = mean - middle[j];
+        square[j] += squares + rows_of(i) * off * off;
+    };
+    for_each_element(all, add_squares, means, squares);
     fold(all, square, total_square);
     for (int c = threadIdx.x; c < all.columns; c += THREADS) {
         int at = all.from + c;
@@ -239,13 +285,14 @@ extern "C" __global__ void column_moments(const real *x /*[rows*channels]*/, rea
     Tile tile = my_tile(rows, channels, rows_per_part);
     real origin[COLUMNS], sum[COLUMNS] = {}, mean[COLUMNS], square[COLUMNS] = {};
     for_my_channels(tile, origin, [=](int c) { return x[c]; });
-    for_each_element(tile, [&](long long i, int j) { sum[j] += x[i] - origin[j]; });
+    for_each_element(tile, [&](long long, int j, real x) { sum[j] += x - origin[j]; }, x);
     fold(tile, sum, total);
     for_my_channels(tile, mean, [&](int c) { return total[c - tile.from] / (tile.last - tile.first); });
-    for_each_element(tile, [&](long long i, int j) {
-        real off = x[i] - origin[j] - mean[j];
+    auto add_square = [&](long long, int j, real x) {
+        real off = x - origin[j] - mean[j];
         square[j] += off * off;
-    });
+    };
+    for_each_element(tile, add_square, x);
     fold(tile, square, total_square);
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) total[c] /= tile.last - tile.first;
     store_part(tile, total, means);
@@ -302,12 +349,12 @@ extern "C" __global__ void batch_norm_forward(const real *x /*[rows*channels]*/,
                                               int rows_per_part) {
     Tile tile = my_tile(rows, channels, rows_per_part);
     Normal normal(tile, gamma, beta, mean, var, eps, slope, leak);
-    auto out = [&](long long i, int j) {
-        real z = normal.z(x[i], j);
+    auto out = [&](int j, real x) {
+        real z = normal.z(x, j);
         return normal.activate(z, z, j);
     };
-    if (residual) for_each_element(tile, [&](long long i, int j) { y[i] = out(i, j) + residual[i]; });
-    else for_each_element(tile, [&](long long i, int j) { y[i] = out(i, j); });
+    if (residual) map_elements(tile, y, [&](int j, real x, real residual) { return out(j, x) + residual; }, x, residual);
+    else map_elements(tile, y, out, x);
 }
 
 // With h = g times the activation's derivative: dbeta = the sum of h, dgamma = the sum of h (x - mean) / sigma, and, if
@@ -326,20 +373,18 @@ extern "C" __global__ void batch_norm_sums(const real *g /*[rows*channels]*/, co
     Normal normal(tile, gamma, beta, mean, var, eps, slope, leak);
     real inverse[COLUMNS], sum_gamma[COLUMNS] = {}, sum_beta[COLUMNS] = {}, sum_slope[COLUMNS] = {};
     for_my_channels(tile, inverse, [=](int c) { return 1 / sqrt(var[c] + eps); });
-    auto add = [&](long long i, int j) {
-        real z = normal.z(x[i], j), h = normal.activate(z, g[i], j);
-        sum_gamma[j] += h * (x[i] - normal.middle[j]);
+    auto add = [&](long long, int j, real g, real x) {
+        real z = normal.z(x, j), h = normal.activate(z, g, j);
+        sum_gamma[j] += h * (x - normal.middle[j]);
         sum_beta[j] += h;
         return z;
     };
-    if (slope) {
-        for_each_element(tile, [&](long long i, int j) {
-            real z = add(i, j);
-            sum_slope[j] += z > 0 ? 0 : g[i] * z;
-        });
-    } else {
-        for_each_element(tile, [&](long long i, int j) { add(i, j); });
-    }
+    auto add_all = [&](long long i, int j, real g, real x) {
+        real z = add(i, j, g, x);
+        sum_slope[j] += z > 0 ? 0 : g * z;
+    };
+    if (slope) for_each_element(tile, add_all, g, x);
+    else for_each_element(tile, add, g, x);
     for (int j = 0; j < COLUMNS; ++j) sum_gamma[j] *= inverse[j];
     fold(tile, sum_gamma, total_gamma);
     fold(tile, sum_beta, total_beta);
@@ -369,8 +414,9 @@ extern "C" __global__ void batch_norm_backward(const real *g /*[rows*channels]*/
     real tilt[COLUMNS], mean_h[COLUMNS];
     for_my_channels(tile, tilt, [=](int c) { return dgamma[c] / rows / sqrt(var[c] + eps); });
     for_my_channels(tile, mean_h, [=](int c) { return dbeta[c] / rows; });
-    for_each_element(tile, [&](long long i, int j) {
-        real h = normal.activate(normal.z(x[i], j), g[i], j);
-        dx[i] = normal.scale[j] * (h - mean_h[j] - (x[i] - normal.middle[j]) * tilt[j]);
-    });
+    auto gradient = [&](int j, real g, real x) {
+        real h = normal.activate(normal.z(x, j), g, j);
+        return normal.scale[j] * (h - mean_h[j] - (x - normal.middle[j]) * tilt[j]);
+    };
+    map_elements(tile, dx, gradient, g, x);
 }
