@@ -11,6 +11,7 @@ import os
 import cupy
 import numpy as np
 
+import minisrgan.device  # noqa: F401  its kernels register themselves
 from minisrgan.nn import Parameter
 from minisrgan.ops import Conv2d
 from minisrgan.ops.batch_norm import batch_statistics

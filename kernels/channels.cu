@@ -2,14 +2,14 @@
 // their gradients. Here an NHWC array is a matrix, with a row for each pixel and a column for each channel. It lies in
 // memory row after row.
 //
-//     bias          y = x + b                          batch norm    y = gamma (x - mean) / sigma + beta
+//     bias          y = x + b                          batch norm    z = gamma (x - mean) / sigma + beta
 //     PReLU         y = x where x > 0, else a x        gradients     sums over the rows, for each column
 //
 // Threads.  A block takes a tile: `rows_per_part` rows (blockIdx.x says which) of up to WIDTH columns (blockIdx.y). If
 // a row is shorter than WIDTH, the block handles as many rows at once as fit ("abreast"). These lie one after another
-// in memory, so a block always reads one run of it. A thread keeps its columns all the way down the tile. So it loads
-// the numbers of a channel once, into registers, and needs no division to find its channel. On a GPU a thread has one
-// column. On a CPU it has COLUMNS of them, a few vector registers.
+// in memory, so a block always reads one run of it. A thread keeps its COLUMNS columns all the way down the tile. So it
+// loads the numbers of a channel once, into registers, and needs no division to find its channel. On a GPU these are 4
+// columns: 16 bytes of a row, which it loads and stores at once. On a CPU they are a few vector registers.
 //
 // Sums.  Each thread adds up its columns. Then the block adds up the rows that are abreast, in shared memory, where it
 // folds one half onto the other again and again. The sum of a block is a part. The last block to finish its columns adds
@@ -19,6 +19,7 @@
 // Memory traffic.  It is all that these kernels cost: each says how often it passes over its arrays.
 
 constexpr int WIDTH = THREADS * COLUMNS;
+typedef Vec<COLUMNS> V;
 
 struct Tile {
     int first, last;    // its rows
@@ -36,19 +37,62 @@ __device__ __forceinline__ Tile my_tile(int rows, int channels, int rows_per_par
             max(1, WIDTH / channels)};
 }
 
-// Call body(i, j) for each of the thread's elements in the tile: element i of the matrix, in the thread's column j.
+// Call body(i, count) for each row of the thread's: its columns there are `count` elements from element i on.
 template <class Body>
-__device__ __forceinline__ void for_each_element(const Tile &tile, Body body) {
+__device__ __forceinline__ void for_each_row(const Tile &tile, const Body &body) {
     int mine = threadIdx.x * COLUMNS;
     for (long long row = tile.first; row < tile.last; row += tile.abreast) {
         long long i = row * tile.channels + tile.from + mine;
-        int count = int(min((long long)tile.abreast, tile.last - row)) * tile.columns - mine;
-        if (count >= COLUMNS) {  // the usual case, of a length that the compiler knows
-            INDEPENDENT for (int j = 0; j < COLUMNS; ++j) body(i + j, j);
-        } else {
-            INDEPENDENT for (int j = 0; j < count; ++j) body(i + j, j);
-        }
+        body(i, int(min((long long)tile.abreast, tile.last - row)) * tile.columns - mine);
     }
+}
+
+// Call body(i, j, x[i], ...) for each of the thread's elements in the tile: element i of the matrices x, ..., in the
+// thread's column j.
+//
+// On a GPU, a thread's columns of a row are a vector where `channels` is a multiple of COLUMNS. No index into an array of
+// COLUMNS numbers depends on `count` there, so that these arrays are registers. A CPU's compiler makes vectors of the
+// plain loops by itself.
+template <class Body, class... Arrays>
+__device__ __forceinline__ void for_each_element(const Tile &tile, const Body &body, const Arrays *...x) {
+    for_each_row(tile, [&](long long i, int count) {
+#ifdef CPU
+        if (count >= COLUMNS) {  // the usual case, of a length that the compiler knows
+            INDEPENDENT for (int j = 0; j < COLUMNS; ++j) body(i + j, j, x[i + j]...);
+        } else {
+            INDEPENDENT for (int j = 0; j < count; ++j) body(i + j, j, x[i + j]...);
+        }
+#else
+        auto lanes = [&](const auto &...v) {
+            UNROLL for (int j = 0; j < COLUMNS; ++j)
+                if (j < count) body(i + j, j, v.lane[j]...);
+        };
+        bool whole = count >= COLUMNS && i % COLUMNS == 0;
+        if (count > 0) lanes(V::load_edge(x + i, count, whole)...);
+#endif
+    });
+}
+
+// y[i] = f(j, x[i], ...) for each of the thread's elements.
+template <class F, class... Arrays>
+__device__ __forceinline__ void map_elements(const Tile &tile, real *y, const F &f, const Arrays *...x) {
+    for_each_row(tile, [&](long long i, int count) {
+#ifdef CPU
+        if (count >= COLUMNS) {
+            INDEPENDENT for (int j = 0; j < COLUMNS; ++j) y[i + j] = f(j, x[i + j]...);
+        } else {
+            INDEPENDENT for (int j = 0; j < count; ++j) y[i + j] = f(j, x[i + j]...);
+        }
+#else
+        auto lanes = [&](const auto &...v) {
+            V out;
+            UNROLL for (int j = 0; j < COLUMNS; ++j) out.lane[j] = f(j, v.lane[j]...);
+            return out;
+        };
+        bool whole = count >= COLUMNS && i % COLUMNS == 0;
+        if (count > 0) lanes(V::load_edge(x + i, count, whole)...).store_edge(y + i, count, whole);
+#endif
+    });
 }
 
 // Fill `numbers` with f(channel) for each of the thread's columns.
@@ -102,7 +146,7 @@ __device__ __forceinline__ Tile parts_of(const Tile &tile) {
 __device__ __forceinline__ void add_parts(const Tile &tile, const real *parts, real (&total)[WIDTH], real *sums) {
     Tile all = parts_of(tile);
     real sum[COLUMNS] = {};
-    for_each_element(all, [&](long long i, int j) { sum[j] += parts[i]; });
+    for_each_element(all, [&](long long, int j, real part) { sum[j] += part; }, parts);
     fold(all, sum, total);
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) sums[tile.from + c] = total[c];
     __syncthreads();
@@ -116,7 +160,7 @@ extern "C" __global__ void column_sums(const real *x /*[rows*channels]*/, real *
     SHARED(real, total, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
     real sum[COLUMNS] = {};
-    for_each_element(tile, [&](long long i, int j) { sum[j] += x[i]; });
+    for_each_element(tile, [&](long long, int j, real x) { sum[j] += x; }, x);
     fold(tile, sum, total);
     store_part(tile, total, parts);
     if (is_last(tickets)) add_parts(tile, parts, total, sums);
@@ -129,7 +173,7 @@ extern "C" __global__ void squared_error(const real *a /*[rows*channels]*/, cons
     SHARED(real, total, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
     real sum[COLUMNS] = {};
-    for_each_element(tile, [&](long long i, int j) { sum[j] += (a[i] - b[i]) * (a[i] - b[i]); });
+    for_each_element(tile, [&](long long, int j, real a, real b) { sum[j] += (a - b) * (a - b); }, a, b);
     fold(tile, sum, total);
     store_part(tile, total, parts);
     if (is_last(tickets)) add_parts(tile, parts, total, sums);
@@ -143,7 +187,7 @@ extern "C" __global__ void add_channels(const real *x /*[rows*channels]*/, const
     Tile tile = my_tile(rows, channels, rows_per_part);
     real bias[COLUMNS];
     for_my_channels(tile, bias, [=](int c) { return b[c]; });
-    for_each_element(tile, [&](long long i, int j) { y[i] = x[i] + bias[j]; });
+    map_elements(tile, y, [&](int j, real x) { return x + bias[j]; }, x);
 }
 
 // y = a x: one pass.
@@ -152,7 +196,7 @@ extern "C" __global__ void scale_channels(const real *x /*[rows*channels]*/, con
     Tile tile = my_tile(rows, channels, rows_per_part);
     real scale[COLUMNS];
     for_my_channels(tile, scale, [=](int c) { return a[c]; });
-    for_each_element(tile, [&](long long i, int j) { y[i] = x[i] * scale[j]; });
+    map_elements(tile, y, [&](int j, real x) { return x * scale[j]; }, x);
 }
 
 // ---- PReLU --------------------------------------------------------------------------------------------
@@ -163,7 +207,7 @@ extern "C" __global__ void prelu_forward(const real *x /*[rows*channels]*/, cons
     Tile tile = my_tile(rows, channels, rows_per_part);
     real negative_slope[COLUMNS];
     for_my_channels(tile, negative_slope, [=](int c) { return a[c]; });
-    for_each_element(tile, [&](long long i, int j) { y[i] = x[i] > 0 ? x[i] : negative_slope[j] * x[i]; });
+    map_elements(tile, y, [&](int j, real x) { return x > 0 ? x : negative_slope[j] * x; }, x);
 }
 
 // dx = g where x > 0, else a g: one pass over two arrays, to a third.
@@ -173,7 +217,7 @@ extern "C" __global__ void prelu_backward(const real *g /*[rows*channels]*/, con
     Tile tile = my_tile(rows, channels, rows_per_part);
     real negative_slope[COLUMNS];
     for_my_channels(tile, negative_slope, [=](int c) { return a[c]; });
-    for_each_element(tile, [&](long long i, int j) { dx[i] = x[i] > 0 ? g[i] : negative_slope[j] * g[i]; });
+    map_elements(tile, dx, [&](int j, real g, real x) { return x > 0 ? g : negative_slope[j] * g; }, g, x);
 }
 
 // da = the sum of g x where x is not positive: reads both once.
@@ -183,7 +227,7 @@ extern "C" __global__ void slope_gradient(const real *g /*[rows*channels]*/, con
     SHARED(real, total, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
     real sum[COLUMNS] = {};
-    for_each_element(tile, [&](long long i, int j) { sum[j] += x[i] > 0 ? 0 : g[i] * x[i]; });
+    for_each_element(tile, [&](long long, int j, real g, real x) { sum[j] += x > 0 ? 0 : g * x; }, g, x);
     fold(tile, sum, total);
     store_part(tile, total, parts);
     if (is_last(tickets)) add_parts(tile, parts, total, sums);
@@ -211,13 +255,15 @@ __device__ __forceinline__ void merge(const Tile &all, const real *means, const 
     long long last_part = (long long)(all.last - 1) * all.channels;
     real usual = rows_per_part, last = rows - (all.last - 1) * rows_per_part;
     real sum[COLUMNS] = {}, middle[COLUMNS], square[COLUMNS] = {};
-    for_each_element(all, [&](long long i, int j) { sum[j] += (i < last_part ? usual : last) * means[i]; });
+    auto rows_of = [=](long long i) { return i < last_part ? usual : last; };
+    for_each_element(all, [&](long long i, int j, real mean) { sum[j] += rows_of(i) * mean; }, means);
     fold(all, sum, total);
     for_my_channels(all, middle, [&](int c) { return total[c - all.from] / rows; });
-    for_each_element(all, [&](long long i, int j) {
-        real off = means[i] - middle[j];
-        square[j] += squares[i] + (i < last_part ? usual : last) * off * off;
-    });
+    auto add_squares = [&](long long i, int j, real mean, real squares) {
+        real off = mean - middle[j];
+        square[j] += squares + rows_of(i) * off * off;
+    };
+    for_each_element(all, add_squares, means, squares);
     fold(all, square, total_square);
     for (int c = threadIdx.x; c < all.columns; c += THREADS) {
         int at = all.from + c;
@@ -239,13 +285,14 @@ extern "C" __global__ void column_moments(const real *x /*[rows*channels]*/, rea
     Tile tile = my_tile(rows, channels, rows_per_part);
     real origin[COLUMNS], sum[COLUMNS] = {}, mean[COLUMNS], square[COLUMNS] = {};
     for_my_channels(tile, origin, [=](int c) { return x[c]; });
-    for_each_element(tile, [&](long long i, int j) { sum[j] += x[i] - origin[j]; });
+    for_each_element(tile, [&](long long, int j, real x) { sum[j] += x - origin[j]; }, x);
     fold(tile, sum, total);
     for_my_channels(tile, mean, [&](int c) { return total[c - tile.from] / (tile.last - tile.first); });
-    for_each_element(tile, [&](long long i, int j) {
-        real off = x[i] - origin[j] - mean[j];
+    auto add_square = [&](long long, int j, real x) {
+        real off = x - origin[j] - mean[j];
         square[j] += off * off;
-    });
+    };
+    for_each_element(tile, add_square, x);
     fold(tile, square, total_square);
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) total[c] /= tile.last - tile.first;
     store_part(tile, total, means);
@@ -268,60 +315,108 @@ extern "C" __global__ void merge_moments(const real *means /*[parts*channels]*/,
           rows, rows_per_part, total, total_square);
 }
 
-// y = gamma (x - mean) / sigma + beta, sigma^2 = var + eps: one pass.
+// z = gamma (x - mean) / sigma + beta, sigma^2 = var + eps, and what follows in the same pass:
+//
+//     y = (z where z > 0, else a z) + residual
+//
+// a is PReLU's slope of the channel, or the same `leak` everywhere if `slope` is null; a leak of 1 leaves z as it is. The
+// derivatives compute z once more from x, which costs less than to store it and to load it.
+
+// The numbers of the thread's columns from which z follows, and a.
+struct Normal {
+    real middle[COLUMNS], scale[COLUMNS], shift[COLUMNS], negative[COLUMNS];
+
+    __device__ __forceinline__ Normal(const Tile &tile, const real *gamma, const real *beta, const real *mean,
+                                      const real *var, real eps, const real *slope, real leak) {
+        for_my_channels(tile, middle, [=](int c) { return mean[c]; });
+        for_my_channels(tile, scale, [=](int c) { return gamma[c] / sqrt(var[c] + eps); });
+        for_my_channels(tile, shift, [=](int c) { return beta[c]; });
+        for_my_channels(tile, negative, [=](int c) { return slope ? slope[c] : leak; });
+    }
+    __device__ __forceinline__ real z(real x, int j) const { return (x - middle[j]) * scale[j] + shift[j]; }
+    // `number` times the activation's derivative at z; of z itself, the activation
+    __device__ __forceinline__ real activate(real z, real number, int j) const {
+        return z > 0 ? number : negative[j] * number;
+    }
+};
+
+// One pass over x and the residual, which may be null, to y.
 extern "C" __global__ void batch_norm_forward(const real *x /*[rows*channels]*/, const real *gamma /*[channels]*/,
                                               const real *beta /*[channels]*/, const real *mean /*[channels]*/,
-                                              const real *var /*[channels]*/, real eps, real *y /*[rows*channels]*/,
-                                              int rows, int channels, int rows_per_part) {
+                                              const real *var /*[channels]*/, const real *slope /*[channels]*/,
+                                              const real *residual /*[rows*channels]*/, real eps, real leak,
+                                              real *y /*[rows*channels]*/, int rows, int channels,
+                                              int rows_per_part) {
     Tile tile = my_tile(rows, channels, rows_per_part);
-    real middle[COLUMNS], scale[COLUMNS], shift[COLUMNS];
-    for_my_channels(tile, middle, [=](int c) { return mean[c]; });
-    for_my_channels(tile, scale, [=](int c) { return gamma[c] / sqrt(var[c] + eps); });
-    for_my_channels(tile, shift, [=](int c) { return beta[c]; });
-    for_each_element(tile, [&](long long i, int j) { y[i] = (x[i] - middle[j]) * scale[j] + shift[j]; });
+    Normal normal(tile, gamma, beta, mean, var, eps, slope, leak);
+    auto out = [&](int j, real x) {
+        real z = normal.z(x, j);
+        return normal.activate(z, z, j);
+    };
+    if (residual) map_elements(tile, y, [&](int j, real x, real residual) { return out(j, x) + residual; }, x, residual);
+    else map_elements(tile, y, out, x);
 }
 
-// dbeta = the sum of g, dgamma = the sum of g (x - mean) / sigma: reads g and x once.
+// With h = g times the activation's derivative: dbeta = the sum of h, dgamma = the sum of h (x - mean) / sigma, and, if
+// `slope` is not null, dslope = the sum of g z where z is not positive. Reads g and x once.
 extern "C" __global__ void batch_norm_sums(const real *g /*[rows*channels]*/, const real *x /*[rows*channels]*/,
+                                           const real *gamma /*[channels]*/, const real *beta /*[channels]*/,
                                            const real *mean /*[channels]*/, const real *var /*[channels]*/,
-                                           real eps, real *parts_gamma, real *parts_beta,
-                                           real *dgamma /*[channels]*/, real *dbeta /*[channels]*/, unsigned *tickets,
-                                           int rows, int channels, int rows_per_part) {
+                                           const real *slope /*[channels]*/, real eps, real leak, real *parts_gamma,
+                                           real *parts_beta, real *parts_slope, real *dgamma /*[channels]*/,
+                                           real *dbeta /*[channels]*/, real *dslope /*[channels]*/,
+                                           unsigned *tickets, int rows, int channels, int rows_per_part) {
     SHARED(real, total_gamma, [WIDTH]);
     SHARED(real, total_beta, [WIDTH]);
+    SHARED(real, total_slope, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
-    real middle[COLUMNS], inverse[COLUMNS], sum_gamma[COLUMNS] = {}, sum_beta[COLUMNS] = {};
-    for_my_channels(tile, middle, [=](int c) { return mean[c]; });
+    Normal normal(tile, gamma, beta, mean, var, eps, slope, leak);
+    real inverse[COLUMNS], sum_gamma[COLUMNS] = {}, sum_beta[COLUMNS] = {}, sum_slope[COLUMNS] = {};
     for_my_channels(tile, inverse, [=](int c) { return 1 / sqrt(var[c] + eps); });
-    for_each_element(tile, [&](long long i, int j) {
-        sum_gamma[j] += g[i] * (x[i] - middle[j]);
-        sum_beta[j] += g[i];
-    });
+    auto add = [&](long long, int j, real g, real x) {
+        real z = normal.z(x, j), h = normal.activate(z, g, j);
+        sum_gamma[j] += h * (x - normal.middle[j]);
+        sum_beta[j] += h;
+        return z;
+    };
+    auto add_all = [&](long long i, int j, real g, real x) {
+        real z = add(i, j, g, x);
+        sum_slope[j] += z > 0 ? 0 : g * z;
+    };
+    if (slope) for_each_element(tile, add_all, g, x);
+    else for_each_element(tile, add, g, x);
     for (int j = 0; j < COLUMNS; ++j) sum_gamma[j] *= inverse[j];
     fold(tile, sum_gamma, total_gamma);
     fold(tile, sum_beta, total_beta);
     store_part(tile, total_gamma, parts_gamma);
     store_part(tile, total_beta, parts_beta);
+    if (slope) {
+        fold(tile, sum_slope, total_slope);
+        store_part(tile, total_slope, parts_slope);
+    }
     if (is_last(tickets)) {
         add_parts(tile, parts_gamma, total_gamma, dgamma);
         add_parts(tile, parts_beta, total_beta, dbeta);
+        if (slope) add_parts(tile, parts_slope, total_slope, dslope);
     }
 }
 
-// dx = gamma / sigma (g - dbeta / rows - (x - mean) / sigma dgamma / rows): one pass over two arrays, to a third.
+// dx = gamma / sigma (h - dbeta / rows - (x - mean) / sigma dgamma / rows): one pass over two arrays, to a third.
 extern "C" __global__ void batch_norm_backward(const real *g /*[rows*channels]*/, const real *x /*[rows*channels]*/,
-                                               const real *gamma /*[channels]*/, const real *mean /*[channels]*/,
-                                               const real *var /*[channels]*/, const real *dgamma /*[channels]*/,
-                                               const real *dbeta /*[channels]*/, real eps,
+                                               const real *gamma /*[channels]*/, const real *beta /*[channels]*/,
+                                               const real *mean /*[channels]*/, const real *var /*[channels]*/,
+                                               const real *slope /*[channels]*/, const real *dgamma /*[channels]*/,
+                                               const real *dbeta /*[channels]*/, real eps, real leak,
                                                real *dx /*[rows*channels]*/, int rows, int channels,
                                                int rows_per_part) {
     Tile tile = my_tile(rows, channels, rows_per_part);
-    real middle[COLUMNS], tilt[COLUMNS], shift[COLUMNS], scale[COLUMNS];
-    for_my_channels(tile, middle, [=](int c) { return mean[c]; });
+    Normal normal(tile, gamma, beta, mean, var, eps, slope, leak);
+    real tilt[COLUMNS], mean_h[COLUMNS];
     for_my_channels(tile, tilt, [=](int c) { return dgamma[c] / rows / sqrt(var[c] + eps); });
-    for_my_channels(tile, shift, [=](int c) { return dbeta[c] / rows; });
-    for_my_channels(tile, scale, [=](int c) { return gamma[c] / sqrt(var[c] + eps); });
-    for_each_element(tile, [&](long long i, int j) {
-        dx[i] = scale[j] * (g[i] - shift[j] - (x[i] - middle[j]) * tilt[j]);
-    });
+    for_my_channels(tile, mean_h, [=](int c) { return dbeta[c] / rows; });
+    auto gradient = [&](int j, real g, real x) {
+        real h = normal.activate(normal.z(x, j), g, j);
+        return normal.scale[j] * (h - mean_h[j] - (x - normal.middle[j]) * tilt[j]);
+    };
+    map_elements(tile, dx, gradient, g, x);
 }

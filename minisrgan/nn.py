@@ -244,10 +244,7 @@ class BatchNorm(Module):
         if not self.training:
             scale, shift = self.running_affine()
             return x * scale + shift
-        return self.normalise(x, batch_statistics(x.data, self.running()))
-
-    def normalise(self, x: Tensor, statistics: tuple[Array, Array]) -> Tensor:
-        """The forward pass in training, with the `batch_statistics` of x."""
+        statistics = batch_statistics(x.data, self.running())
         return ops.BatchNorm(x, self.gamma, self.beta, statistics=statistics, eps=self.eps)
 
     def running(self) -> tuple[Array, Array, float] | None:
@@ -323,3 +320,9 @@ def chain(x: Tensor, *modules: Module, residual: Tensor | None = None) -> Tensor
     for module in modules:
         x = module(x)
     return x if residual is None else x + residual
+
+
+@definition
+def both(a: Tensor, b: Tensor, module: Module) -> tuple[Tensor, Tensor]:
+    """(module(a), module(b)), which a device may compute side by side (device/fusion.py)."""
+    return module(a), module(b)

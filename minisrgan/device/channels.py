@@ -10,12 +10,14 @@ from ..ops.conv import Pair, Shape
 from ..ops.elementwise import Add, Mul, PReLU, PReLUGrad, SlopeGrad
 from ..ops.reduce import SumTo
 from .conv_mma import Moments
-from .cuts import arguments, contiguous, empty, empty_like, part, tickets
+from .cuts import arguments, contiguous, empty, empty_like, tickets
 from .geometry import macros
 from .launch import launch
 from .register import Computed, kernel
 
-MOST_PARTS = 512  # of a sum, since one block adds up the parts
+LEAST, MOST = 2048, 1056  # elements of a block, and blocks, on a GPU: 8 blocks for each of an H100's multiprocessors
+LEAST_SUMMED, MOST_SUMMED = 4096, 264  # the same for sums, whose parts the last block adds up
+LEAST_CPU, MOST_CPU = 16384, 512
 
 
 def by_channel(x: Array, a: Array) -> bool:
@@ -23,17 +25,22 @@ def by_channel(x: Array, a: Array) -> bool:
     return x.ndim > 1 and x.size > 0 and a.shape == x.shape[-1:]
 
 
-def cut_rows(rows: int, channels: int, x: Array) -> tuple[Pair, int]:
-    """(grid, rows of a part) with which a launch goes through a matrix of rows × channels, on x's device."""
+def cut_rows(rows: int, channels: int, x: Array, sums: bool = False) -> tuple[Pair, int]:
+    """(grid, rows of a part) with which a launch goes through a matrix of rows × channels, on x's device.
+
+    sums   whether each part is summed
+    """
     across = macros("channels.cu", on_gpu(x))
-    rows_per_part = max(1, part(x) // channels, -(-rows // MOST_PARTS))
+    least, most = (LEAST_SUMMED, MOST_SUMMED) if sums else (LEAST, MOST)
+    least, most = (least, most) if on_gpu(x) else (LEAST_CPU, MOST_CPU)
+    rows_per_part = max(1, least // channels, -(-rows // most))
     return (-(-rows // rows_per_part), -(-channels // (across["THREADS"] * across["COLUMNS"]))), rows_per_part
 
 
-def map_channels(name: str, *inputs: Any) -> Array:
-    """What the kernel `name` computes: an array like the first input."""
+def map_channels(name: str, *inputs: Any, out: Array | None = None) -> Array:
+    """What the kernel `name` computes: an array like the first input, or `out`."""
     inputs = arguments(inputs)
-    out = empty_like(inputs[0])
+    out = empty_like(inputs[0]) if out is None else out
     channels = out.shape[-1]
     rows = out.size // channels
     grid, rows_per_part = cut_rows(rows, channels, out)
@@ -46,7 +53,7 @@ def sum_channels(name: str, *inputs: Any, channels: int | None = None, sums: int
     x, *_ = inputs = arguments(inputs)
     channels = channels or x.shape[-1]
     rows = x.size // channels
-    grid, rows_per_part = cut_rows(rows, channels, x)
+    grid, rows_per_part = cut_rows(rows, channels, x, sums=True)
     parts = [empty(x, (grid[0], channels)) for _ in range(sums)]
     out = [empty(x, channels) for _ in range(sums)]
     launch("channels.cu", name, grid, None, *inputs, *parts, *out, tickets(x), rows, channels, rows_per_part)
@@ -99,7 +106,7 @@ def moments(x: Array, running: tuple[Array, Array, float] | None = None) -> tupl
         return NotImplemented
     x, channels = contiguous(x), x.shape[-1]
     rows = x.size // channels
-    grid, rows_per_part = cut_rows(rows, channels, x)
+    grid, rows_per_part = cut_rows(rows, channels, x, sums=True)
     scratch = [empty(x, (grid[0], channels)) for _ in range(2)]
     mean, var = empty(x, channels), empty(x, channels)
     following = running if running and on_gpu(x) else (None, None, 0.0)
@@ -122,7 +129,9 @@ def merged_moments(x: Array, parts: Moments, running: tuple[Array, Array, float]
 
 @kernel(BatchNorm)
 def batch_norm(x: Array, gamma: Array, beta: Array, statistics: tuple[Array, Array], eps: float) -> Computed:
-    return map_channels("batch_norm_forward", x, gamma, beta, *statistics, eps) if x.size else NotImplemented
+    if not x.size:
+        return NotImplemented
+    return map_channels("batch_norm_forward", x, gamma, beta, *statistics, None, None, eps, 1.0)
 
 
 @kernel(batch_norm_gradients)
@@ -131,5 +140,35 @@ def fused_gradients(
 ) -> tuple[Array, Array, Array] | NotImplementedType:
     if not x.size:
         return NotImplemented
-    dgamma, dbeta = sum_channels("batch_norm_sums", g, x, *statistics, eps, sums=2)
-    return map_channels("batch_norm_backward", g, x, gamma, *statistics, dgamma, dbeta, eps), dgamma, dbeta
+    dx = empty_like(x)
+    dgamma, dbeta, _ = norm_gradients(g, x, gamma, gamma, statistics, eps, out=dx)
+    return dx, dgamma, dbeta
+
+
+def norm_gradients(
+    g: Array,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    statistics: tuple[Array, Array],
+    eps: float,
+    slope: Array | None = None,
+    leak: float = 1.0,
+    *,
+    out: Array,
+) -> tuple[Any, ...]:
+    """(∂γ, ∂β, the slope's gradient or None) of batch norm with an activation, and ∂x in `out`. Without an activation,
+    β does not count."""
+    shared = [each if each is None else contiguous(each) for each in (gamma, beta, *statistics, slope)]
+    g, x = contiguous(g), contiguous(x)
+    channels = x.shape[-1]
+    rows = x.size // channels
+    grid, rows_per_part = cut_rows(rows, channels, x, sums=True)
+    count = 2 if slope is None else 3
+    parts = [empty(x, (grid[0], channels)) for _ in range(count)] + [None] * (3 - count)
+    sums = [empty(x, channels) for _ in range(count)] + [None] * (3 - count)
+    launch("channels.cu", "batch_norm_sums", grid, None, g, x, *shared, eps, leak, *parts, *sums, tickets(x),
+           rows, channels, rows_per_part)  # fmt: skip
+    dgamma, dbeta, dslope = sums
+    map_channels("batch_norm_backward", g, x, *shared, dgamma, dbeta, eps, leak, out=out)
+    return dgamma, dbeta, dslope

@@ -97,5 +97,5 @@ def contiguous(array: Array) -> Array:
 
 
 def arguments(inputs: Iterable[Any]) -> tuple[Any, ...]:
-    """The inputs as kernels take them: arrays contiguous, numbers as they are."""
-    return tuple(each if isinstance(each, Number) else contiguous(each) for each in inputs)
+    """The inputs as kernels take them: arrays contiguous, numbers and None as they are."""
+    return tuple(each if each is None or isinstance(each, Number) else contiguous(each) for each in inputs)

@@ -3,12 +3,13 @@
 from numbers import Number
 from typing import Any
 
-from ..arrays import Array, array_module
+from ..arrays import Array, array_module, on_gpu
 from ..losses import PixelMSEGrad
+from ..losses import softplus as array_softplus
 from ..ops.elementwise import Add, LeakyReLU, LeakyReLUGrad, Mul, ReLU, Sigmoid, Softplus, WherePositive
 from .cuts import arguments, elementwise_grid, empty_like
 from .launch import launch
-from .register import Computed, kernel
+from .register import Computed, kernel, register
 
 
 def one_shape(x: Array, *others: Array) -> bool:
@@ -54,6 +55,11 @@ def sigmoid(x: Array) -> Computed:
 @kernel(Softplus)
 def softplus(x: Array) -> Computed:
     return map_elements("softplus", x) if one_shape(x) else NotImplemented
+
+
+@register(array_softplus, on_gpu)  # of logits, which are few: a CPU's NumPy is as fast
+def softplus_on_gpu(z: Array) -> Computed:
+    return softplus(z)
 
 
 @kernel(WherePositive)

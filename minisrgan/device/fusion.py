@@ -1,9 +1,10 @@
 """A chain of modules in one pass over memory.
 
-A convolution and a ReLU or LeakyReLU are one at any time: the derivative needs only the output. On tensor cores, a
-convolution also makes the moments for a batch norm that follows in training. More become one only where nothing is
-recorded, since a derivative needs what lies between. There a convolution, batch norm with frozen statistics, PReLU and
-a residual become one convolution with an epilogue. Batch norm goes into the weights,
+A convolution and a ReLU or LeakyReLU are one at any time: the derivative needs only the output. Batch norm in training,
+an activation and a residual are one too: the derivative computes what lies between once more. On tensor cores, the
+convolution before it makes the moments that batch norm needs. More become one only where nothing is recorded, since a
+derivative needs what lies between. There a convolution, batch norm with frozen statistics, PReLU and a residual become
+one convolution with an epilogue. Batch norm goes into the weights,
 
     (x ⋆ w + b)·s + t = x ⋆ (w·s) + (b·s + t)
 
@@ -11,19 +12,24 @@ and PReLU and the residual into the convolution's epilogue (conv.py).
 """
 
 from collections.abc import Iterable
+from contextvars import ContextVar
 from types import NotImplementedType
 from typing import Any
 
 from .. import ops
-from ..nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, ReLU, Sequential, SubpixelConv, chain
+from ..arrays import Array, on_gpu
+from ..models.discriminator import Discriminator
+from ..nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, ReLU, Sequential, SubpixelConv, both, chain
+from ..ops.batch_norm import batch_statistics
 from ..tensor import Tensor, recording
 from .channels import merged_moments
 from .choice import uses_kernels
 from .conv import Epilogue, can_shuffle, convolve
-from .conv_mma import moments_wanted
-from .precision import tensor_cores
+from .conv_mma import Moments, moments_wanted
+from .norm_activation import NormActivation, cut
 from .register import register
 
+GROUPS = ContextVar("groups", default=1)  # of images in a batch, which batch norm must not mix
 CONVOLUTIONS = (Conv, SubpixelConv)  # and no subclass of somebody's, which may compute something else
 FUSIBLE = [[], [BatchNorm], [PReLU], [BatchNorm, PReLU]]  # what may follow where nothing is recorded
 
@@ -47,9 +53,12 @@ def fused_chain(x: Tensor, *modules: Module, residual: Tensor | None = None) -> 
         at = {"stride": conv.stride, "padding": conv.padding, "shuffle": conv.shuffle}
         y = ops.Conv2dBias(x, conv.weight, conv.bias, **at, slope=slope)
         return chain(y, *rest[1:], residual=residual)
-    if rest and type(rest[0]) is BatchNorm and rest[0].training and tensor_cores(x.data):
-        y = with_moments(x, conv, rest[0])
-        return chain(y, *rest[1:], residual=residual)
+    if rest and type(rest[0]) is BatchNorm and rest[0].training and uses_kernels(x.data):
+        norm, *after = rest
+        fused = 1 if after and type(after[0]) in (PReLU, LeakyReLU) else 0
+        activation, after = after[:fused], after[fused:]
+        y = normalised(*with_moments(x, conv, norm), norm, *activation, residual=None if after else residual)
+        return chain(y, *after, residual=residual) if after else y
     if not fusible(rest):
         return NotImplemented
     return convolution_chain(x, conv, rest, residual, conv.padding)
@@ -63,13 +72,32 @@ def slope_of(layers: list[Any]) -> float | None:
     return slope if slope >= 0 else None
 
 
-def with_moments(x: Tensor, conv: Conv, norm: BatchNorm) -> Tensor:
-    """norm(conv(x)) in training. The convolution's kernel makes the moments that batch norm needs, if it can."""
+def with_moments(x: Tensor, conv: Conv, norm: BatchNorm) -> tuple[Tensor, list[tuple[Array, Array]]]:
+    """conv(x) and the statistics of each group of images, which the norm's running averages follow. On tensor cores,
+    the convolution's kernel makes the moments of parts, if no part has images of two groups."""
     with moments_wanted() as found:
         y = conv(x)
-    if (parts := found.get(id(y.data))) is None:
-        return norm(y)
-    return norm.normalise(y, merged_moments(y.data, parts, norm.running()))
+    groups = cut(y.data, GROUPS.get())
+    if (
+        (parts := found.get(id(y.data))) is None
+        or groups[0].size // y.shape[-1] % parts.rows_per_part
+        and len(groups) > 1
+    ):
+        return y, [batch_statistics(group, norm.running()) for group in groups]
+    moments = zip(cut(parts.means, len(groups)), cut(parts.squares, len(groups)))
+    each = [Moments(*pair, parts.rows_per_part) for pair in moments]
+    return y, [merged_moments(group, some, norm.running()) for group, some in zip(groups, each)]
+
+
+def normalised(
+    x: Tensor, statistics: list[tuple[Array, Array]], norm: BatchNorm, *activation: Any, residual: Tensor | None
+) -> Tensor:
+    """Batch norm by these statistics of x, perhaps a PReLU or a LeakyReLU, perhaps a residual, in one pass."""
+    learned = [each.slope for each in activation if type(each) is PReLU]
+    more = learned + ([] if residual is None else [residual])
+    leak = activation[0].slope if activation and not learned else 1.0
+    return NormActivation(x, norm.gamma, norm.beta, *more, statistics=statistics, eps=norm.eps, leak=leak,
+                          learned=bool(learned), added=residual is not None)  # fmt: skip
 
 
 def fusible(rest: list[Any]) -> bool:
@@ -97,3 +125,21 @@ def convolution_chain(
     y = ops.Conv2dBias(x, weight, bias, stride=conv.stride, padding=padding, shuffle=conv.shuffle)
     y = y if negative_slope is None else ops.PReLU(y, negative_slope)
     return y if residual is None else y + residual
+
+
+@register(both, lambda a: on_gpu(a.data))
+def side_by_side(a: Tensor, b: Tensor, module: Module) -> tuple[Tensor, Tensor] | NotImplementedType:
+    """(module(a), module(b)) from one pass of D: a GPU is fuller, and each weight is read once."""
+    if (
+        type(module) is not Discriminator
+        or a.shape != b.shape
+        or module.config.spectral_norm
+        or module.config.channels % 4
+    ):
+        return NotImplemented  # spectral norm refines its vectors once a pass; parts must begin at 16 bytes
+    token = GROUPS.set(2)
+    try:
+        first, second = cut(module(ops.Concatenate(a, b)), 2)
+    finally:
+        GROUPS.reset(token)
+    return first, second

@@ -10,11 +10,13 @@ that the step makes on its way lie in a memory pool of the graph's own, the aren
 So each stays at its address, and those that are not needed at the same time share one.
 """
 
+import gc
 import logging
 import os
+import sys
 import weakref
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,18 @@ def graph_problem() -> str | None:
     if os.environ.get(VARIABLE) == "off":
         return f"{VARIABLE}=off"
     return None if hasattr(cupy.cuda.Stream, "begin_capture") else f"CuPy {cupy.__version__} cannot record a stream"
+
+
+@contextmanager
+def no_garbage_collection() -> Generator[None, None, None]:
+    """Within the block nothing is removed that happens to be found: that could be memory of the GPU, or a graph."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 class StepGraph:
@@ -64,12 +78,18 @@ class StepGraph:
 
     def forget(self) -> None:
         """Begin anew, with WARM_UP steps that are not recorded."""
-        import cupy
-
-        if self.graph:
-            cupy.cuda.get_current_stream().synchronize()  # the arena may still be in use
+        self.wait()
         self.calls, self.graph, self.pool, self.arena = 0, None, None, 0
         self.sizes, self.arrays, self.result = [], [], None
+
+    def wait(self) -> None:
+        """Until the GPU is done with the graph, or it would be removed under its hands."""
+        if self.graph and not sys.is_finalizing():
+            import cupy
+
+            cupy.cuda.get_current_stream().synchronize()
+
+    __del__ = wait
 
     def __call__(self, *inputs: np.ndarray) -> Any:
         """What `work` returns for these inputs, NumPy arrays. The next call writes the next results over it."""
@@ -106,6 +126,7 @@ class StepGraph:
         def pinned(like):
             return np.ndarray(like.shape, like.dtype, cupy.cuda.alloc_pinned_memory(like.nbytes))
 
+        gc.collect()  # an older graph, perhaps, with its arena
         cupy.get_default_memory_pool().free_all_blocks()  # what the steps so far have left
         self.sizes = [(each.shape, each.dtype) for each in inputs]
         self.arrays = [getattr(*slot) for slot in self.state]
@@ -113,7 +134,7 @@ class StepGraph:
         self.buffers = [([pinned(each) for each in inputs], cupy.cuda.Event(disable_timing=True)) for _ in range(2)]
         self.pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
         try:
-            with cupy.cuda.using_allocator(self.pool.malloc), stream:
+            with no_garbage_collection(), cupy.cuda.using_allocator(self.pool.malloc), stream:
                 stream.begin_capture()
                 try:
                     self.result = self.work(*self.inputs)

@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arrays import to_device, to_numpy
+from ..arrays import Array, to_device, to_numpy
 from ..device import use_device
-from ..device.memory import high_water_mark
+from ..device.graph import VARIABLE, WARM_UP, StepGraph
+from ..device.memory import high_water_mark, most_memory
 from ..device.precision import PRECISIONS, precision, use_precision
 from ..errors import MinisrganError
 from ..files import check_writable, write_whole
@@ -44,6 +45,7 @@ from ..optim import Adam, move_towards
 from ..tensor import Tensor, grad, no_grad
 from ..training.config import Stage, TrainConfig
 from ..training.presets import PRESETS
+from ..training.recorded import nothing, replaced, steps_of
 from ..training.trainer import Trainer
 from . import Say
 from .machine import describe_machine
@@ -59,19 +61,23 @@ RATE = 1e-4
 DIRECTIONS = ("forward", "InputGrad", "WeightGrad")
 BURST = 0.05  # seconds that a turn takes at least; in less time the clock and the other side's spinning threads count
 GPU_BURST = 0.02  # the same on a GPU
+REPEATS = 10  # of a convolution in a graph: on a GPU it is over before Python could start the next
 LONG = 2  # seconds: of work that takes as long, three rounds do
 SAME = 1e-8  # the relative error up to which two float64 models count as the same
 
 HOW = {
+    "steps": "on a GPU, ours are graphs, to which the images come from the CPU each time; the GAN step is that of "
+    "`train`, which also chooses crops and measures; PyTorch's images are on the GPU already",
     "seconds": "per call: the median, the least and each of the rounds, in which the two sides take turns",
     "ratio": "PyTorch's median seconds (in its faster layout) over ours: above 1, ours is faster",
     "ratio_spread": "the lowest and the highest of that ratio in a single round",
+    "convolutions": "on a GPU both sides' are graphs of several calls, so that only the GPU's time counts",
     "gflops": "2·N·Ho·Wo·Cout·kh·kw·Cin over the median seconds, whatever the algorithm really multiplies",
     "intensity": "these operations over the bytes of the three arrays",
     "error": "‖y - y₆₄‖/‖y₆₄‖ of a convolution's result, with y₆₄ by the definition in float64",
     "roofs": "a copy of large arrays, each byte read and written once; a large product of matrices in each precision",
     "elementwise": "the bytes that an operation must at least read and write, over the median seconds",
-    "timeline": "of one GAN step: our own launches, and their milliseconds",
+    "timeline": "of one GAN step that is no graph: our own launches, and their milliseconds",
     "compiled": 'PyTorch by torch.compile(mode="max-autotune")',
     "memory": "bytes; PyTorch's in the layout that takes less; ratio as above. On a CPU, in a process of its own: how "
     "far the highest resident memory in three steps is above the highest before them, when everything was imported "
@@ -212,23 +218,56 @@ def convolution_shapes(sizes: Sizes) -> list[Shape]:
 
 def generator_step(sizes: Sizes, device: str) -> Work:
     model = Generator(sizes.generator, np.random.default_rng(0)).to(device)
-    lr, hr = (Tensor(to_device(each, device)) for each in sizes.pair())
-    return step(model, lambda: PixelMSE(model(lr), hr))
+    return step(model, lambda lr, hr: PixelMSE(model(lr), hr), sizes.pair(), device)
 
 
 def discriminator_step(sizes: Sizes, device: str) -> Work:
     model = Discriminator(sizes.discriminator, np.random.default_rng(0)).to(device)
-    hr, sr = (Tensor(to_device(each, device)) for each in sizes.real_and_fake())
-    return step(model, lambda: DiscriminatorLoss(model(hr), model(sr)))
+    return step(model, lambda hr, sr: DiscriminatorLoss(model(hr), model(sr)), sizes.real_and_fake(), device)
 
 
-def step(model: Module, loss: Callable[[], Tensor]) -> Work:
+def step(model: Module, loss: Callable[..., Tensor], images: Sequence[np.ndarray], device: str) -> Work:
+    """A step of Adam. On a GPU it is a graph, as in `train`, and its images come from the CPU each time."""
     adam = Adam(model.named_parameters())
-    return lambda: adam.step(grad(loss(), adam.parameters.values()), RATE)
+
+    def update(*images: Array) -> None:
+        adam.step(grad(loss(*map(Tensor, images)), adam.parameters.values()), RATE)
+
+    if device != "cuda":
+        return lambda: update(*images)
+
+    def prepared(*images: Array) -> None:
+        with replaced(adam, prepare=nothing):
+            update(*images)
+
+    recorded = StepGraph(prepared, model.state_slots().values())
+
+    def run() -> None:
+        adam.prepare(RATE)
+        recorded(*images)
+
+    return warm(run)
+
+
+def warm(work: Work) -> Work:
+    """The work, which was done so often that it is a graph now."""
+    for _ in range(WARM_UP + 1):
+        work()
+    return work
+
+
+def repeated(work: Work) -> Work:
+    """REPEATS times the work, as one graph."""
+
+    def several() -> None:
+        for _ in range(REPEATS):
+            work()
+
+    return warm(StepGraph(several, []))
 
 
 def gan_step(sizes: Sizes, device: str) -> Work:
-    """All that `train` does in a step of the paper's GAN stage but for the log: it chooses crops and measures, too."""
+    """What `train` does in a step of the paper's GAN stage, but for the log: it chooses crops and measures, too."""
     g, d, rng = sizes.generator, sizes.discriminator, np.random.default_rng(0)
     stage = Stage(10**6, RATE)
     config = TrainConfig(g, d, sizes.batch, pretrain=stage, gan=stage, content="vgg54")
@@ -236,7 +275,7 @@ def gan_step(sizes: Sizes, device: str) -> Work:
     trainer = Trainer(config, PhotoSet(((f"{i}", each) for i, each in enumerate(photos)), g.scale, d.crop), device)
     trainer.vgg = random_vgg(sizes).to(device)
     trainer.start_stage("gan")
-    return trainer.gan_step
+    return warm(steps_of(trainer)) if device == "cuda" else steps_of(trainer)
 
 
 def random_vgg(sizes: Sizes) -> VGGFeatures:
@@ -456,9 +495,15 @@ def measure_convolutions(peer: Peer, places: Places, sizes: Sizes, device: str, 
 def measure_convolution(
     shape: Shape, direction: str, peer: Peer, places: Places, sizes: Sizes, device: str, say: Say
 ) -> dict:
-    makers = {"ours": partial(convolution, shape, direction, device)}
+    """A row of results. On a GPU both sides' works are graphs, so that only the GPU's time counts."""
+    makers: dict[str, Callable[[], Work]] = {"ours": lambda: convolution(shape, direction, device)}
     makers |= {place.name: partial(peer.convolution, shape, direction, place) for place in places}
-    row = measure(f"{shape} {direction}", makers, sizes, device, say, shape.operations)
+    calls = 1
+    if device == "cuda":
+        graphs = {who: repeated if who == "ours" else partial(peer.repeated, calls=REPEATS) for who in makers}
+        makers = {who: lambda make=make, graph=graphs[who]: graph(make()) for who, make in makers.items()}
+        calls = REPEATS
+    row = measure(f"{shape} {direction}", makers, sizes, device, say, shape.operations, calls)
     about = {"shape": shape._asdict(), "direction": direction, "intensity": shape.intensity}
     return row | about | {"precision": our_precision(device)}
 
@@ -509,10 +554,12 @@ def measure_elementwise(sizes: Sizes, device: str, roofs: Mapping[str, Any], say
 
 def measure_timeline(sizes: Sizes, device: str, picture: Path, say: Say) -> dict:
     """What one GAN step launches: {kernel: {"launches": …, "ms": …}}, and a picture of when."""
-    step = gan_step(sizes, device)
-    for _ in range(2):
-        step()
-    launches = record(step, device)
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = "off"  # of a graph's kernels only the GPU knows when they run
+    try:
+        launches = record(warm(gan_step(sizes, device)), device)
+    finally:
+        os.environ.pop(VARIABLE) if before is None else os.environ.update({VARIABLE: before})
     if launches:  # NumPy has none
         draw_timeline(picture, f"One GAN step on the device {device}", launches)
         say(f"\n{len(launches):,} launches in a GAN step: {picture}")
@@ -526,15 +573,18 @@ def measure(
     device: str,
     say: Say,
     operations: int | None = None,
+    calls: int = 1,
 ) -> dict:
     """A row of results: who took how long.
 
     makers       what makes each side's work; the keys are "ours" and the names of PyTorch's places
     operations   of one call, to report GFLOP/s
+    calls        that a work consists of
     """
     gc.collect()
     works = {who: make() for who, make in makers.items()}
-    row: dict = {"name": name, **compare(take_turns(works, sizes, synchronizer(device)))}
+    times = take_turns(works, sizes, synchronizer(device))
+    row: dict = {"name": name, **compare({who: [each / calls for each in times[who]] for who in times})}
     if operations:
         row["gflops"] = {who: operations / row[who]["median"] / 1e9 for who in works}
     say(table_line(row))
@@ -644,6 +694,7 @@ def peak(work: str, device: str, layout: str | None, threads: int, quick: bool) 
         peer, places, _ = find_peer(device, threads)
         make, place = getattr(peer, work), next(place for place in places if place.name == layout)
     make(QUICK, place)()  # loads libraries, compiles kernels
+    synchronizer(device)()  # before its arrays are gone
     before = high_water_mark()
     run = make(QUICK if quick else PAPER, place)
     for _ in range(3):
@@ -654,10 +705,11 @@ def peak(work: str, device: str, layout: str | None, threads: int, quick: bool) 
         return peer.peak_of_pool(run)
     import cupy
 
-    pool = cupy.get_default_memory_pool()
-    pool.free_all_blocks()
+    synchronizer(device)()
+    cupy.get_default_memory_pool().free_all_blocks()
     run()
-    return pool.total_bytes()  # it gives nothing back by itself
+    synchronizer(device)()
+    return most_memory(device)
 
 
 def default_file(machine: dict, quick: bool) -> Path:

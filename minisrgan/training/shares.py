@@ -34,8 +34,7 @@ class Shares:
         return self.shares[term] * follow_ratio(content, length, mean)
 
     def state(self) -> dict[str, list]:
-        means = {term: to_numpy(mean).tolist() for term, mean in self.means.items()}
-        return {term: [mean, first, int(steps)] for term, (mean, first, steps) in means.items() if steps}
+        return {term: [*to_numpy(mean)[:2].tolist(), int(mean[2])] for term, mean in self.means.items() if mean[2]}
 
     def load_state(self, state: dict[str, list]) -> None:
         self.means = {term: np.array(mean, float) for term, mean in state.items()}

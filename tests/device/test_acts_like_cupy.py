@@ -30,10 +30,11 @@ KERNEL_TESTS.append("lessons/test_lesson_6_steps.py")
 TOO_LONG = "not the_kernels_are_the_definitions and not winograd_is_the_definition and not three_faces"
 
 
-def on_stand_in(*arguments, cwd=TESTS.parent, device="cuda", precision="tf32"):
+def on_stand_in(*arguments, cwd=TESTS.parent, device="cuda", precision="tf32", **variables):
     """What a Python with these arguments says, where `cupy` is the stand-in. It must end well."""
     path = os.pathsep.join([str(STAND_IN), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "MINISRGAN_DEVICE": device, "OMP_NUM_THREADS": "1"}
+    environment |= {"MINISRGAN_PRECISION": precision} | variables
     environment.pop("PYTEST_XDIST_WORKER", None)
     command = [sys.executable, *map(str, arguments)]
     ran = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)

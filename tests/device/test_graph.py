@@ -233,9 +233,8 @@ for i in (1, 2, 3):
     assert z.tolist() == [9 * i, *[2 * i if i > 1 else -2 * i] * 2]
 del pool, y, z
 gc.collect()
-graph.launch()
 try:
-    x.get()
+    graph.launch()
 except cupy.cuda.runtime.CUDARuntimeError as error:
     assert "freed" in str(error)
 else:
@@ -383,3 +382,18 @@ def test_doctor_and_train_say_whether_a_step_is_a_graph(monkeypatch):
     assert "a training step is one" in minisrgan("doctor", "--device", "cuda")
     monkeypatch.setenv("MINISRGAN_GRAPH", "off")
     assert "MINISRGAN_GRAPH=off" in minisrgan("doctor", "--device", "cuda")
+
+
+@pytest.mark.parametrize("work", ["generator_step", "discriminator_step", "gan_step"])
+def test_what_bench_measures_is_a_graph(work):
+    snippet(f"""
+from cupy import COUNT
+from minisrgan.studies import bench
+run = bench.{work}(bench.QUICK, "cuda")
+before = COUNT.copy()
+for _ in range(3):
+    run()
+counted = COUNT - before
+assert counted["graphs"] == 3 and counted["launches"] <= 3 * 4 and not counted["synchronisations"], counted
+assert bench.peak("{work}", "cuda", layout=None, threads=1, quick=True) > 0
+""")

@@ -297,6 +297,8 @@ BUGS = [
         "void store_part(", "(long long)blockIdx.x * tile.channels", "0", ("races", "forward")),
     Bug("channels", "float", "the last part runs over the end",
         "Tile my_tile(", "min(rows_per_part, rows - first)", "rows_per_part", ("address",)),
+    Bug("channels", "float gpu", "rows that begin anywhere are stored as vectors",
+        "V out;", "count >= COLUMNS && i % COLUMNS == 0", "count >= COLUMNS", ("address",)),
     Bug("channels", "float native", "the last block reads parts that may not be there yet",
         "bool is_last(", "__threadfence();", "", ("races",)),
     Bug("measures", "float gpu", "the last block reads sums that may not be there yet",

@@ -150,13 +150,16 @@ class Graph:
     def launch(self, stream=None):
         refuse_while_capturing()
         COUNT["graphs"] += 1
-        LATE.append(self.run)
+        kept = [each() for _, memories in self.work for each in memories]  # what is freed from now on is so afterwards
+        if None in kept:
+            raise CUDARuntimeError("cudaErrorIllegalAddress: a graph touches memory that was freed")
 
-    def run(self):
-        for function, memories in self.work:
-            if any(each() is None for each in memories):
-                raise CUDARuntimeError("cudaErrorIllegalAddress: a graph touches memory that was freed")
-            function()
+        def run():
+            for function, _ in self.work:
+                function()
+            kept.clear()
+
+        LATE.append(run)
 
 
 LATE = []  # what has not begun yet, in order

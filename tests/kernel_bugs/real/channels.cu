@@ -50,7 +50,7 @@ void check(int rows, int channels, int rows_per_part) {
                           tickets.data(), n, 1, rows_per_part * channels);
     expect_equal(made, error, "squared_error");
 
-    std::vector<real> mean(channels), var(channels), dgamma(channels), dbeta = dgamma;
+    std::vector<real> mean(channels), var(channels);
     for (int i = 0; i < n; ++i) mean[i % channels] += x[i] / rows;
     for (int i = 0; i < n; ++i) var[i % channels] += (x[i] - mean[i % channels]) * (x[i] - mean[i % channels]) / rows;
     auto made_mean = nothing(channels), made_var = made_mean, running_mean = a, running_var = b;
@@ -70,28 +70,45 @@ void check(int rows, int channels, int rows_per_part) {
     expect_close(running_mean, want_mean, close, "column_moments: running mean");
     expect_close(running_var, want_var, 10 * close, "column_moments: running variance");
 
-    each([&](int i, int c) { return a[c] * (x[i] - mean[c]) / sqrt(var[c] + EPS) + b[c]; });
-    launch<batch_norm_forward>(grid, block, x.data(), a.data(), b.data(), mean.data(), var.data(), EPS, y.data(), rows,
-                               channels, rows_per_part);
-    expect_close(y, want, 10 * close, "batch_norm_forward");
-    for (int i = 0; i < n; ++i) {
-        int c = i % channels;
-        dgamma[c] += g[i] * (x[i] - mean[c]) / sqrt(var[c] + EPS);
-        dbeta[c] += g[i];
+    auto z = [&](int i, int c) { return a[c] * (x[i] - mean[c]) / sqrt(var[c] + EPS) + b[c]; };
+    for (int kind : {0, 1, 2}) {  // nothing after it; a leak of 1/4 and a residual; a slope for each channel
+        real leak = kind == 1 ? real(0.25) : real(1);
+        auto slope = numbers(channels, 4);
+        auto negative = [&](int c) { return kind == 2 ? slope[c] : leak; };
+        real *slopes = kind == 2 ? slope.data() : nullptr;
+        each([&](int i, int c) {
+            return (z(i, c) > 0 ? z(i, c) : negative(c) * z(i, c)) + (kind == 1 ? g[i] : 0);
+        });
+        launch<batch_norm_forward>(grid, block, x.data(), a.data(), b.data(), mean.data(), var.data(), slopes,
+                                   kind == 1 ? g.data() : nullptr, EPS, leak, y.data(), rows, channels,
+                                   rows_per_part);
+        expect_close(y, want, 100 * close, "batch_norm_forward");
+        std::vector<real> dgamma(channels), dbeta = dgamma, dslope = dgamma;
+        auto h = [&](int i, int c) { return z(i, c) > 0 ? g[i] : negative(c) * g[i]; };
+        for (int i = 0; i < n; ++i) {
+            int c = i % channels;
+            dgamma[c] += h(i, c) * (x[i] - mean[c]) / sqrt(var[c] + EPS);
+            dbeta[c] += h(i, c);
+            dslope[c] += z(i, c) > 0 ? 0 : g[i] * z(i, c);
+        }
+        auto made_gamma = nothing(channels), made_beta = made_gamma, made_slope = made_gamma, third = scratch;
+        launch<batch_norm_sums>(grid, block, g.data(), x.data(), a.data(), b.data(), mean.data(), var.data(), slopes,
+                                EPS, leak, scratch.data(), more_scratch.data(), slopes ? third.data() : nullptr,
+                                made_gamma.data(), made_beta.data(), slopes ? made_slope.data() : nullptr,
+                                tickets.data(), rows, channels, rows_per_part);
+        double many = sqrt(rows) * 300 * close;
+        expect_close(made_gamma, dgamma, many, "batch_norm_sums: gamma");
+        expect_close(made_beta, dbeta, many, "batch_norm_sums: beta");
+        if (slopes) expect_close(made_slope, dslope, many, "batch_norm_sums: slope");
+        each([&](int i, int c) {
+            real sigma = sqrt(var[c] + EPS);
+            return a[c] / sigma * (h(i, c) - dbeta[c] / rows - (x[i] - mean[c]) / sigma * dgamma[c] / rows);
+        });
+        launch<batch_norm_backward>(grid, block, g.data(), x.data(), a.data(), b.data(), mean.data(), var.data(),
+                                    slopes, dgamma.data(), dbeta.data(), EPS, leak, y.data(), rows, channels,
+                                    rows_per_part);
+        expect_close(y, want, 100 * close, "batch_norm_backward");
     }
-    auto made_gamma = nothing(channels), made_beta = made_gamma;
-    launch<batch_norm_sums>(grid, block, g.data(), x.data(), mean.data(), var.data(), EPS, scratch.data(),
-                            more_scratch.data(), made_gamma.data(), made_beta.data(), tickets.data(), rows, channels,
-                            rows_per_part);
-    expect_close(made_gamma, dgamma, 30 * close, "batch_norm_sums");
-    expect_equal(made_beta, dbeta, "batch_norm_sums");
-    each([&](int i, int c) {
-        real sigma = sqrt(var[c] + EPS);
-        return a[c] / sigma * (g[i] - dbeta[c] / rows - (x[i] - mean[c]) / sigma * dgamma[c] / rows);
-    });
-    launch<batch_norm_backward>(grid, block, g.data(), x.data(), a.data(), mean.data(), var.data(), dgamma.data(),
-                                dbeta.data(), EPS, y.data(), rows, channels, rows_per_part);
-    expect_close(y, want, 30 * close, "batch_norm_backward");
     for (unsigned ticket : tickets)
         if (ticket) printf("wrong: a ticket is left\n"), exit(1);
 }
