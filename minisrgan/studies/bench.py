@@ -521,7 +521,7 @@ def measure_precisions(peer: Peer, places: Places, sizes: Sizes, device: str, sa
                 for direction in DIRECTIONS:
                     exact = exact_convolution(shape, direction)
                     row = measure_convolution(shape, direction, peer, theirs, sizes, device, say) | {"precision": name}
-                    row |= {"pytorch_precision": each.precision for each in theirs}
+                    row |= {"pytorch_precision": peer.LIKE[name]} if peer else {}
                     found = {"ours": to_numpy(convolution(shape, direction, device)().data)}
                     found |= {each.name: peer.convolved(shape, direction, each) for each in theirs}
                     row["error"] = {who: relative_error(y, exact) for who, y in found.items()}
