@@ -75,7 +75,7 @@ is_it_right_and_how_fast() {
     step compile 120 "$PYTHON" -m minisrgan.studies.compiling "${files[@]}"
     step kernels 180 "${pytest[@]}" "${parallel[@]}" "${tests[@]}" -k "not compiles_for_every_gpu"
     minisrgan gradcheck 120 gradcheck --device cuda
-    minisrgan bench 300 bench --device cuda "${quick[@]}" --out "$results/bench.json"
+    minisrgan bench 240 bench --device cuda "${quick[@]}" --out "$results/bench.json"
     if here ncu; then
         step ncu 90 ncu --set full --profile-from-start off "$PYTHON" benchmarks/three_kernels.py
     else
@@ -92,6 +92,7 @@ is_it_right_and_how_fast() {
     else
         skipped sanitizer "compute-sanitizer is not installed"
     fi
+    minisrgan compiled 200 bench --device cuda --compiled "${quick[@]}" --out "$results/bench-compiled.json"
 }
 
 a_training() {

@@ -15,10 +15,15 @@ def add(commands: Commands) -> None:
     )
     add_device(command)
     command.add_argument("--out", metavar="FILE", help="a JSON file; by default one in benchmarks/results")
+    command.add_argument(
+        "--compiled",
+        action="store_true",
+        help="measure steps beside PyTorch's torch.compile, which takes minutes to compile them, and nothing else",
+    )
     command.add_argument("--quick", action="store_true", help="small sizes, measured once: to see that it works")
 
 
 def run(args: argparse.Namespace) -> None:
     from ..studies.bench import bench
 
-    bench(start_device(args), args.out, args.quick)
+    bench(start_device(args), args.out, args.quick, args.compiled)

@@ -340,16 +340,19 @@ WORKS = {make.__name__: make for make in (generator_step, discriminator_step, ga
 # ---- The benchmark -------------------------------------------------------------------------------------
 
 
-def bench(device: str, out: str | Path | None = None, quick: bool = False, say: Say = print) -> dict:
+def bench(
+    device: str, out: str | Path | None = None, quick: bool = False, compiled: bool = False, say: Say = print
+) -> dict:
     """Measure on `device`, say tables, write JSON to the file `out`, and return what the file holds.
 
-    out     by default benchmarks/results/<processor>-<date>.json, below the current folder. Pictures are put beside it
-    quick   toy sizes and a single round: this shows that it works, not how fast
+    out        by default benchmarks/results/<processor>-<date>.json, below the current folder. Pictures go beside it
+    quick      toy sizes and a single round: this shows that it works, not how fast
+    compiled   measure steps beside torch.compile, which takes minutes to compile them, and nothing else
     """
     sizes = QUICK if quick else for_gpu(PAPER) if device == "cuda" else PAPER
     with use_device(device):
         machine = describe_machine(device)
-        out = Path(out or default_file(machine, quick))
+        out = Path(out or default_file(machine, quick, compiled))
         check_writable(out)
         threads = machine["threads"]
         peer, places, pytorch = find_peer(device, threads)
@@ -367,8 +370,9 @@ def bench(device: str, out: str | Path | None = None, quick: bool = False, say: 
             "elementwise": lambda: measure_elementwise(sizes, device, results["roofs"], say),
             "timeline": lambda: measure_timeline(sizes, device, beside(out, "timeline"), say),
             "memory": lambda: measure_memory(peer, places, sizes, device, threads, quick, say),
-            "compiled": lambda: measure_compiled(peer, sizes, device, say),
         }
+        if compiled:
+            sections = {"compiled": lambda: measure_compiled(peer, sizes, device, say)}
         for name, measured in sections.items():
             results[name] = measured()
             write_whole(out, json.dumps(results, indent=1, ensure_ascii=False).encode())
@@ -445,15 +449,15 @@ def step_names(sizes: Sizes) -> dict[str, str]:
 
 
 def measure_compiled(peer: Peer, sizes: Sizes, device: str, say: Say) -> list[dict]:
-    """The same beside torch.compile, on a GPU only; the GAN step first. A row may have a "problem" instead of times."""
+    """The same beside torch.compile, the GAN step first. A row may have a "problem" instead of times."""
     rows: list[dict] = []
-    if not peer or device != "cuda":
+    if not peer:
         return rows
     heading(say, "beside torch.compile")
     for work in ("gan_step", "generator_step", "discriminator_step", "inference"):
         name = step_names(sizes)[work]
         makers = {"ours": partial(WORKS[work], sizes, device)}
-        makers["compiled"] = partial(getattr(peer, work), sizes, peer.compiled_place())
+        makers["compiled"] = partial(getattr(peer, work), sizes, peer.compiled_place(device))
         try:
             rows.append(measure(name, makers, sizes, device, say))
         except Exception as error:  # whatever the compiler or the compiled code raises
@@ -713,11 +717,11 @@ def peak(work: str, device: str, layout: str | None, threads: int, quick: bool) 
     return most_memory(device)
 
 
-def default_file(machine: dict, quick: bool) -> Path:
+def default_file(machine: dict, quick: bool, compiled: bool = False) -> Path:
     """benchmarks/results/<processor>-<date>.json"""
     slug = re.sub(r"\((r|tm)\)|[^a-z0-9]+", "-", machine["processor"].lower())
     words = [word for word in slug.split("-") if word]
-    name = "-".join([*words, *(["quick"] if quick else []), machine["date"][:10]])
+    name = "-".join([*words, *["quick"] * quick, *["compiled"] * compiled, machine["date"][:10]])
     return Path("benchmarks", "results", f"{name}.json")
 
 

@@ -79,10 +79,10 @@ def places(device: str, threads: int) -> tuple[list[Place], str]:
     return [Place("cpu", layout) for layout in LAYOUTS], f"eager; {threads} threads; float32; Adam fused"
 
 
-def compiled_place() -> Place:
-    """The GPU, by torch.compile. What was compiled before is forgotten."""
+def compiled_place(device: str) -> Place:
+    """Where PyTorch computes what it has compiled. What was compiled before is forgotten."""
     torch.compiler.reset()
-    return Place("cuda", "channels-last", compiled=True, precision="tf32")
+    return Place("cuda" if device == "cuda" else "cpu", "channels-last", True, PRECISIONS[device][0])
 
 
 def use_precision(precision: str) -> None:

@@ -117,7 +117,7 @@ def gpu_sh(tmp_path):
 
 
 PROFILERS = dict.fromkeys(["ncu", "compute-sanitizer"], 'while [ "${1#--}" != "$1" ]; do shift 2; done; exec "$@"')
-ASKED = ["doctor", "compile", "kernels", "gradcheck", "bench", "ncu", "sanitizer", "races"]
+ASKED = ["doctor", "compile", "kernels", "gradcheck", "bench", "ncu", "sanitizer", "races", "compiled"]
 TRAINED = ["train", "stage-1", "stage-2", "upscale", "pack generator", "pack pretrain", "log"]
 
 
@@ -142,8 +142,8 @@ def test_the_quarter_of_an_hour_on_toy_sizes(gpu_sh, tmp_path, smooth_photo):
     assert (status, codes) == (0, dict.fromkeys(ASKED + TRAINED, 0)), said
     assert results.name.startswith("none-a-stand-in-20")
     assert {path.name for path in results.iterdir()} == {
-        "steps.txt", "said.txt", "bench.json", "bench-roofline.png", "bench-timeline.png", "generator.safetensors",
-        "training.tgz"}  # fmt: skip
+        "steps.txt", "said.txt", "bench.json", "bench-compiled.json", "bench-roofline.png", "bench-timeline.png",
+        "generator.safetensors", "training.tgz"}  # fmt: skip
     assert json.loads((results / "bench.json").read_text())["device"] == "cuda"
     with tarfile.open(results / "training.tgz") as archive:
         names = archive.getnames()

@@ -45,7 +45,7 @@ def test_without_pytorch_it_says_so_and_measures_ours(no_torch, tmp_path):
     roofs = results["roofs"]
     assert roofs["copy, GB/s"] > 0 and roofs["peaks, GFLOP/s"].keys() == {"float32"}
     assert all(row["of a copy"] == row["GB/s"] / roofs["copy, GB/s"] for row in results["elementwise"])
-    assert results["timeline"] == {} and results["compiled"] == []  # NumPy launches nothing
+    assert results["timeline"] == {} and "compiled" not in results  # NumPy launches nothing
     assert out.with_name("b-roofline.png").exists() and not out.with_name("b-timeline.png").exists()
 
 
@@ -116,6 +116,7 @@ def test_the_default_file_names_processor_and_date():
     machine = {"processor": "Intel(R) Xeon(R) E5-26 @ 2.0GHz", "date": "2026-03-04T05:06:07+00:00"}
     assert str(bench.default_file(machine, False)) == "benchmarks/results/intel-xeon-e5-26-2-0ghz-2026-03-04.json"
     assert bench.default_file(machine, True).name == "intel-xeon-e5-26-2-0ghz-quick-2026-03-04.json"
+    assert bench.default_file(machine, False, True).name == "intel-xeon-e5-26-2-0ghz-compiled-2026-03-04.json"
 
 
 def test_memory_that_cannot_be_measured_is_an_error():
@@ -140,7 +141,7 @@ def test_an_error_is_relative_to_the_exact_result():
 
 def test_what_cannot_be_compiled_is_a_row_with_its_problem(monkeypatch):
     class Peer:
-        compiled_place = staticmethod(lambda: "there")
+        compiled_place = staticmethod(lambda device: "there")
 
         def gan_step(sizes, place):
             raise RuntimeError("no compiler\nand much more")
@@ -154,6 +155,11 @@ def test_what_cannot_be_compiled_is_a_row_with_its_problem(monkeypatch):
     assert rows[0] == {"name": "GAN step with VGG, 2 of 32²", "problem": "RuntimeError: no compiler"}
     assert all("compiled" in row and "ratio" in row for row in rows[1:]) and len(rows) == 4
     assert any("RuntimeError: no compiler" in line for line in said)
+
+
+def test_beside_what_is_compiled_nothing_else_is_measured(no_torch, tmp_path):
+    results = bench.bench("numpy", tmp_path / "b.json", quick=True, compiled=True, say=lambda line: None)
+    assert results["compiled"] == [] and "steps" not in results and "problem" in results["pytorch"]
 
 
 # ---- With PyTorch --------------------------------------------------------------------------------------
