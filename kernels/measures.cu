@@ -1,6 +1,7 @@
 // What a training step measures. The numbers stay on the device, so that no step waits for them.
 
 #include "pieces.cuh"
+#include "tickets.cuh"
 
 // ---- The length of many arrays as one vector ------------------------------------------------------------
 
@@ -10,15 +11,13 @@ struct Vectors {
 };
 
 // out = the square root of the sum of the squares of all numbers of all arrays, and of *before, if it is not null, which
-// is the sum from an earlier launch. Reads each number once. Each block adds up the squares of a piece (pieces.cuh). The
-// last block to finish adds up the sums of all pieces, in an order that is always the same. *tickets counts the blocks
-// that have finished; it is 0 before the launch and after it.
+// is the sum from an earlier launch. Reads each number once. Each block adds up the squares of a piece (pieces.cuh), and
+// the last block to finish the sums of all pieces (tickets.cuh).
 extern "C" __global__ void __launch_bounds__(THREADS)
 length(const __grid_constant__ Vectors arrays, const double *before, double *sums /*[n_pieces]*/,
        double *total /*[1]*/, real *out /*[1]*/, unsigned *tickets, int count, int n_pieces) {
     REQUIRE(blockDim.x == THREADS);
     SHARED(double, part, [THREADS]);
-    SHARED(unsigned, ticket, [1]);
     auto fold = [&](double mine) {  // the sum over the threads of the block, in part[0]
         part[threadIdx.x] = mine;
         for (int half = THREADS / 2; half > 0; half /= 2) {
@@ -36,13 +35,7 @@ length(const __grid_constant__ Vectors arrays, const double *before, double *sum
         if (threadIdx.x == 0) sums[number] = part[0];
         __syncthreads();
     }
-    if (threadIdx.x == 0) {
-        __threadfence();  // the sums are in memory before the ticket says so
-        ticket[0] = atomicInc(tickets, gridDim.x - 1);
-    }
-    __syncthreads();
-    if (ticket[0] != gridDim.x - 1) return;
-    __threadfence();
+    if (!is_last(tickets, gridDim.x)) return;
     double square = 0;
     for (int number = threadIdx.x; number < n_pieces; number += THREADS) square += sums[number];
     fold(square);
