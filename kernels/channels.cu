@@ -18,6 +18,8 @@
 //
 // Memory traffic.  It is all that these kernels cost: each says how often it passes over its arrays.
 
+#include "last_block.cuh"
+
 constexpr int WIDTH = THREADS * COLUMNS;
 typedef Vec<COLUMNS> V;
 
@@ -124,19 +126,6 @@ __device__ __forceinline__ void store_part(const Tile &tile, const real *total, 
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) to[c] = total[c];
 }
 
-// Whether this block is the last of its columns to get here. Then what the others have stored before can be read.
-// tickets: a number for each blockIdx.y, 0 before the launch and after it.
-__device__ __forceinline__ bool is_last(unsigned *tickets) {
-    SHARED(unsigned, ticket, [1]);
-    __threadfence();  // what this thread has stored is in memory before the block draws its ticket
-    __syncthreads();
-    if (threadIdx.x == 0) ticket[0] = atomicInc(&tickets[blockIdx.y], gridDim.x - 1);
-    __syncthreads();
-    bool last = ticket[0] == gridDim.x - 1;
-    if (last) __threadfence();  // and what the others stored before they drew theirs is read anew
-    return last;
-}
-
 // The tile of an array of (parts, channels) that has the columns of `tile`.
 __device__ __forceinline__ Tile parts_of(const Tile &tile) {
     return {0, int(gridDim.x), tile.from, tile.columns, tile.channels, tile.abreast};
@@ -163,7 +152,7 @@ extern "C" __global__ void column_sums(const real *x /*[rows*channels]*/, real *
     for_each_element(tile, [&](long long, int j, real x) { sum[j] += x; }, x);
     fold(tile, sum, total);
     store_part(tile, total, parts);
-    if (is_last(tickets)) add_parts(tile, parts, total, sums);
+    if (is_last(&tickets[blockIdx.y], gridDim.x)) add_parts(tile, parts, total, sums);
 }
 
 // The sum of (a - b)^2 over all elements: a matrix of one column. Reads both once.
@@ -176,7 +165,7 @@ extern "C" __global__ void squared_error(const real *a /*[rows*channels]*/, cons
     for_each_element(tile, [&](long long, int j, real a, real b) { sum[j] += (a - b) * (a - b); }, a, b);
     fold(tile, sum, total);
     store_part(tile, total, parts);
-    if (is_last(tickets)) add_parts(tile, parts, total, sums);
+    if (is_last(&tickets[blockIdx.y], gridDim.x)) add_parts(tile, parts, total, sums);
 }
 
 // ---- A vector for all rows ----------------------------------------------------------------------------
@@ -230,7 +219,7 @@ extern "C" __global__ void slope_gradient(const real *g /*[rows*channels]*/, con
     for_each_element(tile, [&](long long, int j, real g, real x) { sum[j] += x > 0 ? 0 : g * x; }, g, x);
     fold(tile, sum, total);
     store_part(tile, total, parts);
-    if (is_last(tickets)) add_parts(tile, parts, total, sums);
+    if (is_last(&tickets[blockIdx.y], gridDim.x)) add_parts(tile, parts, total, sums);
 }
 
 // ---- Batch norm ---------------------------------------------------------------------------------------
@@ -297,7 +286,7 @@ extern "C" __global__ void column_moments(const real *x /*[rows*channels]*/, rea
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) total[c] /= tile.last - tile.first;
     store_part(tile, total, means);
     store_part(tile, total_square, squares);
-    if (is_last(tickets))
+    if (is_last(&tickets[blockIdx.y], gridDim.x))
         merge(parts_of(tile), means, squares, x, {mean_of_all, var, running_mean, running_var, momentum}, rows,
               rows_per_part, total, total_square);
 }
@@ -394,7 +383,7 @@ extern "C" __global__ void batch_norm_sums(const real *g /*[rows*channels]*/, co
         fold(tile, sum_slope, total_slope);
         store_part(tile, total_slope, parts_slope);
     }
-    if (is_last(tickets)) {
+    if (is_last(&tickets[blockIdx.y], gridDim.x)) {
         add_parts(tile, parts_gamma, total_gamma, dgamma);
         add_parts(tile, parts_beta, total_beta, dbeta);
         if (slope) add_parts(tile, parts_slope, total_slope, dslope);
