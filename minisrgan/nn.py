@@ -320,3 +320,9 @@ def chain(x: Tensor, *modules: Module, residual: Tensor | None = None) -> Tensor
     for module in modules:
         x = module(x)
     return x if residual is None else x + residual
+
+
+@definition
+def both(a: Tensor, b: Tensor, module: Module) -> tuple[Tensor, Tensor]:
+    """(module(a), module(b)), which a device may compute side by side (device/fusion.py)."""
+    return module(a), module(b)

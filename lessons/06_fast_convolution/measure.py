@@ -4,8 +4,9 @@
     MINISRGAN_THREADS=1 OMP_NUM_THREADS=1 python measure.py --out ../../benchmarks/results/roofline-my-machine.json
                                           the same on one core, with its roofs: the lesson's roofline
 
-STEPS and AFTER have a function (x, w, stride, padding) -> y for each row of the table: convolutions of contiguous
-arrays, as Conv2d's, with (rows, columns) for stride and padding.
+STEPS, ON_A_GPU and AFTER have a function (x, w, stride, padding) -> y for each row of the table: convolutions of
+contiguous arrays, as Conv2d's, with (rows, columns) for stride and padding. Those of ON_A_GPU take float32, and
+channels that are multiples of 4. They are measured on a GPU only: on a CPU tensor cores are emulated.
 
 On one core the times are processor time, not wall-clock time. So other programs on the machine do not add to them,
 except through the caches and the memory that all programs share.
@@ -25,6 +26,7 @@ from minisrgan.arrays import array_module, on_gpu, to_device
 from minisrgan.device import blas, choose_device, use_device
 from minisrgan.device.conv import MOST_BLOCKS, Winograd, geometry, launch_direct
 from minisrgan.device.cuts import elementwise_grid
+from minisrgan.device.elementwise import sum_parts
 from minisrgan.device.launch import launch
 from minisrgan.errors import DeviceError, MinisrganError
 from minisrgan.ops.conv import output_size
@@ -61,6 +63,36 @@ STEPS = {
     "2 tiled": partial(launch_step, "2_tiled.cu", "conv_tiled", (256, 256)),
     "3 blocked": partial(launch_step, "3_blocked.cu", "conv_blocked", (64, 64)),
     "4 vectors": partial(launch_step, "4_vectors.cu", "conv_vectors", (32, 128)),
+}
+
+
+def launch_on_a_gpu(file, kernel, x, w, stride, padding, parts=None):
+    """The convolution by a kernel of on_a_gpu/. `parts`: into how many the depth is cut, if the kernel can do that."""
+    y = output_of(x, w, stride, padding)
+    sizes, tiles = geometry(x, w.shape, y.shape[1:3], stride, padding), gpu_tiles(y)
+    sums = y if parts is None else array_module(x).empty((parts, *y.shape), x.dtype)
+    launch(HERE / "on_a_gpu" / file, kernel, min(tiles * (parts or 1), MOST_BLOCKS), None, x, w, sums, sizes,
+           *(() if parts is None else (parts,)), THREADS=128)  # fmt: skip
+    return y if parts is None else sum_parts(sums)
+
+
+def gpu_tiles(y):
+    return -(-y.size // y.shape[3] // 128) * -(-y.shape[3] // 64)
+
+
+def split(x, w, stride, padding):
+    """Step 9, cut into so many parts that about two blocks run on each multiprocessor of an H100."""
+    slabs = w.shape[0] * w.shape[1] * -(-w.shape[2] // 16)
+    parts = max(min(264 // max(gpu_tiles(output_of(x, w, stride, padding)), 1), slabs // 8), 1)
+    return launch_on_a_gpu("9_split.cu", "conv_split", x, w, stride, padding, parts)
+
+
+ON_A_GPU = {
+    "5 banks": partial(launch_on_a_gpu, "5_banks.cu", "conv_banks"),
+    "6 pipelined": partial(launch_on_a_gpu, "6_pipelined.cu", "conv_pipelined"),
+    "7 tensor cores": partial(launch_on_a_gpu, "7_tensor_cores.cu", "conv_tensor_cores"),
+    "8 ldmatrix": partial(launch_on_a_gpu, "8_ldmatrix.cu", "conv_ldmatrix"),
+    "9 split": split,
 }
 
 
@@ -106,6 +138,12 @@ def best(work, device="cpu", rounds=7, burst=0.1):
     return min(seconds(calls) for _ in range(rounds))
 
 
+def rows(device, shape):
+    """What is measured on a device, for a convolution of that shape: {name: function}."""
+    on_a_gpu = ON_A_GPU if device == "cuda" and shape.cin % 4 == 0 == shape.cout % 4 else {}
+    return STEPS | on_a_gpu | AFTER
+
+
 def measure_steps(device, quick=False, say=print):
     """Measure all rows on the trunk of the paper's G, print a table through `say`, and return {name: GFLOP/s}.
 
@@ -121,7 +159,7 @@ def measure_steps(device, quick=False, say=print):
     say(f"{machine['processor']}, device {device}, {machine['threads']} CPU threads, float32")
     say(f"{shape}, batch {shape.n}: the best of {sizes.rounds} rounds")
     with use_device(device):
-        works = {name: partial(step, x, w, at, padding) for name, step in (STEPS | AFTER).items()}
+        works = {name: partial(step, x, w, at, padding) for name, step in rows(device, shape).items()}
         times = {name: best(work, device, sizes.rounds, sizes.burst) for name, work in works.items()}
     speeds = {name: shape.operations / seconds / 1e9 for name, seconds in times.items()}
     say(f"\n{'':16}{'ms':>10}{'GFLOP/s':>10}{'of the fastest':>16}")

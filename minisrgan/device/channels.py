@@ -37,10 +37,10 @@ def cut_rows(rows: int, channels: int, x: Array, sums: bool = False) -> tuple[Pa
     return (-(-rows // rows_per_part), -(-channels // (across["THREADS"] * across["COLUMNS"]))), rows_per_part
 
 
-def map_channels(name: str, *inputs: Any) -> Array:
-    """What the kernel `name` computes: an array like the first input."""
+def map_channels(name: str, *inputs: Any, out: Array | None = None) -> Array:
+    """What the kernel `name` computes: an array like the first input, or `out`."""
     inputs = arguments(inputs)
-    out = empty_like(inputs[0])
+    out = empty_like(inputs[0]) if out is None else out
     channels = out.shape[-1]
     rows = out.size // channels
     grid, rows_per_part = cut_rows(rows, channels, out)
@@ -138,7 +138,11 @@ def batch_norm(x: Array, gamma: Array, beta: Array, statistics: tuple[Array, Arr
 def fused_gradients(
     g: Array, x: Array, gamma: Array, statistics: tuple[Array, Array], eps: float
 ) -> tuple[Array, Array, Array] | NotImplementedType:
-    return norm_gradients(g, x, gamma, gamma, statistics, eps)[:3] if x.size else NotImplemented
+    if not x.size:
+        return NotImplemented
+    dx = empty_like(x)
+    dgamma, dbeta, _ = norm_gradients(g, x, gamma, gamma, statistics, eps, out=dx)
+    return dx, dgamma, dbeta
 
 
 def norm_gradients(
@@ -150,8 +154,11 @@ def norm_gradients(
     eps: float,
     slope: Array | None = None,
     leak: float = 1.0,
+    *,
+    out: Array,
 ) -> tuple[Any, ...]:
-    """(∂x, ∂γ, ∂β, the slope's gradient or None) of batch norm with an activation. Without one, β does not count."""
+    """(∂γ, ∂β, the slope's gradient or None) of batch norm with an activation, and ∂x in `out`. Without an activation,
+    β does not count."""
     shared = [each if each is None else contiguous(each) for each in (gamma, beta, *statistics, slope)]
     g, x = contiguous(g), contiguous(x)
     channels = x.shape[-1]
@@ -163,4 +170,5 @@ def norm_gradients(
     launch("channels.cu", "batch_norm_sums", grid, None, g, x, *shared, eps, leak, *parts, *sums, tickets(x),
            rows, channels, rows_per_part)  # fmt: skip
     dgamma, dbeta, dslope = sums
-    return map_channels("batch_norm_backward", g, x, *shared, dgamma, dbeta, eps, leak), dgamma, dbeta, dslope
+    map_channels("batch_norm_backward", g, x, *shared, dgamma, dbeta, eps, leak, out=out)
+    return dgamma, dbeta, dslope

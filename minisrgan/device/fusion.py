@@ -12,21 +12,24 @@ and PReLU and the residual into the convolution's epilogue (conv.py).
 """
 
 from collections.abc import Iterable
+from contextvars import ContextVar
 from types import NotImplementedType
 from typing import Any
 
 from .. import ops
-from ..arrays import Array
-from ..nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, ReLU, Sequential, SubpixelConv, chain
+from ..arrays import Array, on_gpu
+from ..models.discriminator import Discriminator
+from ..nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, ReLU, Sequential, SubpixelConv, both, chain
 from ..ops.batch_norm import batch_statistics
 from ..tensor import Tensor, recording
 from .channels import merged_moments
 from .choice import uses_kernels
 from .conv import Epilogue, can_shuffle, convolve
-from .conv_mma import moments_wanted
-from .norm_activation import NormActivation
+from .conv_mma import Moments, moments_wanted
+from .norm_activation import NormActivation, cut
 from .register import register
 
+GROUPS = ContextVar("groups", default=1)  # of images in a batch, which batch norm must not mix
 CONVOLUTIONS = (Conv, SubpixelConv)  # and no subclass of somebody's, which may compute something else
 FUSIBLE = [[], [BatchNorm], [PReLU], [BatchNorm, PReLU]]  # what may follow where nothing is recorded
 
@@ -69,18 +72,25 @@ def slope_of(layers: list[Any]) -> float | None:
     return slope if slope >= 0 else None
 
 
-def with_moments(x: Tensor, conv: Conv, norm: BatchNorm) -> tuple[Tensor, tuple[Array, Array]]:
-    """conv(x) and its statistics, which the norm's running averages follow. On tensor cores, the convolution's kernel
-    makes the moments of parts."""
+def with_moments(x: Tensor, conv: Conv, norm: BatchNorm) -> tuple[Tensor, list[tuple[Array, Array]]]:
+    """conv(x) and the statistics of each group of images, which the norm's running averages follow. On tensor cores,
+    the convolution's kernel makes the moments of parts, if no part has images of two groups."""
     with moments_wanted() as found:
         y = conv(x)
-    if (parts := found.get(id(y.data))) is None:
-        return y, batch_statistics(y.data, norm.running())
-    return y, merged_moments(y.data, parts, norm.running())
+    groups = cut(y.data, GROUPS.get())
+    if (
+        (parts := found.get(id(y.data))) is None
+        or groups[0].size // y.shape[-1] % parts.rows_per_part
+        and len(groups) > 1
+    ):
+        return y, [batch_statistics(group, norm.running()) for group in groups]
+    moments = zip(cut(parts.means, len(groups)), cut(parts.squares, len(groups)))
+    each = [Moments(*pair, parts.rows_per_part) for pair in moments]
+    return y, [merged_moments(group, some, norm.running()) for group, some in zip(groups, each)]
 
 
 def normalised(
-    x: Tensor, statistics: tuple[Array, Array], norm: BatchNorm, *activation: Any, residual: Tensor | None
+    x: Tensor, statistics: list[tuple[Array, Array]], norm: BatchNorm, *activation: Any, residual: Tensor | None
 ) -> Tensor:
     """Batch norm by these statistics of x, perhaps a PReLU or a LeakyReLU, perhaps a residual, in one pass."""
     learned = [each.slope for each in activation if type(each) is PReLU]
@@ -115,3 +125,21 @@ def convolution_chain(
     y = ops.Conv2dBias(x, weight, bias, stride=conv.stride, padding=padding, shuffle=conv.shuffle)
     y = y if negative_slope is None else ops.PReLU(y, negative_slope)
     return y if residual is None else y + residual
+
+
+@register(both, lambda a: on_gpu(a.data))
+def side_by_side(a: Tensor, b: Tensor, module: Module) -> tuple[Tensor, Tensor] | NotImplementedType:
+    """(module(a), module(b)) from one pass of D: a GPU is fuller, and each weight is read once."""
+    if (
+        type(module) is not Discriminator
+        or a.shape != b.shape
+        or module.config.spectral_norm
+        or module.config.channels % 4
+    ):
+        return NotImplemented  # spectral norm refines its vectors once a pass; parts must begin at 16 bytes
+    token = GROUPS.set(2)
+    try:
+        first, second = cut(module(ops.Concatenate(a, b)), 2)
+    finally:
+        GROUPS.reset(token)
+    return first, second

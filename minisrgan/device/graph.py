@@ -13,6 +13,7 @@ So each stays at its address, and those that are not needed at the same time sha
 import gc
 import logging
 import os
+import sys
 import weakref
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
@@ -83,7 +84,7 @@ class StepGraph:
 
     def wait(self) -> None:
         """Until the GPU is done with the graph, or it would be removed under its hands."""
-        if self.graph:
+        if self.graph and not sys.is_finalizing():
             import cupy
 
             cupy.cuda.get_current_stream().synchronize()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ConfigError, ShapeError
-from ..nn import BatchNorm, Conv, Dense, LeakyReLU, Module, Sequential, SpectralNormed
+from ..nn import BatchNorm, Conv, Dense, LeakyReLU, Module, Sequential, SpectralNormed, chain
 from ..tensor import Tensor
 
 SLOPE = 0.2  # of the rectifiers, where their input is negative
@@ -60,8 +60,6 @@ class Discriminator(Module):
         crop = self.config.crop
         if image.shape[1:] != (crop, crop, 3):
             raise ShapeError(f"this discriminator judges images (N, {crop}, {crop}, 3), not {image.shape}")
-        x = image
-        for layer in self.layers:
-            x = layer(x)
+        x = chain(image, *self.layers)
         n, h, w, c = x.shape
         return self.logit(self.dense(x.reshape((n, h * w * c)))).reshape((n,))

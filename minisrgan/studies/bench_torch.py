@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from ..arrays import to_device, to_numpy
 from ..device import use_device
+from ..device.graph import no_garbage_collection
 from ..losses import DiscriminatorLoss, PixelMSE
 from ..models import discriminator, generator, vgg
 from ..models.discriminator import DiscriminatorConfig
@@ -193,13 +194,13 @@ def discriminator_loss(model: nn.Module, hr: torch.Tensor, sr: torch.Tensor) -> 
 def generator_step(sizes: Sizes, place: Place) -> Work:
     model = place.model(Generator(sizes.generator))
     lr, hr = (place.images(each) for each in sizes.pair())
-    return step(model, lambda: F.mse_loss(model(lr), hr))
+    return step(model, lambda: F.mse_loss(model(lr), hr), place)
 
 
 def discriminator_step(sizes: Sizes, place: Place) -> Work:
     model = place.model(Discriminator(sizes.discriminator))
     hr, sr = (place.images(each) for each in sizes.real_and_fake())
-    return step(model, lambda: discriminator_loss(model, hr, sr))
+    return step(model, lambda: discriminator_loss(model, hr, sr), place)
 
 
 def gan_step(sizes: Sizes, place: Place) -> Work:
@@ -224,7 +225,21 @@ def gan_step(sizes: Sizes, place: Place) -> Work:
         d.requires_grad_(True)
         adam_g.step()
 
-    return run
+    return ready(run, place)
+
+
+def ready(work: Work, place: Place) -> Work:
+    """The work. If it is compiled, it is marked as a step, and done so often that its CUDA graphs are recorded."""
+    if not place.compiled:
+        return work
+
+    def marked() -> None:
+        torch.compiler.cudagraph_mark_step_begin()
+        work()
+
+    for _ in range(4):
+        marked()
+    return marked
 
 
 def fused_adam(model: nn.Module) -> torch.optim.Adam:
@@ -232,7 +247,7 @@ def fused_adam(model: nn.Module) -> torch.optim.Adam:
     return torch.optim.Adam(model.parameters(), RATE, fused=True)
 
 
-def step(model: nn.Module, loss: Callable[[], torch.Tensor]) -> Work:
+def step(model: nn.Module, loss: Callable[[], torch.Tensor], place: Place) -> Work:
     adam = fused_adam(model)
 
     def run() -> None:
@@ -240,7 +255,7 @@ def step(model: nn.Module, loss: Callable[[], torch.Tensor]) -> Work:
         loss().backward()
         adam.step()
 
-    return run
+    return ready(run, place)
 
 
 def inference(sizes: Sizes, place: Place) -> Work:
@@ -251,7 +266,7 @@ def inference(sizes: Sizes, place: Place) -> Work:
         with torch.no_grad():
             model(photo)
 
-    return run
+    return ready(run, place)
 
 
 def convolution(shape: Shape, direction: str, place: Place) -> Callable[[], torch.Tensor]:
@@ -276,6 +291,18 @@ def convolved(shape: Shape, direction: str, place: Place) -> np.ndarray:
     """The result of `convolution` in our arrangement, as float32."""
     found = convolution(shape, direction, place)().float().cpu().numpy()
     return found.transpose((2, 3, 1, 0) if direction == "WeightGrad" else (0, 2, 3, 1))
+
+
+def repeated(work: Callable[[], object], calls: int) -> Work:
+    """So many times the work, as one graph. It must not need the CPU."""
+    for _ in range(3):
+        work()  # chooses its algorithm
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with no_garbage_collection(), torch.cuda.graph(graph):
+        for _ in range(calls):
+            work()
+    return graph.replay
 
 
 def peak_of_pool(work: Work) -> int:

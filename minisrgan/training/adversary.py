@@ -1,7 +1,7 @@
 """D as G's adversary: the game that both play, and what keeps D in check."""
 
 from ..losses import Adversarial
-from ..nn import Module, held
+from ..nn import Module, both, held
 from ..regularisers import Regulariser
 from ..tensor import Tensor
 
@@ -26,7 +26,7 @@ class Adversary:
 
         SR must have no graph, so that no gradient goes on to G.
         """
-        real, fake = self.discriminator(hr), self.discriminator(sr)
+        real, fake = both(hr, sr, self.discriminator)
         penalty = self.regulariser.penalty(self.discriminator, hr, sr, real, fake)
         return self.game.discriminator(real, fake), penalty, real, fake
 

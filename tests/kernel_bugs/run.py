@@ -27,10 +27,12 @@ from minisrgan.errors import KernelError
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 KERNELS = REPOSITORY / "kernels"
-STEPS = REPOSITORY / "lessons/06_fast_convolution/steps"
+LESSON = REPOSITORY / "lessons/06_fast_convolution"
 # The kernels' files, by the names that their main()s have in real/.
 FILES = {path.stem: path for path in sorted(KERNELS.glob("*.cu"))}
-FILES |= {f"steps/{path.stem}": path for path in sorted(STEPS.glob("*.cu"))}
+FILES |= {
+    f"{steps}/{path.stem}": path for steps in ("steps", "on_a_gpu") for path in sorted(LESSON.glob(f"{steps}/*.cu"))
+}
 
 FAST = tuple(mode for mode, (build, _) in MODES.items() if build == "fast")
 NATIVE = ["-march=native" if os.uname().machine == "x86_64" else "-mcpu=native"]
@@ -209,6 +211,21 @@ BUGS = [
         ("forward",)),
     Bug("steps/4_vectors", "double gpu THREADS=128", "step 4's last vector is a whole one",
         "int m = m0 + row + r, o = o0 + column + v * LANES;", "g.cout % LANES == 0", "true", ("address",)),
+    Bug("on_a_gpu/5_banks", "float gpu THREADS=128", "step 5 loads a slab over one in use",
+        "sums.add(stage[0]);", BARRIER, "", ("races",)),
+    Bug("on_a_gpu/6_pipelined", "float gpu THREADS=128", "step 6 waits for one copy too few",
+        "for (int slab = 0; slab < slabs; ++slab) {", "STAGES - 2", "STAGES - 1", ("late",)),
+    Bug("on_a_gpu/6_pipelined", "float gpu THREADS=128", "step 6 copies into the stage before the barrier",
+        "copy_async_wait<STAGES - 2>();", "__syncthreads();\n            begin(slab + STAGES - 1);",
+        "begin(slab + STAGES - 1);\n            __syncthreads();", ("races",)),
+    Bug("on_a_gpu/7_tensor_cores", "float gpu THREADS=128", "step 7 exchanges two numbers of a fragment",
+        "Fragment left[M_STEPS];", "sums.group + e % 2 * 8, chunk = k8 / CHUNK + e / 2",
+        "sums.group + e / 2 * 8, chunk = k8 / CHUNK + e % 2", ("forward",)),
+    Bug("on_a_gpu/8_ldmatrix", "float gpu THREADS=128", "step 8's lanes name the rows of another matrix",
+        "load_rows_of_four(left[m],", "lane % 16, k8 / CHUNK + lane / 16", "lane / 2, k8 / CHUNK + lane % 2",
+        ("forward",)),
+    Bug("on_a_gpu/9_split", "float gpu THREADS=128", "step 9's parts overlap by a slab",
+        "int first = ", "min(length, slabs_of(g) - first)", "min(length + 1, slabs_of(g) - first)", ("forward",)),
     Bug("winograd", "float native", "tiles are multiplied before they are transformed",
         "first < tiles.count; first += gridDim.x * CHUNK) {", BARRIER, "", ("races",)),
     Bug("winograd", "double", "outputs are transformed back before the products are there",

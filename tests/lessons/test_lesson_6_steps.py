@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +20,17 @@ from minisrgan.studies import bench
 
 pytestmark = needs_kernels
 FOLDER = LESSONS / "06_fast_convolution"
-found = importlib.util.spec_from_file_location("lesson_6_measure", FOLDER / "measure.py")
-found.loader.exec_module(measure := importlib.util.module_from_spec(found))
-STEPS, AFTER = measure.STEPS, measure.AFTER
+
+
+def script(file):
+    found = importlib.util.spec_from_file_location(f"lesson_6_{Path(file).stem}", FOLDER / file)
+    found.loader.exec_module(module := importlib.util.module_from_spec(found))
+    return module
+
+
+measure, count = script("measure.py"), script("on_a_gpu/count.py")
+STEPS, ON_A_GPU, AFTER = measure.STEPS, measure.ON_A_GPU, measure.AFTER
+ROWS = measure.rows(DEVICE, bench.convolution_shapes(bench.QUICK)[1])
 each_step = pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 
 
@@ -54,6 +63,30 @@ def test_each_step_on_several_tiles(step, dtype, size, cin, cout):
     x, w = normal(2, *size, cin, dtype=dtype), normal(3, 3, cin, cout, dtype=dtype)
     at = {"stride": (1, 1), "padding": (1, 1)}
     assert_close(run(step, x, w, **at), Conv2d.forward(x, w, **at), terms=w[..., 0].size)
+
+
+@pytest.mark.parametrize("name", ON_A_GPU)
+@pytest.mark.parametrize("stride, padding", [((1, 1), (1, 1)), ((2, 1), (0, 2))])
+@pytest.mark.parametrize("size, cin, cout", [((9, 31), 20, 68), ((16, 24), 64, 64), ((5, 3), 4, 4)])
+def test_each_step_on_a_gpu_is_the_definition(name, size, cin, cout, stride, padding):
+    """To the rounding of float32, and of TF32 from step 7 on: 10 bits after the point, of both factors."""
+    x, w, at = normal(2, *size, cin), normal(3, 3, cin, cout), {"stride": stride, "padding": padding}
+    made, wanted = run(ON_A_GPU[name], x, w, **at), Conv2d.forward(x, w, **at)
+    if int(name[0]) < 7:
+        assert_close(made, wanted, terms=w[..., 0].size)
+    else:
+        error = np.sqrt(np.mean((made - wanted) ** 2) / np.mean(wanted**2))
+        assert 1e-5 < error < 2**-11
+
+
+@needs_cpu
+def test_the_counts_of_each_step_are_those_on_the_page():
+    """But for the registers, which depend on NVRTC."""
+    said = []
+    count.main(said.append)
+    page = (FOLDER / "on_a_gpu/README.md").read_text(encoding="utf-8")
+    lines = [line.rpartition(" ")[0].rstrip() for line in said]
+    assert len(lines) == 9 and all(f"\n{line}" in page for line in lines)
 
 
 @each_step
@@ -108,11 +141,17 @@ def test_what_the_compiler_can_know_it_refuses(file, said):
 
 def test_the_table_has_a_row_for_each(capsys):
     assert measure.main(["--quick", "--device", DEVICE]) == 0
-    rows = capsys.readouterr().out.splitlines()[-len(STEPS | AFTER) :]
-    for row, name in zip(rows, STEPS | AFTER):
+    rows = capsys.readouterr().out.splitlines()[-len(ROWS) :]
+    for row, name in zip(rows, ROWS):
         assert row.startswith(name)
     shares = [float(row.split()[-1].rstrip("%")) for row in rows]
     assert max(shares) == 100 and min(shares) > 0
+
+
+def test_the_steps_on_a_gpu_are_measured_there_where_channels_are_multiples_of_4():
+    trunk, quick = (bench.convolution_shapes(sizes)[1] for sizes in (bench.PAPER, bench.QUICK))
+    assert list(measure.rows("cuda", trunk)) == [*STEPS, *ON_A_GPU, *AFTER]
+    assert measure.rows("cpu", trunk) == measure.rows("cuda", quick) == STEPS | AFTER
 
 
 def test_a_time_is_that_of_the_best_round(monkeypatch):
@@ -128,7 +167,7 @@ def test_a_time_is_that_of_the_best_round(monkeypatch):
 
 def test_a_speed_is_of_the_definitions_operations(monkeypatch):
     shape = bench.convolution_shapes(bench.QUICK)[1]
-    seconds = iter([1.0, 2.0, *[2.0 + i for i in range(len(STEPS | AFTER) - 2)]])
+    seconds = iter([1.0, 2.0, *[2.0 + i for i in range(len(ROWS) - 2)]])
     monkeypatch.setattr(measure, "best", lambda *_: next(seconds))
     said = []
     speeds = measure.measure_steps(DEVICE, quick=True, say=said.append)
@@ -148,7 +187,7 @@ def test_the_roofs_of_one_core_are_written_to_a_file(monkeypatch, tmp_path, caps
         )
     assert "MINISRGAN_THREADS=1" in capsys.readouterr().err
     written = json.loads(out.read_text())
-    assert set(written["steps, GFLOP/s"]) == {name.strip() for name in STEPS | AFTER} and written["roofs"]
+    assert set(written["steps, GFLOP/s"]) == {name.strip() for name in ROWS} and written["roofs"]
 
 
 def test_a_device_without_kernels_is_refused(capsys):

@@ -1,0 +1,5 @@
+// conv_pipelined against loops.
+// Builds: float gpu THREADS=128; float native THREADS=128
+#include "real/on_a_gpu/check.h"
+
+int main() { check<conv_pipelined>("conv_pipelined"); }

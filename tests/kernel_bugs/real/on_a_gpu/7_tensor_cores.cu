@@ -1,0 +1,5 @@
+// conv_tensor_cores against loops.
+// Builds: float gpu THREADS=128; float native THREADS=128
+#include "real/on_a_gpu/check.h"
+
+int main() { check<conv_tensor_cores>("conv_tensor_cores"); }
