@@ -397,3 +397,16 @@ counted = COUNT - before
 assert counted["graphs"] == 3 and counted["launches"] <= 3 * 4 and not counted["synchronisations"], counted
 assert bench.peak("{work}", "cuda", layout=None, threads=1, quick=True) > 0
 """)
+
+
+def test_training_goes_on_with_the_same_bits_if_cuda_refuses_to_record():
+    snippet(f"""{TRAINING}
+plain, end = train(False), cupy.cuda.Stream.end_capture
+def refuse(stream):
+    end(stream)
+    raise cupy.cuda.runtime.CUDARuntimeError("cudaErrorStreamCaptureInvalidated")
+cupy.cuda.Stream.end_capture = refuse
+for before, (*after, counted, problem) in zip(plain, train(True)):
+    assert "cudaErrorStreamCaptureInvalidated" in problem and not counted["graphs"]
+    assert after == list(before[:3])
+""")
