@@ -13,12 +13,12 @@
 //
 // Sums.  Each thread adds up its columns. Then the block adds up the rows that are abreast, in shared memory, where it
 // folds one half onto the other again and again. The sum of a block is a part. The last block to finish its columns adds
-// up all parts, in the same way (tickets.cuh). The order of the additions
+// up all parts, in the same way; each block draws a ticket to know whether it is the last. The order of the additions
 // depends on the shape of x and on nothing else. So every run gives the same bits, however many threads the machine has.
 //
 // Memory traffic.  It is all that these kernels cost: each says how often it passes over its arrays.
 
-#include "tickets.cuh"
+#include "last_block.cuh"
 
 constexpr int WIDTH = THREADS * COLUMNS;
 typedef Vec<COLUMNS> V;
@@ -126,11 +126,6 @@ __device__ __forceinline__ void store_part(const Tile &tile, const real *total, 
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) to[c] = total[c];
 }
 
-// Whether this block is the last of its columns to get here. tickets: a counter for each blockIdx.y.
-__device__ __forceinline__ bool is_last_of_columns(unsigned *tickets) {
-    return is_last(&tickets[blockIdx.y], gridDim.x * gridDim.z);
-}
-
 // The tile of an array of (parts, channels) that has the columns of `tile`.
 __device__ __forceinline__ Tile parts_of(const Tile &tile) {
     return {0, int(gridDim.x), tile.from, tile.columns, tile.channels, tile.abreast};
@@ -157,7 +152,7 @@ extern "C" __global__ void column_sums(const real *x /*[rows*channels]*/, real *
     for_each_element(tile, [&](long long, int j, real x) { sum[j] += x; }, x);
     fold(tile, sum, total);
     store_part(tile, total, parts);
-    if (is_last_of_columns(tickets)) add_parts(tile, parts, total, sums);
+    if (is_last(&tickets[blockIdx.y], gridDim.x)) add_parts(tile, parts, total, sums);
 }
 
 // The sum of (a - b)^2 over all elements: a matrix of one column. Reads both once.
@@ -170,7 +165,7 @@ extern "C" __global__ void squared_error(const real *a /*[rows*channels]*/, cons
     for_each_element(tile, [&](long long, int j, real a, real b) { sum[j] += (a - b) * (a - b); }, a, b);
     fold(tile, sum, total);
     store_part(tile, total, parts);
-    if (is_last_of_columns(tickets)) add_parts(tile, parts, total, sums);
+    if (is_last(&tickets[blockIdx.y], gridDim.x)) add_parts(tile, parts, total, sums);
 }
 
 // ---- A vector for all rows ----------------------------------------------------------------------------
@@ -224,7 +219,7 @@ extern "C" __global__ void slope_gradient(const real *g /*[rows*channels]*/, con
     for_each_element(tile, [&](long long, int j, real g, real x) { sum[j] += x > 0 ? 0 : g * x; }, g, x);
     fold(tile, sum, total);
     store_part(tile, total, parts);
-    if (is_last_of_columns(tickets)) add_parts(tile, parts, total, sums);
+    if (is_last(&tickets[blockIdx.y], gridDim.x)) add_parts(tile, parts, total, sums);
 }
 
 // ---- Batch norm ---------------------------------------------------------------------------------------
@@ -307,7 +302,7 @@ extern "C" __global__ void column_moments(const real *x /*[groups*rows*channels]
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) total[c] /= tile.last - tile.first;
     store_part(tile, total, means);
     store_part(tile, total_square, squares);
-    if (!is_last_of_columns(tickets)) return;
+    if (!is_last(&tickets[blockIdx.y], gridDim.x * gridDim.z)) return;
     for (int group = 0; group < groups; ++group) {
         long long part = start_of(group, gridDim.x, channels), at = start_of(group, 1, channels);
         Moments to = {mean_of_all + at, var + at, running_mean, running_var, momentum};
@@ -426,7 +421,7 @@ extern "C" __global__ void batch_norm_sums(const real *g /*[groups*rows*channels
         fold(tile, sum_slope, total_slope);
         store_part(tile, total_slope, parts_slope);
     }
-    if (!is_last_of_columns(tickets)) return;
+    if (!is_last(&tickets[blockIdx.y], gridDim.x * gridDim.z)) return;
     for (int group = 0; group < groups; ++group) {
         long long part = start_of(group, gridDim.x, channels), at = start_of(group, 1, channels);
         add_parts(tile, parts_gamma + part, total_gamma, dgamma + at);

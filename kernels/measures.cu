@@ -1,7 +1,7 @@
 // What a training step measures. The numbers stay on the device, so that no step waits for them.
 
+#include "last_block.cuh"
 #include "pieces.cuh"
-#include "tickets.cuh"
 
 // ---- The length of many arrays as one vector ------------------------------------------------------------
 
@@ -11,8 +11,9 @@ struct Vectors {
 };
 
 // out = the square root of the sum of the squares of all numbers of all arrays, and of *before, if it is not null, which
-// is the sum from an earlier launch. Reads each number once. Each block adds up the squares of a piece (pieces.cuh), and
-// the last block to finish the sums of all pieces (tickets.cuh).
+// is the sum from an earlier launch. Reads each number once. Each block adds up the squares of a piece (pieces.cuh). The
+// last block to finish adds up the sums of all pieces, in an order that is always the same. *tickets counts the blocks
+// that have finished; it is 0 before the launch and after it.
 extern "C" __global__ void __launch_bounds__(THREADS)
 length(const __grid_constant__ Vectors arrays, const double *before, double *sums /*[n_pieces]*/,
        double *total /*[1]*/, real *out /*[1]*/, unsigned *tickets, int count, int n_pieces) {

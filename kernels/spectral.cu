@@ -1,9 +1,9 @@
 // A round of power iteration: u = W v / |W v|, then v = W'u / |W'u|. Miyato et al. 2018; ops/spectral_norm.py has the use.
 //
 // Each of the two is one launch, which reads W once. The last block to finish has the whole vector before it, and divides
-// it by its length (tickets.cuh).
+// it by its length (last_block.cuh).
 
-#include "tickets.cuh"
+#include "last_block.cuh"
 
 constexpr int ROW_THREADS = 32;  // threads that work on a row together
 
