@@ -18,6 +18,8 @@
 //
 // Memory traffic.  It is all that these kernels cost: each says how often it passes over its arrays.
 
+#include "last_block.cuh"
+
 constexpr int WIDTH = THREADS * COLUMNS;
 typedef Vec<COLUMNS> V;
 
@@ -124,20 +126,6 @@ __device__ __forceinline__ void store_part(const Tile &tile, const real *total, 
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) to[c] = total[c];
 }
 
-// Whether this block is the last of its columns to get here. Then what the others have stored before can be read.
-// tickets: a number for each blockIdx.y, 0 before the launch and after it.
-__device__ __forceinline__ bool is_last(unsigned *tickets) {
-    SHARED(unsigned, ticket, [1]);
-    __threadfence();  // what this thread has stored is in memory before the block draws its ticket
-    __syncthreads();
-    unsigned others = gridDim.x * gridDim.z - 1;
-    if (threadIdx.x == 0) ticket[0] = atomicInc(&tickets[blockIdx.y], others);
-    __syncthreads();
-    bool last = ticket[0] == others;
-    if (last) __threadfence();  // and what the others stored before they drew theirs is read anew
-    return last;
-}
-
 // The tile of an array of (parts, channels) that has the columns of `tile`.
 __device__ __forceinline__ Tile parts_of(const Tile &tile) {
     return {0, int(gridDim.x), tile.from, tile.columns, tile.channels, tile.abreast};
@@ -164,7 +152,7 @@ extern "C" __global__ void column_sums(const real *x /*[rows*channels]*/, real *
     for_each_element(tile, [&](long long, int j, real x) { sum[j] += x; }, x);
     fold(tile, sum, total);
     store_part(tile, total, parts);
-    if (is_last(tickets)) add_parts(tile, parts, total, sums);
+    if (is_last(&tickets[blockIdx.y], gridDim.x)) add_parts(tile, parts, total, sums);
 }
 
 // The sum of (a - b)^2 over all elements: a matrix of one column. Reads both once.
@@ -177,7 +165,7 @@ extern "C" __global__ void squared_error(const real *a /*[rows*channels]*/, cons
     for_each_element(tile, [&](long long, int j, real a, real b) { sum[j] += (a - b) * (a - b); }, a, b);
     fold(tile, sum, total);
     store_part(tile, total, parts);
-    if (is_last(tickets)) add_parts(tile, parts, total, sums);
+    if (is_last(&tickets[blockIdx.y], gridDim.x)) add_parts(tile, parts, total, sums);
 }
 
 // ---- A vector for all rows ----------------------------------------------------------------------------
@@ -231,7 +219,7 @@ extern "C" __global__ void slope_gradient(const real *g /*[rows*channels]*/, con
     for_each_element(tile, [&](long long, int j, real g, real x) { sum[j] += x > 0 ? 0 : g * x; }, g, x);
     fold(tile, sum, total);
     store_part(tile, total, parts);
-    if (is_last(tickets)) add_parts(tile, parts, total, sums);
+    if (is_last(&tickets[blockIdx.y], gridDim.x)) add_parts(tile, parts, total, sums);
 }
 
 // ---- Batch norm ---------------------------------------------------------------------------------------
@@ -314,7 +302,7 @@ extern "C" __global__ void column_moments(const real *x /*[groups*rows*channels]
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) total[c] /= tile.last - tile.first;
     store_part(tile, total, means);
     store_part(tile, total_square, squares);
-    if (!is_last(tickets)) return;
+    if (!is_last(&tickets[blockIdx.y], gridDim.x * gridDim.z)) return;
     for (int group = 0; group < groups; ++group) {
         long long part = start_of(group, gridDim.x, channels), at = start_of(group, 1, channels);
         Moments to = {mean_of_all + at, var + at, running_mean, running_var, momentum};
@@ -433,7 +421,7 @@ extern "C" __global__ void batch_norm_sums(const real *g /*[groups*rows*channels
         fold(tile, sum_slope, total_slope);
         store_part(tile, total_slope, parts_slope);
     }
-    if (!is_last(tickets)) return;
+    if (!is_last(&tickets[blockIdx.y], gridDim.x * gridDim.z)) return;
     for (int group = 0; group < groups; ++group) {
         long long part = start_of(group, gridDim.x, channels), at = start_of(group, 1, channels);
         add_parts(tile, parts_gamma + part, total_gamma, dgamma + at);
