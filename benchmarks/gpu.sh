@@ -67,7 +67,7 @@ is_it_right_and_how_fast() {
     # a warning of CuPy's about its surroundings is no failure here
     local pytest=("$PYTHON" -m pytest -q -p no:cacheprovider -W default) parallel=() files=() quick=()
     "$PYTHON" -c 'import xdist' 2>/dev/null && parallel=(-n 4)
-    local tests=(tests/device/test_kernels*.py tests/device/test_{launch,mma}.py)
+    local tests=(tests/device/test_kernels*.py tests/device/test_{launch,mma,graph_on_a_gpu}.py)
     tests+=(tests/lessons/test_lesson_6_steps.py tests/test_optim.py)
     [ -z "$QUICK" ] || { parallel=() files=(adam.cu) tests=(tests/test_optim.py) quick=(--quick); }
     here nvidia-smi && step nvidia-smi 20 nvidia-smi

@@ -18,6 +18,8 @@
 //
 // Memory traffic.  It is all that these kernels cost: each says how often it passes over its arrays.
 
+#include "last_block.cuh"
+
 constexpr int WIDTH = THREADS * COLUMNS;
 typedef Vec<COLUMNS> V;
 
@@ -118,23 +120,10 @@ __device__ __forceinline__ void fold(const Tile &tile, const real (&sum)[COLUMNS
     __syncthreads();
 }
 
-// Write the tile's totals to its row of an array of (parts, channels).
+// Write the tile's totals to its row of an array of (groups, parts, channels).
 __device__ __forceinline__ void store_part(const Tile &tile, const real *total, real *parts) {
-    real *to = parts + (long long)blockIdx.x * tile.channels + tile.from;
+    real *to = parts + ((long long)blockIdx.z * gridDim.x + blockIdx.x) * tile.channels + tile.from;
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) to[c] = total[c];
-}
-
-// Whether this block is the last of its columns to get here. Then what the others have stored before can be read.
-// tickets: a number for each blockIdx.y, 0 before the launch and after it.
-__device__ __forceinline__ bool is_last(unsigned *tickets) {
-    SHARED(unsigned, ticket, [1]);
-    __threadfence();  // what this thread has stored is in memory before the block draws its ticket
-    __syncthreads();
-    if (threadIdx.x == 0) ticket[0] = atomicInc(&tickets[blockIdx.y], gridDim.x - 1);
-    __syncthreads();
-    bool last = ticket[0] == gridDim.x - 1;
-    if (last) __threadfence();  // and what the others stored before they drew theirs is read anew
-    return last;
 }
 
 // The tile of an array of (parts, channels) that has the columns of `tile`.
@@ -163,7 +152,7 @@ extern "C" __global__ void column_sums(const real *x /*[rows*channels]*/, real *
     for_each_element(tile, [&](long long, int j, real x) { sum[j] += x; }, x);
     fold(tile, sum, total);
     store_part(tile, total, parts);
-    if (is_last(tickets)) add_parts(tile, parts, total, sums);
+    if (is_last(&tickets[blockIdx.y], gridDim.x)) add_parts(tile, parts, total, sums);
 }
 
 // The sum of (a - b)^2 over all elements: a matrix of one column. Reads both once.
@@ -176,7 +165,7 @@ extern "C" __global__ void squared_error(const real *a /*[rows*channels]*/, cons
     for_each_element(tile, [&](long long, int j, real a, real b) { sum[j] += (a - b) * (a - b); }, a, b);
     fold(tile, sum, total);
     store_part(tile, total, parts);
-    if (is_last(tickets)) add_parts(tile, parts, total, sums);
+    if (is_last(&tickets[blockIdx.y], gridDim.x)) add_parts(tile, parts, total, sums);
 }
 
 // ---- A vector for all rows ----------------------------------------------------------------------------
@@ -230,10 +219,25 @@ extern "C" __global__ void slope_gradient(const real *g /*[rows*channels]*/, con
     for_each_element(tile, [&](long long, int j, real g, real x) { sum[j] += x > 0 ? 0 : g * x; }, g, x);
     fold(tile, sum, total);
     store_part(tile, total, parts);
-    if (is_last(tickets)) add_parts(tile, parts, total, sums);
+    if (is_last(&tickets[blockIdx.y], gridDim.x)) add_parts(tile, parts, total, sums);
 }
 
 // ---- Batch norm ---------------------------------------------------------------------------------------
+
+// The rows may be of several groups, each with statistics of its own: an array is (groups, rows, channels). Where a group
+// begins:
+__device__ __forceinline__ long long start_of(int group, int rows, int channels) {
+    return (long long)group * rows * channels;
+}
+
+// And the block's own, blockIdx.z. On a GPU it must be a multiple of 16 bytes.
+__device__ __forceinline__ long long my_start(int groups, int rows, int channels) {
+    REQUIRE(gridDim.z == groups);
+#ifndef CPU
+    REQUIRE(groups == 1 || channels % COLUMNS == 0);
+#endif
+    return start_of(blockIdx.z, rows, channels);
+}
 
 // Mean and variance of each channel. The mean of x^2 minus the square of the mean would cancel: at a mean of 10^4 and a
 // variance of 1, float32 has no digit left. So every number is taken relative to one that is near, the first of its
@@ -275,44 +279,56 @@ __device__ __forceinline__ void merge(const Tile &all, const real *means, const 
     }
 }
 
-extern "C" __global__ void column_moments(const real *x /*[rows*channels]*/, real *means, real *squares,
-                                          real *mean_of_all /*[channels]*/, real *var /*[channels]*/,
+extern "C" __global__ void column_moments(const real *x /*[groups*rows*channels]*/, real *means, real *squares,
+                                          real *mean_of_all /*[groups*channels]*/, real *var /*[groups*channels]*/,
                                           real *running_mean /*[channels]*/, real *running_var /*[channels]*/,
-                                          real momentum, unsigned *tickets, int rows, int channels,
+                                          real momentum, unsigned *tickets, int groups, int rows, int channels,
                                           int rows_per_part) {
     SHARED(real, total, [WIDTH]);
     SHARED(real, total_square, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
+    const real *mine = x + my_start(groups, rows, channels);
     real origin[COLUMNS], sum[COLUMNS] = {}, mean[COLUMNS], square[COLUMNS] = {};
-    for_my_channels(tile, origin, [=](int c) { return x[c]; });
-    for_each_element(tile, [&](long long, int j, real x) { sum[j] += x - origin[j]; }, x);
+    for_my_channels(tile, origin, [=](int c) { return mine[c]; });
+    for_each_element(tile, [&](long long, int j, real x) { sum[j] += x - origin[j]; }, mine);
     fold(tile, sum, total);
     for_my_channels(tile, mean, [&](int c) { return total[c - tile.from] / (tile.last - tile.first); });
     auto add_square = [&](long long, int j, real x) {
         real off = x - origin[j] - mean[j];
         square[j] += off * off;
     };
-    for_each_element(tile, add_square, x);
+    for_each_element(tile, add_square, mine);
     fold(tile, square, total_square);
     for (int c = threadIdx.x; c < tile.columns; c += THREADS) total[c] /= tile.last - tile.first;
     store_part(tile, total, means);
     store_part(tile, total_square, squares);
-    if (is_last(tickets))
-        merge(parts_of(tile), means, squares, x, {mean_of_all, var, running_mean, running_var, momentum}, rows,
+    if (!is_last(&tickets[blockIdx.y], gridDim.x * gridDim.z)) return;
+    for (int group = 0; group < groups; ++group) {
+        long long part = start_of(group, gridDim.x, channels), at = start_of(group, 1, channels);
+        Moments to = {mean_of_all + at, var + at, running_mean, running_var, momentum};
+        merge(parts_of(tile), means + part, squares + part, x + start_of(group, rows, channels), to, rows,
               rows_per_part, total, total_square);
+        __syncthreads();
+    }
 }
 
 // Merge the means and squares of parts that another kernel has made (conv_mma.cu).
-extern "C" __global__ void merge_moments(const real *means /*[parts*channels]*/,
-                                         const real *squares /*[parts*channels]*/, real *mean /*[channels]*/,
-                                         real *var /*[channels]*/, real *running_mean /*[channels]*/,
-                                         real *running_var /*[channels]*/, real momentum, int parts, int channels,
-                                         int rows, int rows_per_part) {
+extern "C" __global__ void merge_moments(const real *means /*[groups*parts*channels]*/,
+                                         const real *squares /*[groups*parts*channels]*/,
+                                         real *mean /*[groups*channels]*/, real *var /*[groups*channels]*/,
+                                         real *running_mean /*[channels]*/, real *running_var /*[channels]*/,
+                                         real momentum, int groups, int parts, int channels, int rows,
+                                         int rows_per_part) {
     SHARED(real, total, [WIDTH]);
     SHARED(real, total_square, [WIDTH]);
     REQUIRE((parts - 1LL) * rows_per_part < rows && rows <= (long long)parts * rows_per_part);
-    merge(my_tile(parts, channels, parts), means, squares, nullptr, {mean, var, running_mean, running_var, momentum},
-          rows, rows_per_part, total, total_square);
+    for (int group = 0; group < groups; ++group) {
+        long long part = start_of(group, parts, channels), at = start_of(group, 1, channels);
+        Moments to = {mean + at, var + at, running_mean, running_var, momentum};
+        merge(my_tile(parts, channels, parts), means + part, squares + part, nullptr, to, rows, rows_per_part, total,
+              total_square);
+        __syncthreads();
+    }
 }
 
 // z = gamma (x - mean) / sigma + beta, sigma^2 = var + eps, and what follows in the same pass:
@@ -328,6 +344,7 @@ struct Normal {
 
     __device__ __forceinline__ Normal(const Tile &tile, const real *gamma, const real *beta, const real *mean,
                                       const real *var, real eps, const real *slope, real leak) {
+        mean += start_of(blockIdx.z, 1, tile.channels), var += start_of(blockIdx.z, 1, tile.channels);
         for_my_channels(tile, middle, [=](int c) { return mean[c]; });
         for_my_channels(tile, scale, [=](int c) { return gamma[c] / sqrt(var[c] + eps); });
         for_my_channels(tile, shift, [=](int c) { return beta[c]; });
@@ -341,38 +358,48 @@ struct Normal {
 };
 
 // One pass over x and the residual, which may be null, to y.
-extern "C" __global__ void batch_norm_forward(const real *x /*[rows*channels]*/, const real *gamma /*[channels]*/,
-                                              const real *beta /*[channels]*/, const real *mean /*[channels]*/,
-                                              const real *var /*[channels]*/, const real *slope /*[channels]*/,
-                                              const real *residual /*[rows*channels]*/, real eps, real leak,
-                                              real *y /*[rows*channels]*/, int rows, int channels,
+extern "C" __global__ void batch_norm_forward(const real *x /*[groups*rows*channels]*/,
+                                              const real *gamma /*[channels]*/, const real *beta /*[channels]*/,
+                                              const real *mean /*[groups*channels]*/,
+                                              const real *var /*[groups*channels]*/,
+                                              const real *slope /*[channels]*/,
+                                              const real *residual /*[groups*rows*channels]*/, real eps, real leak,
+                                              real *y /*[groups*rows*channels]*/, int groups, int rows, int channels,
                                               int rows_per_part) {
     Tile tile = my_tile(rows, channels, rows_per_part);
     Normal normal(tile, gamma, beta, mean, var, eps, slope, leak);
+    long long start = my_start(groups, rows, channels);
     auto out = [&](int j, real x) {
         real z = normal.z(x, j);
         return normal.activate(z, z, j);
     };
-    if (residual) map_elements(tile, y, [&](int j, real x, real residual) { return out(j, x) + residual; }, x, residual);
-    else map_elements(tile, y, out, x);
+    auto out_and_residual = [&](int j, real x, real residual) { return out(j, x) + residual; };
+    if (residual) map_elements(tile, y + start, out_and_residual, x + start, residual + start);
+    else map_elements(tile, y + start, out, x + start);
 }
 
 // With h = g times the activation's derivative: dbeta = the sum of h, dgamma = the sum of h (x - mean) / sigma, and, if
-// `slope` is not null, dslope = the sum of g z where z is not positive. Reads g and x once.
-extern "C" __global__ void batch_norm_sums(const real *g /*[rows*channels]*/, const real *x /*[rows*channels]*/,
+// `slope` is not null, dslope = the sum of g z where z is not positive. Reads g and x once. The sums are those of each
+// group and, if there are more than one, after them those of all.
+extern "C" __global__ void batch_norm_sums(const real *g /*[groups*rows*channels]*/,
+                                           const real *x /*[groups*rows*channels]*/,
                                            const real *gamma /*[channels]*/, const real *beta /*[channels]*/,
-                                           const real *mean /*[channels]*/, const real *var /*[channels]*/,
-                                           const real *slope /*[channels]*/, real eps, real leak, real *parts_gamma,
-                                           real *parts_beta, real *parts_slope, real *dgamma /*[channels]*/,
-                                           real *dbeta /*[channels]*/, real *dslope /*[channels]*/,
-                                           unsigned *tickets, int rows, int channels, int rows_per_part) {
+                                           const real *mean /*[groups*channels]*/,
+                                           const real *var /*[groups*channels]*/, const real *slope /*[channels]*/,
+                                           real eps, real leak, real *parts_gamma, real *parts_beta,
+                                           real *parts_slope, real *dgamma /*[sums*channels]*/,
+                                           real *dbeta /*[sums*channels]*/, real *dslope /*[sums*channels]*/,
+                                           unsigned *tickets, int sums, int groups, int rows, int channels,
+                                           int rows_per_part) {
+    REQUIRE(sums == (groups == 1 ? 1 : groups + 1));
     SHARED(real, total_gamma, [WIDTH]);
     SHARED(real, total_beta, [WIDTH]);
     SHARED(real, total_slope, [WIDTH]);
     Tile tile = my_tile(rows, channels, rows_per_part);
     Normal normal(tile, gamma, beta, mean, var, eps, slope, leak);
+    long long start = my_start(groups, rows, channels), mine = start_of(blockIdx.z, 1, channels);
     real inverse[COLUMNS], sum_gamma[COLUMNS] = {}, sum_beta[COLUMNS] = {}, sum_slope[COLUMNS] = {};
-    for_my_channels(tile, inverse, [=](int c) { return 1 / sqrt(var[c] + eps); });
+    for_my_channels(tile, inverse, [=](int c) { return 1 / sqrt(var[mine + c] + eps); });
     auto add = [&](long long, int j, real g, real x) {
         real z = normal.z(x, j), h = normal.activate(z, g, j);
         sum_gamma[j] += h * (x - normal.middle[j]);
@@ -383,8 +410,8 @@ extern "C" __global__ void batch_norm_sums(const real *g /*[rows*channels]*/, co
         real z = add(i, j, g, x);
         sum_slope[j] += z > 0 ? 0 : g * z;
     };
-    if (slope) for_each_element(tile, add_all, g, x);
-    else for_each_element(tile, add, g, x);
+    if (slope) for_each_element(tile, add_all, g + start, x + start);
+    else for_each_element(tile, add, g + start, x + start);
     for (int j = 0; j < COLUMNS; ++j) sum_gamma[j] *= inverse[j];
     fold(tile, sum_gamma, total_gamma);
     fold(tile, sum_beta, total_beta);
@@ -394,29 +421,47 @@ extern "C" __global__ void batch_norm_sums(const real *g /*[rows*channels]*/, co
         fold(tile, sum_slope, total_slope);
         store_part(tile, total_slope, parts_slope);
     }
-    if (is_last(tickets)) {
-        add_parts(tile, parts_gamma, total_gamma, dgamma);
-        add_parts(tile, parts_beta, total_beta, dbeta);
-        if (slope) add_parts(tile, parts_slope, total_slope, dslope);
+    if (!is_last(&tickets[blockIdx.y], gridDim.x * gridDim.z)) return;
+    for (int group = 0; group < groups; ++group) {
+        long long part = start_of(group, gridDim.x, channels), at = start_of(group, 1, channels);
+        add_parts(tile, parts_gamma + part, total_gamma, dgamma + at);
+        add_parts(tile, parts_beta + part, total_beta, dbeta + at);
+        if (slope) add_parts(tile, parts_slope + part, total_slope, dslope + at);
     }
+    if (groups == 1) return;
+    auto add_groups = [&](real *of) {
+        for (int c = tile.from + threadIdx.x; c < tile.from + tile.columns; c += THREADS) {
+            real sum = 0;
+            for (int group = 0; group < groups; ++group) sum += of[start_of(group, 1, channels) + c];
+            of[start_of(groups, 1, channels) + c] = sum;
+        }
+    };
+    add_groups(dgamma);
+    add_groups(dbeta);
+    if (slope) add_groups(dslope);
 }
 
 // dx = gamma / sigma (h - dbeta / rows - (x - mean) / sigma dgamma / rows): one pass over two arrays, to a third.
-extern "C" __global__ void batch_norm_backward(const real *g /*[rows*channels]*/, const real *x /*[rows*channels]*/,
+extern "C" __global__ void batch_norm_backward(const real *g /*[groups*rows*channels]*/,
+                                               const real *x /*[groups*rows*channels]*/,
                                                const real *gamma /*[channels]*/, const real *beta /*[channels]*/,
-                                               const real *mean /*[channels]*/, const real *var /*[channels]*/,
-                                               const real *slope /*[channels]*/, const real *dgamma /*[channels]*/,
-                                               const real *dbeta /*[channels]*/, real eps, real leak,
-                                               real *dx /*[rows*channels]*/, int rows, int channels,
-                                               int rows_per_part) {
+                                               const real *mean /*[groups*channels]*/,
+                                               const real *var /*[groups*channels]*/,
+                                               const real *slope /*[channels]*/,
+                                               const real *dgamma /*[sums*channels]*/,
+                                               const real *dbeta /*[sums*channels]*/, real eps, real leak,
+                                               real *dx /*[groups*rows*channels]*/, int sums, int groups, int rows,
+                                               int channels, int rows_per_part) {
+    REQUIRE(groups <= sums);
     Tile tile = my_tile(rows, channels, rows_per_part);
     Normal normal(tile, gamma, beta, mean, var, eps, slope, leak);
+    long long start = my_start(groups, rows, channels), mine = start_of(blockIdx.z, 1, channels);
     real tilt[COLUMNS], mean_h[COLUMNS];
-    for_my_channels(tile, tilt, [=](int c) { return dgamma[c] / rows / sqrt(var[c] + eps); });
-    for_my_channels(tile, mean_h, [=](int c) { return dbeta[c] / rows; });
+    for_my_channels(tile, tilt, [=](int c) { return dgamma[mine + c] / rows / sqrt(var[mine + c] + eps); });
+    for_my_channels(tile, mean_h, [=](int c) { return dbeta[mine + c] / rows; });
     auto gradient = [&](int j, real g, real x) {
         real h = normal.activate(normal.z(x, j), g, j);
         return normal.scale[j] * (h - mean_h[j] - (x - normal.middle[j]) * tilt[j]);
     };
-    map_elements(tile, dx, gradient, g, x);
+    map_elements(tile, dx + start, gradient, g + start, x + start);
 }

@@ -25,14 +25,16 @@
 // thread knows their channel and tap, and moves on by SLAB with each slab. So no slab after the first one costs a
 // division.
 //
-// Split K.  A layer with few pixels has fewer tiles than a GPU has multiprocessors. Then K is cut into parts: each part
-// stores sums of its own, and finish_conv (or sum_parts of elementwise.cu) adds them up in order, without atomics.
+// Split K.  A layer with few pixels has fewer tiles than a GPU has multiprocessors. Then K is cut into parts. Each block
+// stores the sums of its part, and the last block of a tile adds them up in order and goes on with the tile. A weight
+// gradient has many more parts, and sum_parts of elementwise.cu adds those up.
 //
 // Memory traffic.  As conv.cu's: x is read kh kw / stride^2 times for each column of tiles, mostly from the cache.
 //
 // Variants: PRECISION=1 TILE_N=32; PRECISION=1 TILE_N=64; PRECISION=1 TILE_N=128; PRECISION=3 TILE_N=32; PRECISION=3 TILE_N=64; PRECISION=16 TILE_N=32; PRECISION=16 TILE_N=64; PRECISION=16 TILE_N=128
 
 #include "convolution.cuh"
+#include "last_block.cuh"
 #include "mma.cuh"
 
 // Before a loop over registers (common.cuh, UNROLL). An emulated GPU has none, and the compiler would take long.
@@ -156,6 +158,27 @@ struct Sums {
         }
     }
 
+    // Store a thread's sums with those of the other threads, in an order that suits memory.
+    __device__ __forceinline__ void store(float *to) const {
+        IN_REGISTERS for (int m = 0; m < M_STEPS; ++m)
+            IN_REGISTERS for (int n = 0; n < N_STEPS; ++n) {
+                Vec<4> four = Vec<4>::broadcast(0);
+                IN_REGISTERS for (int e = 0; e < 4; ++e) four.lane[e] = of[m][n][e];
+                four.store(to + ((m * N_STEPS + n) * THREADS + threadIdx.x) * 4);
+            }
+    }
+
+    // The sums of all parts, in order, from where `store` has put them.
+    __device__ __forceinline__ void add_parts(const float *parts, int n_parts) {
+        clear();
+        for (int part = 0; part < n_parts; ++part, parts += TILE_M * TILE_N)
+            IN_REGISTERS for (int m = 0; m < M_STEPS; ++m)
+                IN_REGISTERS for (int n = 0; n < N_STEPS; ++n) {
+                    Vec<4> four = Vec<4>::load(parts + ((m * N_STEPS + n) * THREADS + threadIdx.x) * 4);
+                    IN_REGISTERS for (int e = 0; e < 4; ++e) of[m][n][e] += four.lane[e];
+                }
+    }
+
     // scratch[w][c] = the sum of value(number, c) over the rows of column c of the tile that the warps of row w have,
     // and that are above the first `rows` of it. The caller waits.
     template <class Value>
@@ -172,20 +195,23 @@ struct Sums {
             }
     }
 
-    // Call body(at, column, two sums) for each two neighbours that this lane has, in rows and columns of the tile.
-    // at[i] is what where(row) says of the row, which is worked out once for all columns. of_column(column) is called
-    // before the rows of a column.
-    template <class At, class Where, class OfColumn>
+    // Call of_column(column)(at, two sums) for each two neighbours that this lane has, in rows and columns of the tile.
+    // at is what where(row) says of the row. It is worked out once for all columns, for AT_ONCE rows at a time: more
+    // need more registers.
+    template <class At, int AT_ONCE = 2 * M_STEPS, class Where, class OfColumn>
     __device__ __forceinline__ void for_each_pair(int row, int column, Where where, OfColumn of_column) const {
         int lane = threadIdx.x % 32;
-        At at[2 * M_STEPS];
-        IN_REGISTERS for (int r = 0; r < 2 * M_STEPS; ++r) at[r] = where(row + 8 * r + lane / 4);
-        IN_REGISTERS for (int n = 0; n < N_STEPS; ++n) {
-            auto store = of_column(column + 8 * n + lane % 4 * 2);
-            IN_REGISTERS for (int r = 0; r < 2 * M_STEPS; ++r) {
-                Vec<2> pair = Vec<2>::broadcast(0);
-                IN_REGISTERS for (int e = 0; e < 2; ++e) pair.lane[e] = of[r / 2][n][r % 2 * 2 + e];
-                store(at[r], pair);
+        IN_REGISTERS for (int first = 0; first < 2 * M_STEPS; first += AT_ONCE) {
+            At at[AT_ONCE];
+            IN_REGISTERS for (int r = 0; r < AT_ONCE; ++r) at[r] = where(row + 8 * (first + r) + lane / 4);
+            IN_REGISTERS for (int n = 0; n < N_STEPS; ++n) {
+                auto store = of_column(column + 8 * n + lane % 4 * 2);
+                IN_REGISTERS for (int r = 0; r < AT_ONCE; ++r) {
+                    Vec<2> pair = Vec<2>::broadcast(0);
+                    IN_REGISTERS for (int e = 0; e < 2; ++e)
+                        pair.lane[e] = of[(first + r) / 2][n][(first + r) % 2 * 2 + e];
+                    store(at[r], pair);
+                }
             }
         }
     }
@@ -267,14 +293,26 @@ __device__ __forceinline__ void convolve(Sums &sums, float *shared, const float 
 
 // Which tile and which part of the depth are this block's.
 struct Work {
-    int m0, n0, part, first_slab, slabs;
+    int tile, m0, n0, part, n_parts, first_slab, slabs;
 };
 
-__device__ __forceinline__ Work my_work(int columns, int depth, int n_parts) {
-    int blocks = gridDim.x / n_parts, tile = blockIdx.x % blocks, part = blockIdx.x / blocks;
+__device__ __forceinline__ Work my_work(int columns, int depth, int tiles, int n_parts) {
+    REQUIRE(gridDim.x == unsigned(tiles * n_parts));
+    int tile = blockIdx.x % tiles, part = blockIdx.x / tiles;
     int tiles_n = (columns + TILE_N - 1) / TILE_N, slabs = (depth + SLAB - 1) / SLAB;
     int part_slabs = (slabs + n_parts - 1) / n_parts, first = min(part * part_slabs, slabs);
-    return {tile / tiles_n * TILE_M, tile % tiles_n * TILE_N, part, first, min(part_slabs, slabs - first)};
+    return {tile + int(blockIdx.y) * tiles,   tile / tiles_n * TILE_M, tile % tiles_n * TILE_N, part, n_parts, first,
+            min(part_slabs, slabs - first)};
+}
+
+// Of a tile with several parts, whether this block is to go on: it is the last one, and has the sums of all parts now.
+__device__ __forceinline__ bool has_all(Sums &sums, const Work &work, float *parts, unsigned *tickets) {
+    if (work.n_parts == 1) return true;
+    float *of_tile = parts + (long long)work.tile * work.n_parts * TILE_M * TILE_N;
+    sums.store(of_tile + work.part * TILE_M * TILE_N);
+    if (!is_last(tickets + work.tile, work.n_parts)) return false;
+    sums.add_parts(of_tile, work.n_parts);
+    return true;
 }
 
 // Of an output: the number of its line in all images, -1 for none; and its column.
@@ -285,8 +323,10 @@ struct Pixel {
 // The mean of each column of the tile, of its first `rows` rows, and the sum of the squares about this mean: for batch
 // norm, which need not read Y for them. They go to a row of `means` and `squares` for each row of tiles; merge_moments
 // of channels.cu merges the rows.
-__device__ __forceinline__ void store_moments(const Sums &sums, float *shared, int row, int column, int rows, int n0,
-                                              const real *bias, real *means, real *squares, const Geometry &g) {
+__device__ __forceinline__ void store_moments(const Sums &sums, float *shared, int row, int column, const Work &work,
+                                              int pixels, const real *bias, real *means, real *squares,
+                                              const Geometry &g) {
+    int rows = min(TILE_M, pixels - work.m0);
     float *first = shared, *second = shared + WARPS_M * TILE_N;  // what the slabs no longer need
     auto total = [](const float *scratch, int c) {
         float sum = 0;
@@ -301,27 +341,26 @@ __device__ __forceinline__ void store_moments(const Sums &sums, float *shared, i
         return off * off;
     });
     __syncthreads();
-    int c = threadIdx.x, o = n0 + c;
+    int c = threadIdx.x, o = work.n0 + c;
     if (c >= TILE_N || o >= g.cout) return;
-    long long at = (long long)(blockIdx.x / ((g.cout + TILE_N - 1) / TILE_N)) * g.cout + o;
+    long long at = (long long)(work.m0 / TILE_M) * g.cout + o;
     means[at] = total(first, c) / rows + (bias ? bias[o] : 0);
     squares[at] = total(second, c);
 }
 
-// Y = A W. With one part, y is the output, through the epilogue (convolution.cuh). With several, y has the plain sums
-// of each part, for finish_conv. means and squares may be null (store_moments); else there is one part, and Y is
-// the sums and the bias.
+// Y = A W, through the epilogue (convolution.cuh). parts and tickets are for several parts (last_block.cuh). means and
+// squares may be null (store_moments); else Y is the sums and the bias.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 conv2d_mma(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*cout]*/, const real *bias /*[cout]*/,
            const real *negative_slope /*[cout/shuffle/shuffle]*/, const real *residual /*[n*out_h*out_w*cout]*/,
-           real *y /*[n_parts*n*out_h*out_w*cout]*/, real *means, real *squares, const __grid_constant__ Geometry g,
-           int shuffle, int n_parts) {
+           real *y /*[n*out_h*out_w*cout]*/, real *means, real *squares, real *parts /*[tiles*n_parts*TILE_M*TILE_N]*/,
+           unsigned *tickets, const __grid_constant__ Geometry g, int shuffle, int tiles, int n_parts) {
     REQUIRE(blockDim.x == THREADS && g.cin % CHUNK == 0 && g.cout % CHUNK == 0);
     SHARED_DYNAMIC(float, shared);
     int thread = threadIdx.x, warp = thread / 32, row = warp / WARPS_N * ROWS, column = warp % WARPS_N * COLUMNS;
     int pixels = pixels_of(g), depth = depth_of(g);
-    Work work = my_work(g.cout, depth, n_parts);
-    REQUIRE(gridDim.x == unsigned((pixels + TILE_M - 1) / TILE_M * ((g.cout + TILE_N - 1) / TILE_N) * n_parts));
+    REQUIRE(tiles == (pixels + TILE_M - 1) / TILE_M * ((g.cout + TILE_N - 1) / TILE_N));
+    Work work = my_work(g.cout, depth, tiles, n_parts);
     Inner inner = {g.height, g.width, g.cin, g.kh, g.kw, g.stride_y, g.stride_x, g.pad_y, g.pad_x, g.out_h, g.out_w};
 
     int at_n = thread % (TILE_N / CHUNK) * CHUNK, at_k = thread / (TILE_N / CHUNK), n = work.n0 + at_n;
@@ -338,15 +377,11 @@ conv2d_mma(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*co
                         k += SLAB;
                     });
 
+    if (!has_all(sums, work, parts, tickets)) return;
     Epilogue epilogue = {y, bias, negative_slope, residual, g.out_h, g.out_w, g.cout, shuffle};
-    if (n_parts > 1) {
-        real *part = y + (long long)work.part * pixels * g.cout;
-        epilogue = {part, nullptr, nullptr, nullptr, g.out_h, g.out_w, g.cout, 1};
-    }
-    REQUIRE(epilogue.shuffle == 1 || epilogue.whole_pixels(2));
-    REQUIRE(!means || (n_parts == 1 && shuffle == 1 && !negative_slope && !residual));
-    if (means)
-        store_moments(sums, shared, row, column, min(TILE_M, pixels - work.m0), work.n0, bias, means, squares, g);
+    REQUIRE(shuffle == 1 || epilogue.whole_pixels(2));
+    REQUIRE(!means || (shuffle == 1 && !negative_slope && !residual));
+    if (means) store_moments(sums, shared, row, column, work, pixels, bias, means, squares, g);
     sums.for_each_pair<Pixel>(
         work.m0 + row, work.n0 + column,
         [&](int m) { return m < pixels ? Pixel{m / g.out_w, m % g.out_w} : Pixel{-1, 0}; },
@@ -356,27 +391,6 @@ conv2d_mma(const real *x /*[n*height*width*cin]*/, const real *w /*[kh*kw*cin*co
                 if (at.line >= 0 && o < g.cout) channels.store(epilogue, pair, 0, at.line, at.column);
             };
         });
-}
-
-// What is to be done with the sums of all parts: y = the epilogue of their sum.
-extern "C" __global__ void finish_conv(const real *parts /*[n_parts*n*height*width*channels]*/,
-                                       const real *bias /*[channels]*/,
-                                       const real *negative_slope /*[channels/shuffle/shuffle]*/,
-                                       const real *residual /*[n*height*width*channels]*/,
-                                       real *y /*[n*height*width*channels]*/, int n, int height, int width,
-                                       int channels, int shuffle, int n_parts) {
-    Epilogue epilogue = {y, bias, negative_slope, residual, height, width, channels, shuffle};
-    REQUIRE(channels % CHUNK == 0 && (shuffle == 1 || epilogue.whole_pixels(CHUNK)));
-    int chunks = channels / CHUNK;
-    long long size = (long long)n * height * width * channels;
-    FOR_EACH(e, n * height * width * chunks) {
-        int pixel = e / chunks, o = e % chunks * CHUNK;
-        Vec<CHUNK> sum = Vec<CHUNK>::load(parts + (long long)e * CHUNK);
-        for (int part = 1; part < n_parts; ++part)
-            sum = sum + Vec<CHUNK>::load(parts + part * size + (long long)e * CHUNK);
-        EpilogueChannels<CHUNK, true> at(epilogue, o);
-        at.store(epilogue, sum, pixel / width / height, pixel / width % height, pixel % width);
-    }
 }
 
 // The pixels of x whose place, with the padding, has the remainder `a` by the stride, on one axis: they meet only the
@@ -393,11 +407,12 @@ __device__ __forceinline__ Remainder remainder_of(int a, int kernel, int stride,
             taps - 1 - (first + padding - a) / stride};
 }
 
-// dX: blockIdx.y is a remainder of the pixels of x by the strides, (a, b) = (y / stride_x, y % stride_x). With one
-// part, dx is the gradient. With several, dx has the sums of each part.
+// dX: blockIdx.y is a remainder of the pixels of x by the strides, (a, b) = (y / stride_x, y % stride_x). `tiles` is the
+// most that a remainder has. parts and tickets are for several parts.
 extern "C" __global__ void __launch_bounds__(THREADS, 2)
 input_grad_mma(const real *cotangent /*[n*out_h*out_w*cout]*/, const real *w /*[kh*kw*cin*cout]*/,
-               real *dx /*[n_parts*n*height*width*cin]*/, const __grid_constant__ Geometry g, int n_parts) {
+               real *dx /*[n*height*width*cin]*/, real *parts /*[stride_y*stride_x*tiles*n_parts*TILE_M*TILE_N]*/,
+               unsigned *tickets, const __grid_constant__ Geometry g, int tiles, int n_parts) {
     REQUIRE(blockDim.x == THREADS && g.cin % CHUNK == 0 && g.cout % CHUNK == 0);
     REQUIRE(gridDim.y == unsigned(g.stride_y * g.stride_x));
     SHARED_DYNAMIC(float, shared);
@@ -406,26 +421,27 @@ input_grad_mma(const real *cotangent /*[n*out_h*out_w*cout]*/, const real *w /*[
     Remainder down = remainder_of(a, g.kh, g.stride_y, g.pad_y, g.height);
     Remainder across = remainder_of(b, g.kw, g.stride_x, g.pad_x, g.width);
     int pixels = g.n * down.size * across.size, depth = down.taps * across.taps * g.cout;
-    Work work = my_work(g.cin, depth, n_parts);
+    Work work = my_work(g.cin, depth, tiles, n_parts);
+    REQUIRE(tiles >= (pixels + TILE_M - 1) / TILE_M * ((g.cin + TILE_N - 1) / TILE_N));
     if (work.m0 >= pixels) return;  // another remainder has more tiles
+    int last_i = a + g.stride_y * (down.taps - 1), last_j = b + g.stride_x * (across.taps - 1);  // taps are turned around
     Inner inner = {g.out_h, g.out_w, g.cout, down.taps, across.taps, 1, 1, down.pad, across.pad, down.size,
                    across.size};
 
     Sums sums;
     convolve<true>(sums, shared, cotangent, inner, work.m0, pixels, work.first_slab, work.slabs, row, column,
                    [&](float *to, const Place &place) {
-                       int i = a + g.stride_y * (down.taps - 1 - place.i);
-                       int j = b + g.stride_x * (across.taps - 1 - place.j), chunk = thread % CHUNKS;
-                       long long tap = (long long)(i * g.kw + j) * g.cin * g.cout + place.c;
+                       int tap = (last_i - g.stride_y * place.i) * g.kw + last_j - g.stride_x * place.j;
+                       const real *from = w + (tap * g.cin * g.cout + place.c);
                        IN_REGISTERS for (int l = 0; l < COPIES_N; ++l) {
                            int at = thread / CHUNKS + l * (THREADS / CHUNKS), c = work.n0 + at;
-                           bool in = place.i < down.taps && c < g.cin;
-                           copy_async(to + swizzled(at, chunk), in ? w + (tap + c * g.cout) : w, in);
+                           bool in = place.i < inner.kh && c < g.cin;
+                           copy_async(to + swizzled(at, thread % CHUNKS), in ? from + c * g.cout : w, in);
                        }
                    });
 
-    real *out = dx + (long long)work.part * g.n * g.height * g.width * g.cin;
-    sums.for_each_pair<int>(
+    if (!has_all(sums, work, parts, tickets)) return;
+    sums.for_each_pair<int, 2>(
         work.m0 + row, work.n0 + column,
         [&](int m) {
             int image = m / across.size / down.size, p = m / across.size % down.size, q = m % across.size;
@@ -434,7 +450,7 @@ input_grad_mma(const real *cotangent /*[n*out_h*out_w*cout]*/, const real *w /*[
         },
         [&](int c) {
             return [&, c](int pixel, const Vec<2> &pair) {
-                if (pixel >= 0 && c < g.cin) pair.store(out + (long long)pixel * g.cin + c);
+                if (pixel >= 0 && c < g.cin) pair.store(dx + (long long)pixel * g.cin + c);
             };
         });
 }
@@ -501,7 +517,7 @@ weight_grad_mma(const real *x /*[n*height*width*cin]*/, const real *cotangent /*
 
     real *to = parts + (long long)part * (depth + 1) * g.cout;
     if (k0 == 0 && thread < TILE_N && n0 + thread < g.cout) to[(long long)depth * g.cout + n0 + thread] = sum;
-    sums.for_each_pair<int>(
+    sums.for_each_pair<int, 2>(
         k0 + row, n0 + column, [](int k) { return k; },
         [&](int o) {
             return [&, o](int k, const Vec<2> &pair) {

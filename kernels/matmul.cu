@@ -105,8 +105,9 @@ matmul(const real *a, const real *b, real *c /*[count*m*n]*/, const __grid_const
 
         real *out = c + (long long)z * m * n;
         bool aligned = of.c_column == 1 && aligned_rows(out, of.c_row);
-        for (int r = 0; r < ROWS_M && row0 + my_row(thread, r) < m; ++r) {
-            for (int v = 0; v < VECS; ++v) {
+        UNROLL_STORES for (int r = 0; r < ROWS_M; ++r) {
+            if (row0 + my_row(thread, r) >= m) break;
+            UNROLL_STORES for (int v = 0; v < VECS; ++v) {
                 int first = column0 + my_column(thread, v), left = n - first;
                 real *to = out + (long long)(row0 + my_row(thread, r)) * of.c_row + (long long)first * of.c_column;
                 if (aligned && left >= LANES) {

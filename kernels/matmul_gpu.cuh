@@ -5,6 +5,8 @@
 // what is stored along a column lies in different banks.
 typedef real TileA[SLAB][TILE_M + 4], TileB[SLAB][TILE_N + 4];
 
+#define UNROLL_STORES UNROLL  // or the sums would not stay in registers
+
 // A thread's outputs: vectors of rows and of columns, each next to those of its neighbours.
 __device__ __forceinline__ int my_row(int thread, int r) {
     return (r / LANES * THREADS_M + thread / THREADS_N) * LANES + r % LANES;

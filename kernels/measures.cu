@@ -1,5 +1,6 @@
 // What a training step measures. The numbers stay on the device, so that no step waits for them.
 
+#include "last_block.cuh"
 #include "pieces.cuh"
 
 // ---- The length of many arrays as one vector ------------------------------------------------------------
@@ -18,7 +19,6 @@ length(const __grid_constant__ Vectors arrays, const double *before, double *sum
        double *total /*[1]*/, real *out /*[1]*/, unsigned *tickets, int count, int n_pieces) {
     REQUIRE(blockDim.x == THREADS);
     SHARED(double, part, [THREADS]);
-    SHARED(unsigned, ticket, [1]);
     auto fold = [&](double mine) {  // the sum over the threads of the block, in part[0]
         part[threadIdx.x] = mine;
         for (int half = THREADS / 2; half > 0; half /= 2) {
@@ -36,13 +36,7 @@ length(const __grid_constant__ Vectors arrays, const double *before, double *sum
         if (threadIdx.x == 0) sums[number] = part[0];
         __syncthreads();
     }
-    if (threadIdx.x == 0) {
-        __threadfence();  // the sums are in memory before the ticket says so
-        ticket[0] = atomicInc(tickets, gridDim.x - 1);
-    }
-    __syncthreads();
-    if (ticket[0] != gridDim.x - 1) return;
-    __threadfence();
+    if (!is_last(tickets, gridDim.x)) return;
     double square = 0;
     for (int number = threadIdx.x; number < n_pieces; number += THREADS) square += sums[number];
     fold(square);

@@ -37,10 +37,10 @@ def cut_rows(rows: int, channels: int, x: Array, sums: bool = False) -> tuple[Pa
     return (-(-rows // rows_per_part), -(-channels // (across["THREADS"] * across["COLUMNS"]))), rows_per_part
 
 
-def map_channels(name: str, *inputs: Any, out: Array | None = None) -> Array:
-    """What the kernel `name` computes: an array like the first input, or `out`."""
+def map_channels(name: str, *inputs: Any) -> Array:
+    """What the kernel `name` computes: an array like the first input."""
     inputs = arguments(inputs)
-    out = empty_like(inputs[0]) if out is None else out
+    out = empty_like(inputs[0])
     channels = out.shape[-1]
     rows = out.size // channels
     grid, rows_per_part = cut_rows(rows, channels, out)
@@ -99,50 +99,74 @@ def pixel_mse(sr: Array, hr: Array) -> Computed:
     return sum_channels("squared_error", sr, hr, channels=1)[0][0] / sr.size
 
 
+# ---- Batch norm -----------------------------------------------------------------------------------------
+# A batch may be of several groups of images. Each has statistics of its own, which lie one after another.
+
+
 @kernel(batch_statistics)
-def moments(x: Array, running: tuple[Array, Array, float] | None = None) -> tuple[Array, Array] | NotImplementedType:
+def moments(
+    x: Array, running: tuple[Array, Array, float] | None = None, groups: int = 1
+) -> tuple[Array, Array] | NotImplementedType:
     """(mean, variance) of each channel of x, merged from those of the parts of its rows."""
     if not (x.ndim and x.size):
         return NotImplemented
     x, channels = contiguous(x), x.shape[-1]
-    rows = x.size // channels
+    rows = x.size // channels // groups
     grid, rows_per_part = cut_rows(rows, channels, x, sums=True)
-    scratch = [empty(x, (grid[0], channels)) for _ in range(2)]
-    mean, var = empty(x, channels), empty(x, channels)
+    scratch = [empty(x, (groups * grid[0], channels)) for _ in range(2)]
+    mean, var = (empty(x, groups * channels) for _ in range(2))
     following = running if running and on_gpu(x) else (None, None, 0.0)
-    launch("channels.cu", "column_moments", grid, None, x, *scratch, mean, var, *following, tickets(x), rows,
-           channels, rows_per_part)  # fmt: skip
+    launch("channels.cu", "column_moments", (*grid, groups), None, x, *scratch, mean, var, *following, tickets(x),
+           groups, rows, channels, rows_per_part)  # fmt: skip
     if running and not on_gpu(x):  # where a launch is cheap, NumPy rounds as in the definition
         follow(*running, mean, var, rows)
     return mean, var
 
 
-def merged_moments(x: Array, parts: Moments, running: tuple[Array, Array, float] | None) -> tuple[Array, Array]:
+def merged_moments(
+    x: Array, parts: Moments, running: tuple[Array, Array, float] | None, groups: int = 1
+) -> tuple[Array, Array]:
     """(mean, variance) of each channel of x, an array on a GPU, from the moments of parts of its rows."""
     count, channels = parts.means.shape
-    mean, var = empty(x, channels), empty(x, channels)
+    mean, var = (empty(x, groups * channels) for _ in range(2))
     grid, _ = cut_rows(1, channels, x)
+    rows = x.size // channels // groups
     launch("channels.cu", "merge_moments", grid, None, parts.means, parts.squares, mean, var,
-           *(running or (None, None, 0.0)), count, channels, x.size // channels, parts.rows_per_part)  # fmt: skip
+           *(running or (None, None, 0.0)), groups, count // groups, channels, rows, parts.rows_per_part)  # fmt: skip
     return mean, var
 
 
 @kernel(BatchNorm)
 def batch_norm(x: Array, gamma: Array, beta: Array, statistics: tuple[Array, Array], eps: float) -> Computed:
-    if not x.size:
-        return NotImplemented
-    return map_channels("batch_norm_forward", x, gamma, beta, *statistics, None, None, eps, 1.0)
+    return normalise(x, gamma, beta, statistics, eps) if x.size else NotImplemented
+
+
+def normalise(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    statistics: tuple[Array, Array],
+    eps: float,
+    slope: Array | None = None,
+    leak: float = 1.0,
+    residual: Array | None = None,
+    groups: int = 1,
+) -> Array:
+    """Batch norm, an activation with this slope or else this leak, and the residual."""
+    x, *others = arguments((x, gamma, beta, *statistics, slope, residual))
+    out, channels = empty_like(x), x.shape[-1]
+    rows = x.size // channels // groups
+    grid, rows_per_part = cut_rows(rows, channels, x)
+    launch("channels.cu", "batch_norm_forward", (*grid, groups), None, x, *others, eps, leak, out, groups, rows,
+           channels, rows_per_part)  # fmt: skip
+    return out
 
 
 @kernel(batch_norm_gradients)
 def fused_gradients(
     g: Array, x: Array, gamma: Array, statistics: tuple[Array, Array], eps: float
 ) -> tuple[Array, Array, Array] | NotImplementedType:
-    if not x.size:
-        return NotImplemented
-    dx = empty_like(x)
-    dgamma, dbeta, _ = norm_gradients(g, x, gamma, gamma, statistics, eps, out=dx)
-    return dx, dgamma, dbeta
+    return norm_gradients(g, x, gamma, gamma, statistics, eps)[:3] if x.size else NotImplemented
 
 
 def norm_gradients(
@@ -154,21 +178,19 @@ def norm_gradients(
     eps: float,
     slope: Array | None = None,
     leak: float = 1.0,
-    *,
-    out: Array,
+    groups: int = 1,
 ) -> tuple[Any, ...]:
-    """(∂γ, ∂β, the slope's gradient or None) of batch norm with an activation, and ∂x in `out`. Without an activation,
-    β does not count."""
-    shared = [each if each is None else contiguous(each) for each in (gamma, beta, *statistics, slope)]
-    g, x = contiguous(g), contiguous(x)
-    channels = x.shape[-1]
-    rows = x.size // channels
+    """(∂x, ∂γ, ∂β, the slope's gradient or None) of `normalise`. Without an activation, β does not count."""
+    g, x, *shared = arguments((g, x, gamma, beta, *statistics, slope))
+    channels, out = x.shape[-1], empty_like(x)
+    rows = x.size // channels // groups
     grid, rows_per_part = cut_rows(rows, channels, x, sums=True)
-    count = 2 if slope is None else 3
-    parts = [empty(x, (grid[0], channels)) for _ in range(count)] + [None] * (3 - count)
-    sums = [empty(x, channels) for _ in range(count)] + [None] * (3 - count)
-    launch("channels.cu", "batch_norm_sums", grid, None, g, x, *shared, eps, leak, *parts, *sums, tickets(x),
-           rows, channels, rows_per_part)  # fmt: skip
-    dgamma, dbeta, dslope = sums
-    map_channels("batch_norm_backward", g, x, *shared, dgamma, dbeta, eps, leak, out=out)
-    return dgamma, dbeta, dslope
+    count, lines = 2 if slope is None else 3, groups + (groups > 1)  # a line of all groups after those of each
+    parts = [empty(x, (groups * grid[0], channels)) for _ in range(count)] + [None] * (3 - count)
+    sums = [empty(x, (lines, channels)) for _ in range(count)] + [None] * (3 - count)
+    launch("channels.cu", "batch_norm_sums", (*grid, groups), None, g, x, *shared, eps, leak, *parts, *sums,
+           tickets(x), lines, groups, rows, channels, rows_per_part)  # fmt: skip
+    grid, rows_per_part = cut_rows(rows, channels, x)
+    launch("channels.cu", "batch_norm_backward", (*grid, groups), None, g, x, *shared, *sums[:2], eps, leak, out,
+           lines, groups, rows, channels, rows_per_part)  # fmt: skip
+    return out, *(each if each is None else each[-1] for each in sums)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..arrays import Array
 from .convolution import Epilogue, Geometry
-from .cuts import elementwise_grid, empty
+from .cuts import empty, tickets
 from .elementwise import sum_parts
 from .geometry import macros
 from .launch import launch
@@ -21,6 +21,7 @@ BLOCKS = (
 )
 PAD = 8  # numbers at the end of a row of shared memory, against bank conflicts
 LEAST_SLABS = 8  # of a part: with fewer, its first copies would take longer than its products
+MOST_PARTS = 8  # that one block adds up
 
 
 def suits(cin: int, cout: int) -> bool:
@@ -47,10 +48,15 @@ class Cut(NamedTuple):
     def tiles(self, rows: int, columns: int) -> int:
         return -(-rows // self.tile_m) * -(-columns // self.tile_n)
 
-    def parts(self, tiles: int, depth: int) -> int:
-        """Into how many parts the depth is cut, so that the tiles of all parts keep a GPU busy."""
+    def most_parts(self, tiles: int, depth: int) -> int:
+        """Into how many parts the depth can be cut, so that the tiles of all parts keep a GPU busy."""
         slabs = -(-depth // self.slab)
         return max(min(BLOCKS // max(tiles, 1), slabs // LEAST_SLABS), 1)
+
+    def parts(self, tiles: int, depth: int, like: Array) -> tuple[int, Array | None]:
+        """(the number of parts that a tile's last block adds up, memory for their sums)."""
+        count = min(self.most_parts(tiles, depth), MOST_PARTS)
+        return count, None if count == 1 else empty(like, (tiles, count, self.tile_m, self.tile_n))
 
     def shared(self, *lengths: int) -> int:
         """Bytes of shared memory for all stages, whose two factors have rows or columns of these lengths."""
@@ -83,25 +89,14 @@ WANTED: ContextVar[dict[int, Moments] | None] = ContextVar("moments_wanted", def
 def convolve(x: Array, w: Array, out: Array, sizes: Geometry, epilogue: Epilogue, precision: int) -> None:
     """Fill `out` with x ⋆ w of these sizes, through the epilogue."""
     cut, rows, wanted = Cut.of(sizes.cout, precision), out.size // sizes.cout, WANTED.get()
-    tiles = cut.tiles(rows, sizes.cout)
-    parts = cut.parts(tiles, sizes.kh * sizes.kw * sizes.cin)
-    ends, shuffle = epilogue[:3], epilogue.shuffle
-
-    def sum_up(to, *ends, shuffle=1, moments=(None, None)):
-        launch("conv_mma.cu", "conv2d_mma", tiles * parts, None, x, w, *ends, to, *moments, sizes, shuffle, parts,
-               shared=cut.shared(cut.tile_m, cut.tile_n + PAD), **cut.choice)  # fmt: skip
-
-    if parts == 1 and wanted is not None and epilogue.only_bias and rows:
-        means, squares = (empty(x, (-(-rows // cut.tile_m), sizes.cout)) for _ in range(2))
+    tiles, moments = cut.tiles(rows, sizes.cout), (None, None)
+    if wanted is not None and epilogue.only_bias and rows:
+        means, squares = moments = tuple(empty(x, (-(-rows // cut.tile_m), sizes.cout)) for _ in range(2))
         wanted[id(out)] = Moments(means, squares, cut.tile_m)
-        sum_up(out, *ends, moments=(means, squares))
-        return
-    if parts == 1:
-        sum_up(out, *ends, shuffle=shuffle)
-        return
-    sum_up(sums := empty(x, (parts, out.size)), None, None, None)
-    launch("conv_mma.cu", "finish_conv", *elementwise_grid(out.size // CHUNK, out), sums, *ends, out, sizes.n,
-           sizes.out_h, sizes.out_w, sizes.cout, shuffle, parts, **cut.choice)  # fmt: skip
+    n_parts, parts = cut.parts(tiles, sizes.kh * sizes.kw * sizes.cin, x)
+    shared = cut.shared(cut.tile_m, cut.tile_n + PAD)
+    launch("conv_mma.cu", "conv2d_mma", tiles * n_parts, None, x, w, *epilogue[:3], out, *moments, parts, tickets(x),
+           sizes, epilogue.shuffle, tiles, n_parts, shared=shared, **cut.choice)  # fmt: skip
 
 
 def input_gradient(g: Array, w: Array, out: Array, sizes: Geometry, precision: int) -> None:
@@ -109,12 +104,9 @@ def input_gradient(g: Array, w: Array, out: Array, sizes: Geometry, precision: i
     by the stride (conv.py, `launch_direct_input_gradient`)."""
     cut, sy, sx = Cut.of(sizes.cin, precision), sizes.stride_y, sizes.stride_x
     tiles = cut.tiles(sizes.n * -(-sizes.height // sy) * -(-sizes.width // sx), sizes.cin)
-    parts = cut.parts(tiles * sy * sx, -(-sizes.kh // sy) * -(-sizes.kw // sx) * sizes.cout)
-    sums = out if parts == 1 else empty(g, (parts, *out.shape))
-    launch("conv_mma.cu", "input_grad_mma", (tiles * parts, sy * sx), None, g, w, sums, sizes, parts,
-           shared=cut.shared(cut.tile_m, cut.tile_n), **cut.choice)  # fmt: skip
-    if parts > 1:
-        sum_parts(sums, out)
+    n_parts, parts = cut.parts(tiles * sy * sx, -(-sizes.kh // sy) * -(-sizes.kw // sx) * sizes.cout, g)
+    launch("conv_mma.cu", "input_grad_mma", (tiles * n_parts, sy * sx), None, g, w, out, parts, tickets(g), sizes,
+           tiles, n_parts, shared=cut.shared(cut.tile_m, cut.tile_n), **cut.choice)  # fmt: skip
 
 
 def weight_gradient(x: Array, g: Array, sizes: Geometry, precision: int) -> tuple[Array, Array]:
@@ -122,7 +114,7 @@ def weight_gradient(x: Array, g: Array, sizes: Geometry, precision: int) -> tupl
     cut, pixels = Cut.of(sizes.cout, precision), g.size // sizes.cout
     depth = sizes.kh * sizes.kw * sizes.cin
     tiles = cut.tiles(depth, sizes.cout)
-    part_pixels = max(-(-pixels // (cut.parts(tiles, pixels) * cut.slab)), 1) * cut.slab
+    part_pixels = max(-(-pixels // (cut.most_parts(tiles, pixels) * cut.slab)), 1) * cut.slab
     parts = max(-(-pixels // part_pixels), 1)
     sums = empty(x, (parts, depth + 1, sizes.cout))
     launch("conv_mma.cu", "weight_grad_mma", tiles * parts, None, x, g, sums, sizes, part_pixels, parts,

@@ -25,15 +25,13 @@ def map_elements(name: str, *inputs: Any) -> Array:
     return out
 
 
-def sum_parts(parts: Array, out: Array | None = None) -> Array:
-    """The sum along the first axis, in order, so that every run gives the same bits. It is put into `out`, if given."""
-    if out is None:
-        if len(parts) == 1:
-            return parts[0]
-        out = empty_like(parts[0])
-    launch(
-        "elementwise.cu", "sum_parts", *elementwise_grid(out.size, out, vectors=True), parts, out, out.size, len(parts)
-    )
+def sum_parts(parts: Array) -> Array:
+    """The sum along the first axis, in order, so that every run gives the same bits."""
+    if len(parts) == 1:
+        return parts[0]
+    out = empty_like(parts[0])
+    grid = elementwise_grid(out.size, out, vectors=True)
+    launch("elementwise.cu", "sum_parts", *grid, parts, out, out.size, len(parts))
     return out
 
 

@@ -22,10 +22,10 @@ from ..models.discriminator import Discriminator
 from ..nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, ReLU, Sequential, SubpixelConv, both, chain
 from ..ops.batch_norm import batch_statistics
 from ..tensor import Tensor, recording
-from .channels import merged_moments
+from .channels import merged_moments, moments
 from .choice import uses_kernels
 from .conv import Epilogue, can_shuffle, convolve
-from .conv_mma import Moments, moments_wanted
+from .conv_mma import moments_wanted
 from .norm_activation import NormActivation, cut
 from .register import register
 
@@ -72,32 +72,29 @@ def slope_of(layers: list[Any]) -> float | None:
     return slope if slope >= 0 else None
 
 
-def with_moments(x: Tensor, conv: Conv, norm: BatchNorm) -> tuple[Tensor, list[tuple[Array, Array]]]:
+def with_moments(x: Tensor, conv: Conv, norm: BatchNorm) -> tuple[Tensor, tuple[Array, Array]]:
     """conv(x) and the statistics of each group of images, which the norm's running averages follow. On tensor cores,
     the convolution's kernel makes the moments of parts, if no part has images of two groups."""
     with moments_wanted() as found:
         y = conv(x)
-    groups = cut(y.data, GROUPS.get())
-    if (
-        (parts := found.get(id(y.data))) is None
-        or groups[0].size // y.shape[-1] % parts.rows_per_part
-        and len(groups) > 1
-    ):
-        return y, [batch_statistics(group, norm.running()) for group in groups]
-    moments = zip(cut(parts.means, len(groups)), cut(parts.squares, len(groups)))
-    each = [Moments(*pair, parts.rows_per_part) for pair in moments]
-    return y, [merged_moments(group, some, norm.running()) for group, some in zip(groups, each)]
+    groups, parts = GROUPS.get(), found.get(id(y.data))
+    rows = y.size // y.shape[-1] // groups
+    if parts is None and groups == 1:
+        return y, batch_statistics(y.data, norm.running())
+    if parts is None or groups > 1 and rows % parts.rows_per_part:
+        return y, moments(y.data, norm.running(), groups)
+    return y, merged_moments(y.data, parts, norm.running(), groups)
 
 
 def normalised(
-    x: Tensor, statistics: list[tuple[Array, Array]], norm: BatchNorm, *activation: Any, residual: Tensor | None
+    x: Tensor, statistics: tuple[Array, Array], norm: BatchNorm, *activation: Any, residual: Tensor | None
 ) -> Tensor:
     """Batch norm by these statistics of x, perhaps a PReLU or a LeakyReLU, perhaps a residual, in one pass."""
     learned = [each.slope for each in activation if type(each) is PReLU]
     more = learned + ([] if residual is None else [residual])
     leak = activation[0].slope if activation and not learned else 1.0
     return NormActivation(x, norm.gamma, norm.beta, *more, statistics=statistics, eps=norm.eps, leak=leak,
-                          learned=bool(learned), added=residual is not None)  # fmt: skip
+                          learned=bool(learned), added=residual is not None, groups=GROUPS.get())  # fmt: skip
 
 
 def fusible(rest: list[Any]) -> bool:

@@ -514,13 +514,14 @@ def measure_precisions(peer: Peer, places: Places, sizes: Sizes, device: str, sa
     d, *_ = (shape for shape in convolution_shapes(sizes) if shape.cin == 2 * sizes.discriminator.channels)
     rows = []
     for name in PRECISIONS if device == "cuda" else ["float32"]:
-        heading(say, f"in {name}")
+        heading(say, f"in {name}; PyTorch in {peer.LIKE[name]}" if peer else f"in {name}")
         with use_precision(name):
             theirs = [place._replace(precision=peer.LIKE[name]) for place in places[:1]]
             for shape in (g, d):
                 for direction in DIRECTIONS:
                     exact = exact_convolution(shape, direction)
                     row = measure_convolution(shape, direction, peer, theirs, sizes, device, say) | {"precision": name}
+                    row |= {"pytorch_precision": peer.LIKE[name]} if peer else {}
                     found = {"ours": to_numpy(convolution(shape, direction, device)().data)}
                     found |= {each.name: peer.convolved(shape, direction, each) for each in theirs}
                     row["error"] = {who: relative_error(y, exact) for who, y in found.items()}

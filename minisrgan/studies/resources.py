@@ -8,6 +8,9 @@ went to memory instead.
 import ctypes
 import importlib.util
 import re
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -67,14 +70,53 @@ def kernel_uses(
     nvrtc: ctypes.CDLL, file: str, architecture: int, real: str, choice: Sequence[tuple[str, int]] = ()
 ) -> list[Use]:
     """A Use for each kernel of a file, in the order of their names."""
-    defines = macros(file, True, **dict(choice)).items()
-    source, options = cuda_source(file), [*cuda_options(real, defines), "-ftz=true", f"-arch=sm_{architecture}"]
+    source, options = cuda_source(file), options_for(file, architecture, real, choice)
     try:
-        log = compile_cuda(nvrtc, file, source, [*options, "--ptxas-options=-v"])
+        log, _ = compile_cuda(nvrtc, file, source, [*options, "--ptxas-options=-v"])
     except KernelError:
         compile_cuda(nvrtc, file, source, options)  # says why; with the report on, the assembler's errors are lost
         raise
     return parse_log(log)
+
+
+def options_for(file: str, architecture: int, real: str, choice: Sequence[tuple[str, int]]) -> list[str]:
+    """NVRTC's options for a file of kernels, as CuPy would give them."""
+    defines = macros(file, True, **dict(choice)).items()
+    return [*cuda_options(real, defines), "-ftz=true", f"-arch=sm_{architecture}"]
+
+
+def instructions(
+    nvrtc: ctypes.CDLL, file: str, architecture: int, choice: Sequence[tuple[str, int]] = ()
+) -> dict[str, list[str]]:
+    """{kernel: the instructions that it is compiled to, such as "HMMA.1688.F32.TF32 R4, R8, R2, R4"}, in float32.
+
+    Raises DeviceError without the disassembler, `pip install nvidia-cuda-nvdisasm`.
+    """
+    _, binary = compile_cuda(nvrtc, file, cuda_source(file), options_for(file, architecture, "float", choice))
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as made:
+        made.write(binary)
+        made.flush()
+        said = subprocess.run([find_disassembler(), "-c", made.name], capture_output=True, text=True, check=True)
+    parts = re.split(r"\.section\s+\.text\.(\w+)", said.stdout)
+    line = re.compile(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?(.*?)\s*;", re.M)
+    return {name: line.findall(text) for name, text in zip(parts[1::2], parts[2::2])}
+
+
+def find_disassembler() -> str:
+    """nvdisasm: from its package of PyPI, else from a CUDA toolkit."""
+    for path in packaged("bin/nvdisasm"):
+        path.chmod(path.stat().st_mode | 0o100)  # the wheel's file is not executable
+        return str(path)
+    if found := shutil.which("nvdisasm"):
+        return found
+    raise DeviceError("nvdisasm is not installed: .venv/bin/python -m pip install nvidia-cuda-nvdisasm")
+
+
+def packaged(path: str) -> list[Path]:
+    """Files in NVIDIA's packages of PyPI, the newest first."""
+    found = importlib.util.find_spec("nvidia")
+    roots = (found.submodule_search_locations if found else None) or []
+    return sorted((each for root in roots for each in Path(root).glob(f"*/{path}")), reverse=True)
 
 
 def parse_log(log: str) -> list[Use]:
@@ -94,10 +136,7 @@ def parse_log(log: str) -> list[Use]:
 
 def load_nvrtc(load: Callable[[str], ctypes.CDLL] = ctypes.CDLL) -> ctypes.CDLL:
     """NVRTC as a library: from a package of PyPI, else from where the system finds it."""
-    found = importlib.util.find_spec("nvidia")
-    roots = (found.submodule_search_locations if found else None) or []
-    packaged = [path for root in roots for path in Path(root).glob("*/lib/libnvrtc.so.*")]
-    for path in [*sorted(packaged, reverse=True), "libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"]:
+    for path in [*packaged("lib/libnvrtc.so.*"), "libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"]:
         if "builtins" in str(path) or ".alt." in str(path):
             continue
         try:
@@ -107,8 +146,8 @@ def load_nvrtc(load: Callable[[str], ctypes.CDLL] = ctypes.CDLL) -> ctypes.CDLL:
     raise DeviceError("NVRTC is not installed: .venv/bin/python -m pip install nvidia-cuda-nvrtc")
 
 
-def compile_cuda(nvrtc: ctypes.CDLL, name: str, source: str, options: Sequence[str]) -> str:
-    """Compile a CUDA source, and return the compiler's log. Raises KernelError if it does not compile."""
+def compile_cuda(nvrtc: ctypes.CDLL, name: str, source: str, options: Sequence[str]) -> tuple[str, bytes]:
+    """(the compiler's log, the machine code) of a CUDA source. Raises KernelError if it does not compile."""
     program = ctypes.c_void_p()
     words = [option.encode() for option in options]
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), name.encode(), 0, None, None)
@@ -118,8 +157,12 @@ def compile_cuda(nvrtc: ctypes.CDLL, name: str, source: str, options: Sequence[s
         nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
         log = ctypes.create_string_buffer(size.value)
         nvrtc.nvrtcGetProgramLog(program, log)
+        size.value = 0
+        nvrtc.nvrtcGetCUBINSize(program, ctypes.byref(size))
+        binary = ctypes.create_string_buffer(max(size.value, 1))
+        nvrtc.nvrtcGetCUBIN(program, binary)
     finally:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
     if failed:
         raise KernelError(f"NVRTC cannot compile {name}: {first_errors(log.value.decode())}")
-    return log.value.decode()
+    return log.value.decode(), binary.raw

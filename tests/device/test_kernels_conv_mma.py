@@ -14,8 +14,9 @@ from minisrgan.arrays import to_device, to_numpy
 from minisrgan.device import channels, conv_mma, conv_rows
 from minisrgan.device import conv as conv_kernels
 from minisrgan.device.convolution import PLAIN, Epilogue, geometry
+from minisrgan.device.cuts import tickets
 from minisrgan.device.precision import PRECISIONS, has_tensor_cores, precision, use_precision
-from minisrgan.errors import DeviceError
+from minisrgan.errors import DeviceError, KernelError
 from minisrgan.ops import Conv2d, InputGrad, PixelShuffle, WeightGrad
 
 pytestmark = [
@@ -105,8 +106,8 @@ def test_few_channels_by_rows_of_taps(cin, cout, kernel):
 @pytest.mark.parametrize("parts", [1, 3])
 @pytest.mark.parametrize("shuffle", [1, 2])
 def test_the_epilogue(parts, shuffle, monkeypatch):
-    """In the kernel itself, and where the parts are summed."""
-    monkeypatch.setattr(conv_mma.Cut, "parts", lambda *_: parts)
+    """Of a tile that a block has by itself, and of one whose parts the last block adds up."""
+    monkeypatch.setattr(conv_mma.Cut, "most_parts", lambda *_: parts)
     rng = np.random.default_rng(0)
     x, w = (rounded(rng.standard_normal(shape), 10) for shape in ((2, 7, 9, 8), (3, 3, 8, 48)))
     channels = 48 // shuffle**2
@@ -212,7 +213,7 @@ def launched(monkeypatch, x, w, stride=1):
 def test_what_computes_which_convolution(name, cin, cout, kernel, stride, dtype, files, monkeypatch):
     monkeypatch.setattr("minisrgan.device.precision.on_gpu", lambda _: True)
     monkeypatch.setattr("minisrgan.device.precision.has_tensor_cores", lambda: True)
-    monkeypatch.setattr(conv_mma, "sum_parts", lambda parts, out=None: parts[0])
+    monkeypatch.setattr(conv_mma, "sum_parts", lambda parts: parts[0])
     monkeypatch.setattr(conv_kernels, "sum_parts", lambda parts: parts[0])
     x, w = np.ones((1, 8, 8, cin), dtype), np.ones((kernel, kernel, cin, cout), dtype)
     with use_precision(name):
@@ -234,11 +235,11 @@ def test_the_precision_is_chosen_by_name(monkeypatch):
 
 
 def test_a_launch_that_is_cut_up_in_another_way_is_refused():
-    x, w, y = np.ones((1, 4, 4, 8), np.float32), np.ones((3, 3, 8, 4), np.float32), np.ones((1, 4, 4, 4), np.float32)
-    sizes, cut = geometry(x, w.shape, (4, 4), (1, 1), (1, 1)), conv_mma.Cut.of(4, TF32)
     if DEVICE == "cuda":
         pytest.skip("a trap ends the GPU's work for the whole process")
-    with pytest.raises(Exception, match="gridDim"):
-        conv_mma.launch("conv_mma.cu", "conv2d_mma", 2, None, x, w, None, None, None, y, None, None, sizes,
-                        1, 1,
-                        shared=cut.shared(128, 40), **cut.choice)  # fmt: skip
+    x, w, y = np.ones((1, 4, 4, 8), np.float32), np.ones((3, 3, 8, 4), np.float32), np.ones((1, 4, 4, 4), np.float32)
+    sizes, cut = geometry(x, w.shape, (4, 4), (1, 1), (1, 1)), conv_mma.Cut.of(4, TF32)
+    for blocks, tiles, said in ((2, 1, "gridDim"), (2, 2, "tiles == ")):
+        with pytest.raises(KernelError, match=said):
+            conv_mma.launch("conv_mma.cu", "conv2d_mma", blocks, None, x, w, None, None, None, y, None, None, None,
+                            tickets(x), sizes, 1, tiles, 1, shared=cut.shared(128, 40), **cut.choice)  # fmt: skip

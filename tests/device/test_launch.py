@@ -893,6 +893,26 @@ def test_every_kernel_compiles_for_every_gpu(file, defines, nvrtc):
     assert not any(use.spills for use in uses)
 
 
+@pytest.mark.parametrize("architecture", [80, 90, 120])
+@pytest.mark.parametrize("precision, product", [(1, "HMMA.1688.F32.TF32"), (16, "HMMA.16816.F32.BF16")])
+def test_tensor_cores_and_asynchronous_copies_are_in_the_machine_code(architecture, precision, product, nvrtc):
+    """In each direction a slab of 128 x 128 tiles is 64 products of TF32 a warp, and half as many of bf16."""
+    try:
+        resources.find_disassembler()
+    except DeviceError as error:
+        pytest.skip(str(error))
+    choice = (("PRECISION", precision), ("TILE_N", 128))
+    found = resources.instructions(nvrtc, "conv_mma.cu", architecture, choice)
+    assert found.keys() == set(launching.signatures("conv_mma.cu"))
+    for name_of_kernel, code in found.items():
+        names = [each.split()[0] for each in code]
+        assert sum(name.startswith(product) for name in names) == 64 // (2 if precision == 16 else 1)
+        assert any(name.startswith("LDGSTS") and "128" in name for name in names)
+        assert not any(name.startswith(("LDL", "STL")) for name in names)  # no register is in memory
+        if name_of_kernel != "weight_grad_mma":
+            assert any(name.startswith("LDSM.16.M88.4") for name in names)
+
+
 def test_what_is_launched_is_among_the_variants(monkeypatch):
     launched = set()
     for module in conv_kernels, conv_mma, matmul, pooling:
@@ -914,7 +934,7 @@ def test_what_is_launched_is_among_the_variants(monkeypatch):
         for cin, cout in ((64, 128), (128, 64), (64, 32), (32, 16)):
             w, y = np.ones((3, 3, cin, cout), np.float32), np.ones((1, 8, 8, cout), np.float32)
             sizes = geometry_of(x[cin], w.shape, (8, 8), (1, 1), (1, 1))
-            monkeypatch.setattr(conv_mma, "sum_parts", lambda parts, out=None: parts[0])
+            monkeypatch.setattr(conv_mma, "sum_parts", lambda parts: parts[0])
             conv_mma.convolve(x[cin], w, y, sizes, PLAIN, precision)
             conv_mma.input_gradient(y, w, x[cin], sizes, precision)
             conv_mma.weight_gradient(x[cin], y, sizes, precision)

@@ -48,7 +48,7 @@ for stage, step in (("pretrain", t.pretrain_step), ("gan", t.gan_step)):
     found[stage]["synchronisations to read"] = cupy.COUNT["synchronisations"] - before
 print(json.dumps(found))
 """
-MOST_LAUNCHES = {"pretrain": 400, "gan": 680}
+MOST_LAUNCHES = {"pretrain": 390, "gan": 630}
 
 
 @pytest.fixture(scope="module")

@@ -206,4 +206,5 @@ def test_with_pytorch_every_row_has_a_ratio(peer, monkeypatch, tmp_path):
         assert row.keys() >= {"contiguous", "channels-last"}
     assert [row["ratio"] for row in results["memory"]] == [2, 2, 2]
     assert all(row["error"]["contiguous"] < 1e-6 for row in results["precisions"])
+    assert {row["pytorch_precision"] for row in results["precisions"]} == {"float32"}
     assert "threads" in results["pytorch"]["settings"]

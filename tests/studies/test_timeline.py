@@ -8,6 +8,7 @@ from minisrgan.device import launch as launching
 from minisrgan.device import use_device
 from minisrgan.device.cpu import cpu_problem
 from minisrgan.ops import Add, ReLU
+from minisrgan.optim import move_towards
 from minisrgan.studies import timeline
 from minisrgan.studies.timeline import Launch
 
@@ -23,6 +24,14 @@ def test_every_launch_is_seen_in_its_order():
     assert launches[0].start == 0 and all(each.seconds > 0 for each in launches)
     assert all(one.start + one.seconds <= next.start for one, next in zip(launches, launches[1:]))
     assert launching.watch is None
+
+
+@pytest.mark.skipif(cpu_problem() is not None, reason=str(cpu_problem()))
+def test_what_is_watched_is_done_once():
+    average, weights = np.zeros(5, np.float32), np.ones(5, np.float32)
+    with use_device("cpu"):
+        launches = timeline.record(lambda: move_towards([average], [weights], 0.25), "cpu")
+    assert len(launches) == 1 and (average == 0.25).all()
 
 
 def timeline_input():
