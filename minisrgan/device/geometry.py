@@ -77,12 +77,16 @@ def pooling(gpu: bool, SIZE: int) -> dict[str, int]:
     return {"SIZE": SIZE}
 
 
+def spectral(gpu: bool) -> dict[str, int]:
+    return {"THREADS": 256 if gpu else 32}
+
+
 def winograd(gpu: bool) -> dict[str, int]:
     """CHUNK: how many tiles a block transforms and multiplies at once. They stay in its second-level cache. Input
     channels are rounded up to a multiple of UNIT_C, output channels to a multiple of UNIT_O."""
     return {"CHUNK": 36, "UNIT_C": 16, "UNIT_O": 32}
 
 
-OWNERS = adam, channels, conv, conv_few, conv_mma, ema, matmul, measures, pooling, winograd
+OWNERS = adam, channels, conv, conv_few, conv_mma, ema, matmul, measures, pooling, spectral, winograd
 FILES = {f"{owner.__name__}.cu": owner for owner in OWNERS}
 FLOAT_ONLY = {"conv_mma.cu"}  # files whose kernels are not for float64

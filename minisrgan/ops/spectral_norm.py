@@ -14,7 +14,7 @@ This is exact if u and v are the singular vectors, since uᵀWv is stationary th
 """
 
 from ..arrays import Array, array_module
-from ..tensor import Op, Tensor
+from ..tensor import Op, Tensor, definition
 
 
 def as_matrix(w: Array) -> Array:
@@ -25,6 +25,7 @@ def unit(vector: Array) -> Array:
     return vector / (array_module(vector).linalg.norm(vector) + 1e-12)
 
 
+@definition
 def power_iteration(w: Array, v: Array, times: int = 1) -> tuple[Array, Array]:
     """(u, v) after so many rounds of u ← Wv/‖Wv‖, v ← Wᵀu/‖Wᵀu‖. Each round brings them nearer."""
     matrix, u = as_matrix(w), v

@@ -219,3 +219,29 @@ for name in state:
     np.testing.assert_allclose(state[name], state_alone[name], rtol=1e-5, atol=1e-6, err_msg=name)
 """
     )
+
+
+def test_power_iteration_is_its_definition():
+    """And its vectors stay where they are, which a recorded step needs."""
+    snippet(
+        """
+import cupy
+import numpy as np
+
+import minisrgan.device
+from minisrgan.nn import Conv, SpectralNormed
+from minisrgan.ops.spectral_norm import power_iteration
+from minisrgan.tensor import Tensor
+
+for shape in ((3, 3, 5, 40), (700, 600), (4, 1)):
+    rng = np.random.default_rng(0)
+    w, v = (rng.standard_normal(size).astype(np.float32) for size in (shape, shape[-1]))
+    for made, wanted in zip(power_iteration(cupy.asarray(w), cupy.asarray(v), 3), power_iteration(w, v, 3)):
+        np.testing.assert_allclose(made.get(), wanted, rtol=0, atol=1e-5)
+
+layer = SpectralNormed(np.random.default_rng(0), Conv(np.random.default_rng(1), 3, 4)).to("cuda")
+u, v, before = layer.u, layer.v, layer.u.get()
+layer(Tensor(cupy.ones((1, 4, 4, 3), np.float32)))
+assert layer.u is u and layer.v is v and (u.get() != before).any()
+"""
+    )

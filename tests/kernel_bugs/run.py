@@ -300,7 +300,7 @@ BUGS = [
     Bug("channels", "float native", "all parts of a sum go to the first row",
         "void store_part(", "blockIdx.x) * tile.channels", "0) * tile.channels", ("races", "forward")),
     Bug("channels", "float", "two groups share their statistics",
-        "bool is_last(", "mean += start_of(blockIdx.z, 1, tile.channels), ", "", ("forward",)),
+        "struct Normal {", "mean += start_of(blockIdx.z, 1, tile.channels), ", "", ("forward",)),
     Bug("channels", "float", "the last part runs over the end",
         "Tile my_tile(", "min(rows_per_part, rows - first)", "rows_per_part", ("address",)),
     Bug("channels", "float gpu", "rows that begin anywhere are stored as vectors",
@@ -317,6 +317,8 @@ BUGS = [
         "for (int v = 0; v < VECS; ++v) sum[r][v].fma(factor, other[v]);", BARRIER, "", ("races",)),
     Bug("pixel_shuffle", "float native", "the last block copies runs that are not there",
         "runs_per_block, count = ", "min(runs_per_block, runs - first)", "runs_per_block", ("address",)),
+    Bug("spectral", "float gpu", "a length is taken before the vector is there",
+        "bool is_last(", "__threadfence();", "", ("races",)),
     Bug("pooling", "double SIZE=3", "an odd image's last pixel is its own square",
         "long long corner_of(", "out_w = width / SIZE", "out_w = (width + SIZE - 1) / SIZE", ("forward", "address")),
 ]  # fmt: skip
