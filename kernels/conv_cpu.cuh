@@ -129,6 +129,7 @@ struct Windows {
     int m, end, thread;
 
     __device__ __forceinline__ void put(Window *window) {
+        if (m >= end) return;  // there is no such slab
         for (int r = thread; r < SLAB; r += THREADS) window[r] = window_of(g, m + r, end);
         m += SLAB;
     }

@@ -80,14 +80,15 @@ matmul(const real *a, const real *b, real *c /*[count*m*n]*/, const __grid_const
     REQUIRE(k_next == 0 || (long long)k_next * of.count >= k);
     SHARED(TileA, tile_a, [1]);
     SHARED(TileB, tile_b, [1]);
-    int tiles_m = (m - 1) / TILE_M + 1, tiles_n = (n - 1) / TILE_N + 1;
+    int thread = threadIdx.x, tiles_m = (m - 1) / TILE_M + 1, tiles_n = (n - 1) / TILE_N + 1;
 
     for (int tile = blockIdx.x; tile < tiles_m * tiles_n * of.count; tile += gridDim.x) {
         int z = tile / tiles_n / tiles_m, depth = k_next ? min(k_next, k - z * k_next) : k;
         int row0 = tile / tiles_n % tiles_m * TILE_M, column0 = tile % tiles_n * TILE_N;
         Matrix matrix_a = {a + (long long)z * of.a_next, m, depth, of.a_row, of.a_column};
         Matrix matrix_b = {b + (long long)z * of.b_next, depth, n, of.b_row, of.b_column};
-        bool busy = row0 + my_row(0) < m && column0 + my_column(0) < n;  // at an edge, the other threads only load
+        // At an edge, the other threads only load.
+        bool busy = row0 + my_row(thread, 0) < m && column0 + my_column(thread, 0) < n;
 
         V sum[ROWS_M][VECS];
         UNROLL for (int r = 0; r < ROWS_M; ++r)
@@ -105,10 +106,10 @@ matmul(const real *a, const real *b, real *c /*[count*m*n]*/, const __grid_const
         real *out = c + (long long)z * m * n;
         bool aligned = of.c_column == 1 && aligned_rows(out, of.c_row);
         UNROLL_STORES for (int r = 0; r < ROWS_M; ++r) {
-            if (row0 + my_row(r) >= m) break;
+            if (row0 + my_row(thread, r) >= m) break;
             UNROLL_STORES for (int v = 0; v < VECS; ++v) {
-                int first = column0 + my_column(v), left = n - first;
-                real *to = out + (long long)(row0 + my_row(r)) * of.c_row + (long long)first * of.c_column;
+                int first = column0 + my_column(thread, v), left = n - first;
+                real *to = out + (long long)(row0 + my_row(thread, r)) * of.c_row + (long long)first * of.c_column;
                 if (aligned && left >= LANES) {
                     sum[r][v].store(to);
                 } else {

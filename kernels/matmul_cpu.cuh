@@ -5,8 +5,8 @@ typedef real TileA[TILE_M][SLAB], TileB[SLAB][TILE_N];
 #define UNROLL_STORES  // no: unrolled, they take registers from the loop that multiplies, and it is a fifth slower
 
 // A thread's outputs: ROWS_M rows one below the other, and a run of columns.
-__device__ __forceinline__ int my_row(int r) { return int(threadIdx.x) / THREADS_N * ROWS_M + r; }
-__device__ __forceinline__ int my_column(int v) { return int(threadIdx.x) % THREADS_N * COLS + v * LANES; }
+__device__ __forceinline__ int my_row(int thread, int r) { return thread / THREADS_N * ROWS_M + r; }
+__device__ __forceinline__ int my_column(int thread, int v) { return thread % THREADS_N * COLS + v * LANES; }
 
 // tile[r][c] = matrix[row + r][column + c] for r < rows and c < columns, with zeros for what lies beyond the matrix.
 template <int R, int C>
@@ -55,7 +55,7 @@ struct Slabs {
     }
     __device__ __forceinline__ void multiply(V (&sum)[ROWS_M][VECS], const TileA &tile_a, const TileB &tile_b,
                                              int k0) const {
-        int row = my_row(0), column = my_column(0), slab = min(SLAB, a.columns - k0);
+        int row = my_row(threadIdx.x, 0), column = my_column(threadIdx.x, 0), slab = min(SLAB, a.columns - k0);
         const real *left = direct_a ? a.start + (long long)(row0 + row) * a.row_step + k0 : tile_a[row];
         const real *right = direct_b ? b.start + (long long)k0 * b.row_step + column0 + column : &tile_b[0][column];
         long long left_step = direct_a ? a.row_step : SLAB, right_step = direct_b ? b.row_step : TILE_N;

@@ -8,10 +8,10 @@ typedef real TileA[SLAB][TILE_M + 4], TileB[SLAB][TILE_N + 4];
 #define UNROLL_STORES UNROLL  // or the sums would not stay in registers
 
 // A thread's outputs: vectors of rows and of columns, each next to those of its neighbours.
-__device__ __forceinline__ int my_row(int r) {
-    return (r / LANES * THREADS_M + int(threadIdx.x) / THREADS_N) * LANES + r % LANES;
+__device__ __forceinline__ int my_row(int thread, int r) {
+    return (r / LANES * THREADS_M + thread / THREADS_N) * LANES + r % LANES;
 }
-__device__ __forceinline__ int my_column(int v) { return (v * THREADS_N + int(threadIdx.x) % THREADS_N) * LANES; }
+__device__ __forceinline__ int my_column(int thread, int v) { return (v * THREADS_N + thread % THREADS_N) * LANES; }
 
 // A tile of R x C numbers on its way from memory to shared memory: the vectors that one thread loads. They lie along
 // that axis of the matrix on which neighbours are neighbours in memory.
@@ -78,10 +78,11 @@ struct Slabs {
     }
     static __device__ __forceinline__ void multiply(V (&sum)[ROWS_M][VECS], const TileA &tile_a, const TileB &tile_b,
                                                     int) {
+        int thread = threadIdx.x;
         UNROLL for (int l = 0; l < SLAB; ++l) {
             V left[ROWS_M / LANES], right[VECS];
-            UNROLL for (int u = 0; u < ROWS_M / LANES; ++u) left[u] = V::load(&tile_a[l][my_row(u * LANES)]);
-            UNROLL for (int v = 0; v < VECS; ++v) right[v] = V::load(&tile_b[l][my_column(v)]);
+            UNROLL for (int u = 0; u < ROWS_M / LANES; ++u) left[u] = V::load(&tile_a[l][my_row(thread, u * LANES)]);
+            UNROLL for (int v = 0; v < VECS; ++v) right[v] = V::load(&tile_b[l][my_column(thread, v)]);
             UNROLL for (int r = 0; r < ROWS_M; ++r)
                 UNROLL for (int v = 0; v < VECS; ++v) sum[r][v].fma(left[r / LANES].lane[r % LANES], right[v]);
         }
