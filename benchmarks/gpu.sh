@@ -45,7 +45,7 @@ step() {
     echo "$name: $*"
     timeout -k 10 "$limit" "$@" >"$work/said" 2>&1 </dev/null || code=$?
     local took=$((SECONDS - began)) last
-    last=$(tr '\r' '\n' <"$work/said" | grep -E '^(mean|stage) ' | tail -n 1) # evaluate's mean; what a step of train costs
+    last=$(tr '\r' '\n' <"$work/said" | grep -E '^(mean |stage .* images a second)' | tail -n 1) # evaluate's mean; what a step of train costs
     [ -n "$last" ] || last=$(grep -v '^[[:space:]]*$' "$work/said" | tail -n 1 | tr -d '\r')
     {
         printf '\n======== %s: exit %d after %d s: %s\n' "$name" "$code" "$took" "$*"
