@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from kernel_helpers import needs_cpu, needs_kernels
 
-from minisrgan.device import cuts, geometry
+from minisrgan.device import conv, cuts, geometry
 from minisrgan.device.conv import Geometry, Placement, Units
 from minisrgan.device.cpu import cpu_library
 from minisrgan.device.cuts import tickets
