@@ -29,9 +29,9 @@ def in_whole_sectors(found, argument):
 
 
 def conv2d(dtype, file="conv.cu", **choice):
-    x, w, y = (normal(*shape, dtype=dtype) for shape in ((1, 8, 16, 32), (3, 3, 32, 64), (1, 8, 16, 64)))
-    sizes, place = Geometry(1, 8, 16, 32, 3, 3, 64, 8, 16, 1, 1, 1, 1), Placement(1, 8, 16, 1, 1, 0, 0)
-    return accesses(file, "conv2d", None, x, w, None, None, None, y, sizes, place, 9 * 32, 1, **choice)
+    x, w, y = (normal(*shape, dtype=dtype) for shape in ((1, 9, 17, 16), (2, 2, 16, 64), (1, 8, 16, 64)))
+    sizes, place = Geometry(1, 9, 17, 16, 2, 2, 64, 8, 16, 1, 1, 0, 0), Placement(1, 8, 16, 1, 1, 0, 0)
+    return accesses(file, "conv2d", None, x, w, None, None, None, y, sizes, place, 4 * 16, 1, **choice)
 
 
 @each_width
@@ -45,8 +45,8 @@ def test_conv2d(dtype, wide):
 @each_width
 @both_reals
 def test_weight_grad(dtype, wide):
-    x, g, parts = (normal(*shape, dtype=dtype) for shape in ((1, 8, 8, 32), (1, 8, 8, 64), (1, 3, 3, 32, 64)))
-    sizes = Geometry(1, 8, 8, 32, 3, 3, 64, 8, 8, 1, 1, 1, 1)
+    x, g, parts = (normal(*shape, dtype=dtype) for shape in ((1, 9, 9, 32), (1, 8, 8, 64), (1, 2, 2, 32, 64)))
+    sizes = Geometry(1, 9, 9, 32, 2, 2, 64, 8, 8, 1, 1, 0, 0)
     found = accesses("conv.cu", "weight_grad", None, x, g, parts, sizes, 64, 1, WIDE=wide)
     assert not conflicts(found)
     assert in_whole_sectors(found, 0) and in_whole_sectors(found, 1) and in_whole_sectors(found, 2)
@@ -57,18 +57,18 @@ def test_weight_grad(dtype, wide):
 @pytest.mark.parametrize("turned", [False, True])
 def test_matmul(turned, choice, dtype):
     """Of matrices whose rows, or whose columns, lie in memory."""
-    a, b, c = (normal(*shape, dtype=dtype) for shape in ((128, 64), (64, 128), (128, 128)))
-    steps = (1, 128, 1, 64) if turned else (64, 1, 128, 1)
-    found = accesses("matmul.cu", "matmul", None, a, b, c, Products(*steps, 128, 1, 128, 128, 64, 0, 0, 0, 1), **choice)
+    a, b, c = (normal(*shape, dtype=dtype) for shape in ((128, 32), (32, 128), (128, 128)))
+    steps = (1, 128, 1, 32) if turned else (32, 1, 128, 1)
+    found = accesses("matmul.cu", "matmul", None, a, b, c, Products(*steps, 128, 1, 128, 128, 32, 0, 0, 0, 1), **choice)
     assert not conflicts(found)
     assert in_whole_sectors(found, 0) and in_whole_sectors(found, 1) and in_whole_sectors(found, 2)
 
 
 @both_reals
 def test_conv2d_few(dtype):
-    x, w, y = (normal(*shape, dtype=dtype) for shape in ((1, 9, 40, 8), (9, 9, 8, 3), (1, 9, 40, 3)))
-    sizes = Geometry(1, 9, 40, 8, 9, 9, 3, 9, 40, 1, 1, 4, 4)
-    found = accesses("conv_few.cu", "conv2d_few", None, x, w, None, y, sizes, FEW=3, KH=9, KW=9)
+    x, w, y = (normal(*shape, dtype=dtype) for shape in ((1, 9, 40, 4), (9, 3, 4, 3), (1, 9, 40, 3)))
+    sizes = Geometry(1, 9, 40, 4, 9, 3, 3, 9, 40, 1, 1, 4, 1)
+    found = accesses("conv_few.cu", "conv2d_few", None, x, w, None, y, sizes, FEW=3, KH=9, KW=3)
     assert not conflicts(found)
 
 
