@@ -6,7 +6,8 @@
 // depth is K = kh kw Cin. A is never made. A block gathers the piece that it needs into shared memory ("implicit
 // GEMM").
 //
-//     conv2d             Y = A W        also the input gradient, with weights from turn_weights
+//     conv2d             Y = A W        also the input gradient, with weights from turn_weights. On a GPU, where there
+//                                       are few tiles, in parts of the depth; finish_conv2d adds them in order
 //     weight_grad        W = A^T G      in parts, each the sum over some pixels; elementwise.cu adds them in order
 //
 // A convolution with few output channels would leave most of a tile empty. conv_few.cu is for those.
@@ -14,7 +15,8 @@
 // Tiles.  A block of THREADS threads makes TILE_M x TILE_N outputs. Each thread has ROWS_M x COLS of them in its
 // registers. The block goes through the depth in slabs: it loads a slab of both factors into shared memory, waits,
 // multiplies, and waits again. So a number that was loaded from memory once is used TILE_M or TILE_N times, and a
-// number from shared memory ROWS_M or COLS times. Blocks take tiles in turn, so that any grid is right.
+// number from shared memory ROWS_M or COLS times. Blocks take tiles in turn, so that any grid is right. On a GPU the
+// next slab is on its way into registers while a slab is multiplied.
 //
 // Memory traffic.  x is read kh kw / stride^2 times for each column of tiles, the first time from memory and then from
 // the cache. w is read once for each row of tiles, and y is written once.

@@ -54,10 +54,26 @@ __attribute__((no_sanitize_thread, noinline)) static void note_access(void *site
     NOTED void __tsan_write##name(void *at) { note_access(__builtin_return_address(0), at, bytes, 1); }        \
     NOTED void __tsan_unaligned_read##name(void *at) { note_access(__builtin_return_address(0), at, bytes, 0); } \
     NOTED void __tsan_unaligned_write##name(void *at) { note_access(__builtin_return_address(0), at, bytes, 1); }
+// Atomics: the sanitizer's function is to do what it notes.
+#define NOTE_ATOMICS(bits, T)                                                                                  \
+    NOTED T __tsan_atomic##bits##_load(const volatile T *at, int) {                                            \
+        note_access(__builtin_return_address(0), const_cast<const T *>(at), bits / 8, 0);                      \
+        return __atomic_load_n(at, __ATOMIC_SEQ_CST);                                                          \
+    }                                                                                                          \
+    NOTED T __tsan_atomic##bits##_fetch_add(volatile T *at, T value, int) {                                    \
+        note_access(__builtin_return_address(0), const_cast<const T *>(at), bits / 8, 1);                      \
+        return __atomic_fetch_add(at, value, __ATOMIC_SEQ_CST);                                                \
+    }                                                                                                          \
+    NOTED int __tsan_atomic##bits##_compare_exchange_weak(volatile T *at, T *old, T value, int, int) {         \
+        note_access(__builtin_return_address(0), const_cast<const T *>(at), bits / 8, 1);                      \
+        return __atomic_compare_exchange_n(at, old, value, true, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);          \
+    }
 extern "C" {
 NOTE(1, 1) NOTE(2, 2) NOTE(4, 4) NOTE(8, 8) NOTE(16, 16)
 NOTED void __tsan_read_range(void *at, unsigned long bytes) { note_access(__builtin_return_address(0), at, bytes, 0); }
 NOTED void __tsan_write_range(void *at, unsigned long bytes) { note_access(__builtin_return_address(0), at, bytes, 1); }
+NOTED void __tsan_atomic_thread_fence(int) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+NOTE_ATOMICS(32, uint32_t) NOTE_ATOMICS(64, uint64_t)
 NOTED void __tsan_init() {}
 NOTED void __tsan_func_entry(void *) {}
 NOTED void __tsan_func_exit() {}

@@ -306,12 +306,15 @@ def launch_direct(
 
 
 def part_of(x: Array, depth: int, outputs: int, on_cpu: int) -> int:
-    """How many terms of a sum of `depth` terms conv.cu adds up in one part, for so many outputs."""
+    """How many terms of a sum of `depth` terms conv.cu adds up in one part, for so many outputs.
+
+    On a GPU a part is a whole number of slabs, and at least 8 of them: less is not worth a sum of its own.
+    """
     if not on_gpu(x):
         return on_cpu
-    tiles = -(-outputs // (8192 if x.dtype.itemsize == 4 else 2048))
-    parts = max(min(BLOCKS // max(tiles, 1), depth // 128), 1)
-    return depth if parts == 1 else -(-depth // (16 * parts)) * 16
+    slab, tile = 16, 8192 if x.dtype.itemsize == 4 else 2048  # outputs of a tile
+    parts = max(min(BLOCKS // max(-(-outputs // tile), 1), depth // (8 * slab)), 1)
+    return depth if parts == 1 else -(-depth // (slab * parts)) * slab
 
 
 def few_outputs(w_shape: Shape, stride: Pair) -> bool:

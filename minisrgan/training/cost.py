@@ -32,7 +32,7 @@ class Cost:
         total = self.total()
         each = (total - self.besides) / steps
         return (
-            f"stage {stage}: {steps} step{'s' * (steps != 1)} of {1e3 * each:.3g} ms, "
+            f"stage {stage}: {steps} step{'s' * (steps != 1)} of {1e3 * each:,.1f} ms, "
             f"{batch / each:,.0f} images a second; "
             f"{self.besides:.0f} of {total:.0f} s went into measuring, drawing and saving; "
             f"at most {most_memory(device) / 2**20:,.0f} MiB of memory"

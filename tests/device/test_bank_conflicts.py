@@ -185,6 +185,13 @@ def test_sectors(tmp_path):
     assert [(site.accesses, site.pieces, site.write) for site in found.of(1)] == [(1, 4, True)]
 
 
+def test_atomics_are_done_and_noted(tmp_path):
+    (file := tmp_path / "toy.cu").write_text(TOY.replace("TAKE", "atomicAdd(y, x[threadIdx.x]);"))
+    y = np.zeros(1024, np.float32)
+    found = accesses(file, "toy", 32, np.ones(1024, np.float32), y, 1024)
+    assert y[0] == 32 and any(site.write and site.accesses == 1 for site in found.of(1))
+
+
 def test_more_accesses_than_there_is_room_for(tmp_path):
     (file := tmp_path / "toy.cu").write_text(TOY.replace("TAKE", "y[threadIdx.x] = shared[0];"))
     x = np.ones(1024, np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from kernel_helpers import needs_cpu, needs_kernels
 
-from minisrgan.device import cuts, geometry
+from minisrgan.device import conv, cuts, geometry
 from minisrgan.device.conv import Geometry, Placement, Units
 from minisrgan.device.cpu import cpu_library
 from minisrgan.device.cuts import tickets
@@ -40,6 +40,24 @@ def test_a_choice_that_a_file_has_not():
     with pytest.raises(KernelError, match="adam.cu is not compiled like this: .*WIDE"):
         geometry.macros("adam.cu", False, WIDE=2)
     assert geometry.macros("elementwise.cu", False) == {}
+
+
+@pytest.mark.parametrize(
+    "depth, outputs, part",
+    [
+        (576, 9216 * 64, 192),  # the trunk of G: 72 tiles in 3 parts
+        (9216, 576 * 64, 192),  # its weight gradient: 5 tiles in 48 parts
+        (4608, 576 * 512, 672),  # the last layer of D: 36 tiles in 7 parts
+        (576, 2**21, 576),  # 256 tiles
+        (243, 64, 243),  # no depth to divide
+    ],
+)
+def test_on_a_gpu_few_tiles_are_summed_in_parts(depth, outputs, part, monkeypatch):
+    """So that about 264 blocks run, whichever GPU it is."""
+    x = np.empty(0, np.float32)
+    assert conv.part_of(x, depth, outputs, 7) == 7
+    monkeypatch.setattr(conv, "on_gpu", lambda array: True)
+    assert conv.part_of(x, depth, outputs, 7) == part
 
 
 @needs_kernels

@@ -15,5 +15,5 @@ def test_what_is_done_besides_counts_as_no_steps(monkeypatch):
     with steps.stopped():
         now.seconds += 8
     said = steps.sentence("gan", 4, 3, "cpu")
-    assert said.startswith("stage gan: 4 steps of 500 ms, 6 images a second; 8 of 10 s went into ")
+    assert said.startswith("stage gan: 4 steps of 500.0 ms, 6 images a second; 8 of 10 s went into ")
     assert int(re.search(r"at most ([\d,]+) MiB", said)[1].replace(",", "")) > 10
