@@ -91,3 +91,66 @@ extern "C" __global__ void follow_ratio(const real *content /*[1]*/, const real 
     state[0] = mean, state[1] = first, state[2] = steps + 1;
     *mean_ratio = mean;
 }
+
+// ---- How images differ from the bicubic enlargement (minisrgan/measures.py has the formulas) --------------------------
+
+// With x = sr - (2 bicubic - 1) and y the same of hr: of each image and channel the sums of x, x^2, y and y^2, and those of
+// the sum of all images. The last block makes the results of them: what is less its mean has squares of
+// sum x^2 - (sum x)^2 / pixels. Sums are double, so that little is lost to that difference.
+//
+// Threads.  blockIdx.y says which image; after the last one, the sum of all images. A block takes `run` numbers of it, a
+// multiple of THREADS. THREADS is a multiple of the channels, so a thread keeps its channel.
+extern "C" __global__ void __launch_bounds__(IMAGE_THREADS)
+image_moments(const real *bicubic /*[images*size]*/, const real *hr /*[images*size]*/, const real *sr /*[images*size]*/,
+              double *parts, real *out /*[4]*/, unsigned *tickets, int images, int size, int channels, int run) {
+    REQUIRE(blockDim.x == IMAGE_THREADS && IMAGE_THREADS % channels == 0 && run % IMAGE_THREADS == 0);
+    REQUIRE((long long)gridDim.x * run >= size && gridDim.y == images + 1 && 4 * channels <= IMAGE_THREADS);
+    SHARED(double, sum, [4][IMAGE_THREADS]);
+    int first = blockIdx.y < images ? blockIdx.y : 0, end = blockIdx.y < images ? blockIdx.y + 1 : images;
+    double sums[4] = {};
+    int stop = min(blockIdx.x * run + run, size);
+    for (int i = blockIdx.x * run + threadIdx.x; i < stop; i += IMAGE_THREADS) {
+        double x = 0, y = 0;
+        for (int image = first; image < end; ++image) {
+            long long at = (long long)image * size + i;
+            double low = 2 * double(bicubic[at]) - 1;
+            x += sr[at] - low;
+            y += hr[at] - low;
+        }
+        sums[0] += x, sums[1] += x * x, sums[2] += y, sums[3] += y * y;
+    }
+    UNROLL for (int k = 0; k < 4; ++k) sum[k][threadIdx.x] = sums[k];
+    __syncthreads();
+    // parts: (images + 1, gridDim.x, 4, channels). A thread adds up one of the four sums of a channel.
+    if (threadIdx.x < 4 * channels) {
+        int k = threadIdx.x / channels;
+        double total = 0;
+        for (int t = threadIdx.x % channels; t < IMAGE_THREADS; t += channels) total += sum[k][t];
+        parts[((long long)blockIdx.y * gridDim.x + blockIdx.x) * 4 * channels + threadIdx.x] = total;
+    }
+    if (!is_last(tickets, gridDim.x * gridDim.y)) return;
+    // A thread takes an image's channel: of the images, and then of their sum.
+    double power = 0, wanted = 0, shared = 0, pixels = size / channels;
+    for (int j = threadIdx.x; j < (images + 1) * channels; j += IMAGE_THREADS) {
+        int image = j / channels, c = j % channels;
+        double total[4] = {};
+        for (int part = 0; part < gridDim.x; ++part)
+            UNROLL for (int k = 0; k < 4; ++k)
+                total[k] += parts[((long long)image * gridDim.x + part) * 4 * channels + k * channels + c];
+        double a = total[1] - total[0] * total[0] / pixels, b = total[3] - total[2] * total[2] / pixels;
+        if (image < images) power += a, wanted += b;
+        else shared += a, sum[3][c] = total[0];
+    }
+    __syncthreads();
+    double drift = 0;
+    for (int c = 0; c < channels; ++c) drift = fmax(drift, fabs(sum[3][c]) / pixels / images);
+    __syncthreads();
+    sum[0][threadIdx.x] = power, sum[1][threadIdx.x] = wanted, sum[2][threadIdx.x] = shared;
+    __syncthreads();
+    if (threadIdx.x < 3) {
+        double total = 0;
+        for (int t = 0; t < IMAGE_THREADS; ++t) total += sum[threadIdx.x][t];
+        out[threadIdx.x] = total;
+    }
+    if (threadIdx.x == 3) out[3] = 127.5 * drift;
+}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .arrays import Array
+from .arrays import Array, array_module
 from .tensor import definition
 
 MEMORY, JUMP, RANGE = 100, 4, 100  # of the mean of ratios (training/shares.py)
@@ -39,6 +39,20 @@ def follow_ratio(content: float, length: float, state: Array) -> Any:
 
 def between(low: float, value: float, high: float) -> float:
     return max(low, min(value, high))
+
+
+@definition
+def moments_beyond(bicubic: Array, hr: Array, sr: Array) -> tuple[Array, ...]:
+    """How images differ from the bicubic enlargement (in [0, 1], the others in [-1, 1]): arrays of one number each.
+
+    Let a_i be what SR adds to image i, less the mean of each channel, and b_i what HR adds. Then they are Σ‖a_i‖²,
+    Σ‖b_i‖², ‖Σ a_i‖², and the distance of SR's mean colour, in levels of 255, in the channel where it is largest.
+    """
+    xp, bicubic = array_module(sr), bicubic * 2 - 1
+    added, missing = (image - bicubic for image in (sr, hr))
+    added, missing = (each - each.mean((1, 2), keepdims=True) for each in (added, missing))
+    power, wanted, shared = ((x * x).sum() for x in (added, missing, added.sum(0)))
+    return power, wanted, shared, 127.5 * xp.abs((sr - bicubic).mean((0, 1, 2))).max()
 
 
 class Place(NamedTuple):

@@ -36,7 +36,8 @@ def ema(gpu: bool) -> dict[str, int]:
 
 
 def measures(gpu: bool) -> dict[str, int]:
-    return adam(gpu)
+    """IMAGE_THREADS: of a block for images; a multiple of their channels."""
+    return adam(gpu) | {"IMAGE_THREADS": 192 if gpu else 12}
 
 
 def channels(gpu: bool) -> dict[str, int]:

@@ -19,8 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..arrays import Array, array_module, to_numpy
+from ..arrays import Array, to_numpy
 from ..losses import ADVERSARIAL
+from ..measures import moments_beyond
 from ..models.generator import enlarge_bicubic
 from ..tensor import Tensor, grad, no_grad
 
@@ -51,26 +52,18 @@ def measure_discriminator(adversarial: str, real: Array, fake: Array) -> dict[st
 
 
 def image_moments(hr: Array, lr: Tensor, sr: Array) -> tuple[Array, ...]:
-    """What `measure_images` is computed from: arrays of one number each, from batches of images.
-
-    Let a_i be what G adds to crop i, less its mean, and b_i what it should add. Then they are Σ‖a_i‖², Σ‖b_i‖²,
-    ‖Σ a_i‖², and the drift.
-    """
-    xp = array_module(sr)
+    """What `measure_images` is computed from: arrays of one number each, from batches of images (measures.py)."""
     with no_grad():
-        bicubic = enlarge_bicubic(lr, sr.shape[1] // lr.shape[1]).data * 2 - 1
-    added, missing = (image - bicubic for image in (sr, hr))
-    added, missing = (each - each.mean((1, 2), keepdims=True) for each in (added, missing))
-    power, wanted, shared = ((x * x).sum() for x in (added, missing, added.sum(0)))
-    return power, wanted, shared, 127.5 * xp.abs((sr - bicubic).mean((0, 1, 2))).max()
+        bicubic = enlarge_bicubic(lr, sr.shape[1] // lr.shape[1]).data
+    return moments_beyond(bicubic, hr, sr)
 
 
 def measure_images(n: int, *moments: Array) -> dict[str, float]:
     """detail, sameness and drift, from the `image_moments` of n images. A measure that these images do not define is
     left out.
 
-    sameness is Σ_{i≠j}⟨a_i, a_j⟩/((n - 1)·Σ‖a_i‖²). If each a_i fits its own crop, two of them correlate only by
-    chance. A pattern that G draws everywhere makes them correlate.
+    Let a_i be what G adds to crop i, less its mean. Then sameness is Σ_{i≠j}⟨a_i, a_j⟩/((n - 1)·Σ‖a_i‖²). If each a_i
+    fits its own crop, two of them correlate only by chance. A pattern that G draws everywhere makes them correlate.
     """
     power, wanted, shared, drift = map(float, moments)
     measured = {"drift": drift}

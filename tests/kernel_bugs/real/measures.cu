@@ -59,7 +59,36 @@ void check_ratio() {
         if (fabs(got[i] - want[i]) > 1e-5) printf("wrong: ratio %d is %g, not %g\n", i, got[i], want[i]), exit(1);
 }
 
+void check_images(int images, int pixels, int channels, int run) {
+    int size = pixels * channels, n = images * size;
+    auto bicubic = numbers(n), hr = numbers(n, 3), sr = numbers(n, 7), out = nothing(4);
+    std::vector<double> want(4), all(size);
+    auto beyond = [&](const std::vector<real> &x, int i) { return x[i] - (2 * double(bicubic[i]) - 1); };
+    for (int image = 0; image <= images; ++image) {
+        for (int c = 0; c < channels; ++c) {
+            double mean_x = 0, mean_y = 0, square_x = 0, square_y = 0;
+            auto x = [&](int p) { return image < images ? beyond(sr, image * size + p * channels + c) : all[p * channels + c]; };
+            auto y = [&](int p) { return image < images ? beyond(hr, image * size + p * channels + c) : 0; };
+            for (int p = 0; p < pixels; ++p) mean_x += x(p) / pixels, mean_y += y(p) / pixels;
+            for (int p = 0; p < pixels; ++p) {
+                square_x += (x(p) - mean_x) * (x(p) - mean_x), square_y += (y(p) - mean_y) * (y(p) - mean_y);
+                if (image < images) all[p * channels + c] += x(p);
+            }
+            if (image < images) want[0] += square_x, want[1] += square_y;
+            else want[2] += square_x, want[3] = fmax(want[3], 127.5 * fabs(mean_x) / images);
+        }
+    }
+    unsigned ticket = 0, blocks = (size - 1) / run + 1;
+    std::vector<double> parts((images + 1) * blocks * 4 * channels, NAN);
+    launch<image_moments>({blocks, unsigned(images + 1), 1}, {IMAGE_THREADS, 1, 1}, bicubic.data(), hr.data(), sr.data(),
+                          parts.data(), out.data(), &ticket, images, size, channels, run);
+    expect_close(out, std::vector<real>(want.begin(), want.end()), 1e-5, "image_moments");
+    if (ticket) printf("wrong: a ticket is left\n"), exit(1);
+}
+
 int main() {
+    check_images(3, 150, 3, 2 * IMAGE_THREADS);
+    check_images(1, 5, 1, IMAGE_THREADS);
     check_length({2 * PIECE + 100, 7, 0, 300}, 3);
     check_length({5}, 1);
     check_notes();
