@@ -87,6 +87,7 @@ def test_the_counts_of_each_step_are_those_on_the_page():
     page = (FOLDER / "on_a_gpu/README.md").read_text(encoding="utf-8")
     lines = [line.rpartition(" ")[0].rstrip() for line in said]
     assert len(lines) == 9 and all(f"\n{line}" in page for line in lines)
+    assert not any(use and use.spills for use in map(count.use_of, count.STEPS.values()))
 
 
 @each_step

@@ -6,6 +6,7 @@ The counts are those of one tile's work, far from the edges of the image, by the
 (lessons/course/accesses.py). The registers are what NVRTC gives a thread, if it is installed.
 """
 
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from lessons.course.accesses import accesses
 from minisrgan.device.convolution import Geometry
 from minisrgan.errors import DeviceError
-from minisrgan.studies.resources import kernel_uses, load_nvrtc
+from minisrgan.studies.resources import Use, kernel_uses, load_nvrtc
 
 HERE = Path(__file__).resolve().parent
 CASE = Geometry(1, 8, 16, 32, 1, 1, 64, 8, 16, 1, 1, 0, 0)  # its outputs are one tile, of 128 pixels by 64 channels
@@ -83,22 +84,23 @@ def is_ldmatrix(site) -> bool:
     return any(site.lines.startswith(f"mma.cuh:{n} <") for n, line in enumerate(lines, 1) if "memcpy(&to[i]" in line)
 
 
-def registers(step: Step) -> int | None:
-    """Of a thread on an H100. None: NVRTC is not installed."""
+@functools.cache
+def use_of(step: Step) -> Use | None:
+    """What a thread takes of an H100. None: NVRTC is not installed."""
     try:
         (use,) = kernel_uses(load_nvrtc(), str(step.path), HOPPER, "float", [("THREADS", step.threads)])
     except DeviceError:
         return None
-    return use.registers
+    return use
 
 
 def main(say=print):
     say(f"{'for 1024 multiply-adds':24}{'bytes read':>11}{'loads':>8}{'wavefronts':>12}{'ways':>6}{'multiply':>10}"
         f"{'cycles':>8}{'registers':>11}")  # fmt: skip
     for name, step in STEPS.items():
-        of = count(step)
+        of, use = count(step), use_of(step)
         say(f"{name:24}{of.read:11.1f}{of.loads:8.2f}{of.wavefronts:12.2f}{of.ways:6}{of.multiplications:10.0f}"
-            f"{of.cycles:8.0f}{registers(step) or '?':>11}")  # fmt: skip
+            f"{of.cycles:8.0f}{use.registers if use else '?':>11}")  # fmt: skip
 
 
 if __name__ == "__main__":
