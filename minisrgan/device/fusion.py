@@ -15,9 +15,11 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from types import NotImplementedType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from .. import ops
 from ..arrays import Array, on_gpu
+from ..in_place import Snapshot
 from ..models.discriminator import Discriminator
 from ..nn import BatchNorm, Conv, LeakyReLU, Module, PReLU, ReLU, Sequential, SubpixelConv, both, chain
 from ..ops.batch_norm import batch_statistics
@@ -29,6 +31,7 @@ from .conv_mma import moments_wanted
 from .norm_activation import NormActivation, cut
 from .register import register
 
+FOLDED: WeakKeyDictionary[Conv, tuple[Snapshot, tuple[Tensor, Tensor]]] = WeakKeyDictionary()
 GROUPS = ContextVar("groups", default=1)  # of images in a batch, which batch norm must not mix
 CONVOLUTIONS = (Conv, SubpixelConv)  # and no subclass of somebody's, which may compute something else
 FUSIBLE = [[], [BatchNorm], [PReLU], [BatchNorm, PReLU]]  # what may follow where nothing is recorded
@@ -103,6 +106,19 @@ def fusible(rest: list[Any]) -> bool:
     return not recording() and kinds in FUSIBLE and not (BatchNorm in kinds and rest[0].training)
 
 
+def fold(conv: Conv, norm: BatchNorm) -> tuple[Tensor, Tensor]:
+    """The convolution's weights and bias with the norm's frozen statistics in them. On a GPU that is eight small
+    launches; so there they are kept until one of the arrays that they are made from changes."""
+    read = [conv.weight, conv.bias, norm.gamma, norm.beta, Tensor(norm.running_mean), Tensor(norm.running_var)]
+    if (kept := FOLDED.get(conv)) and not kept[0].difference(read):
+        return kept[1]
+    scale, shift = norm.running_affine()
+    made = conv.weight * scale, conv.bias * scale + shift
+    if on_gpu(norm.running_mean):
+        FOLDED[conv] = Snapshot(read, [each.data for each in read]), made
+    return made
+
+
 def convolution_chain(
     x: Tensor, conv: Conv, rest: list[Any], residual: Tensor | None, padding: int | tuple[int, int]
 ) -> Tensor:
@@ -112,8 +128,7 @@ def convolution_chain(
         return y if residual is None else y + residual
     weight, bias, kinds = conv.weight, conv.bias, [type(layer) for layer in rest]
     if BatchNorm in kinds:
-        scale, shift = rest[0].running_affine()
-        weight, bias = weight * scale, bias * scale + shift
+        weight, bias = fold(conv, rest[0])
     negative_slope = rest[-1].slope if PReLU in kinds else None
     if uses_kernels(x.data) and can_shuffle(weight, conv.shuffle):
         arrays = (None if each is None else each.data for each in (bias, negative_slope, residual))

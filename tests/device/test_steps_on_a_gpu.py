@@ -265,3 +265,53 @@ for shape in ((3, 20, 24, 3), (1, 3, 5, 3), (2, 64, 80, 1), (2, 4, 4, 5)):
     np.testing.assert_allclose([each.item() for each in made], wanted, rtol=1e-5)
 """
     )
+
+
+def test_frozen_batch_norm_is_folded_into_the_weights_once_for_all_photos():
+    """And once more when the weights have changed: by Adam, by a training step's statistics, by other weights."""
+    snippet(
+        """
+import cupy
+import numpy as np
+
+import minisrgan.device
+from minisrgan.losses import PixelMSE
+from minisrgan.models.generator import Generator, GeneratorConfig
+from minisrgan.optim import Adam
+from minisrgan.tensor import Tensor, grad, no_grad
+
+g = Generator(GeneratorConfig(channels=16, blocks=2), np.random.default_rng(0)).to("cuda")
+fresh = Generator(g.config, np.random.default_rng(1)).to("cuda").eval()
+lr, hr = (Tensor(cupy.full((1, side, side, 3), 0.5, np.float32)) for side in (8, 32))
+adam = Adam(g.named_parameters())
+
+
+def enlarge(g):
+    with no_grad():
+        return g.eval()(lr).data.get()
+
+
+def by_adam():
+    adam.step(grad(PixelMSE(g(lr), hr), g.parameters()), 1e-2)
+
+
+def by_statistics():
+    with no_grad():
+        g.train()(lr)
+
+
+def by_loading():
+    g.load_state(Generator(g.config, np.random.default_rng(2)).state())
+
+
+for change in (lambda: None, by_adam, by_statistics, by_loading):
+    change()
+    fresh.load_state(g.state())
+    counts = []
+    for _ in range(2):
+        cupy.COUNT.clear()
+        np.testing.assert_array_equal(enlarge(g), enlarge(fresh))
+        counts.append(cupy.COUNT["launches"] + cupy.COUNT["elementwise"])
+    assert counts[0] >= counts[1] + 8 * 5, counts
+"""
+    )
