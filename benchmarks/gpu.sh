@@ -93,6 +93,7 @@ is_it_right_and_how_fast() {
         skipped sanitizer "compute-sanitizer is not installed"
     fi
     minisrgan compiled 200 bench --device cuda --compiled "${quick[@]}" --out "$results/bench-compiled.json"
+    step lesson-6 60 "$PYTHON" lessons/06_fast_convolution/measure.py --device cuda "${quick[@]}"
 }
 
 a_training() {

@@ -117,7 +117,7 @@ def gpu_sh(tmp_path):
 
 
 PROFILERS = dict.fromkeys(["ncu", "compute-sanitizer"], 'while [ "${1#--}" != "$1" ]; do shift 2; done; exec "$@"')
-ASKED = ["doctor", "compile", "kernels", "gradcheck", "bench", "ncu", "sanitizer", "races", "compiled"]
+ASKED = ["doctor", "compile", "kernels", "gradcheck", "bench", "ncu", "sanitizer", "races", "compiled", "lesson-6"]
 TRAINED = ["train", "stage-1", "stage-2", "upscale", "pack generator", "pack pretrain", "log"]
 
 
