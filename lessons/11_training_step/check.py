@@ -64,10 +64,10 @@ class Library:
         self.gradients.append({})
 
         def noting(name, adam):
-            def step(gradients, rate):
+            def step(gradients, rate, fault):
                 self.gradients[-1][name] = flat(gradients)
                 self.note_mistakes(name, lr, hr, old_d)
-                Adam.step(adam, gradients, rate)
+                Adam.step(adam, gradients, rate, fault)
 
             return step
 
