@@ -7,7 +7,9 @@
 //
 // Precision.  PRECISION=1: factors are rounded to TF32, 10 bits after the point. PRECISION=3: a factor is the sum of
 // two TF32 numbers, high and low, and a product is high high + high low + low high: nearly as exact as float32, at
-// three times the work. PRECISION=16: factors are rounded to bf16, 7 bits. Sums are float32 in all three.
+// three times the work. PRECISION=16: factors are rounded to bf16, 7 bits. Sums are float32 in all three. Tensor cores
+// round them towards zero. This is less than what TF32 and bf16 lose, but with PRECISION=3 it would be the largest error,
+// so there each step of 8 has sums of its own, which are added outside of the tensor cores.
 //
 // Tiles.  A block of 4 warps makes TILE_M x TILE_N outputs. A warp makes ROWS x COLUMNS of them, as M_STEPS x N_STEPS
 // small matrices of 16 x 8, whose sums stay in its registers.
@@ -138,11 +140,16 @@ struct Sums {
                     split(right, right_low);
                     IN_REGISTERS for (int m = 0; m < M_STEPS; ++m)
                         IN_REGISTERS for (int i = 0; i < 2; ++i) {
-                            if (PRECISION == 3) {  // the small products first
-                                multiply_tf32(of[m][n + i], left_low[m], right + 2 * i);
-                                multiply_tf32(of[m][n + i], left[m], right_low + 2 * i);
+                            if (PRECISION != 3) {
+                                multiply_tf32(of[m][n + i], left[m], right + 2 * i);
+                                continue;
                             }
-                            multiply_tf32(of[m][n + i], left[m], right + 2 * i);
+                            // The small products first.
+                            float sums[4] = {};
+                            multiply_tf32(sums, left_low[m], right + 2 * i);
+                            multiply_tf32(sums, left[m], right_low + 2 * i);
+                            multiply_tf32(sums, left[m], right + 2 * i);
+                            IN_REGISTERS for (int e = 0; e < 4; ++e) of[m][n + i][e] += sums[e];
                         }
                 }
             }
@@ -179,17 +186,18 @@ struct Sums {
                 }
     }
 
-    // scratch[w][c] = the sum of value(number, c) over the rows of column c of the tile that the warps of row w have,
+    // scratch[w][c] = the sum of value_of(c)(number) over the rows of column c of the tile that the warps of row w have,
     // and that are above the first `rows` of it. The caller waits.
-    template <class Value>
-    __device__ __forceinline__ void add_rows(float *scratch, int row, int column, int rows, Value value) const {
+    template <class ValueOf>
+    __device__ __forceinline__ void add_rows(float *scratch, int row, int column, int rows, ValueOf value_of) const {
         int lane = threadIdx.x % 32;
         IN_REGISTERS for (int n = 0; n < N_STEPS; ++n)
             IN_REGISTERS for (int e = 0; e < 2; ++e) {
                 int c = column + 8 * n + lane % 4 * 2 + e;
+                auto value = value_of(c);
                 float total = 0;
                 IN_REGISTERS for (int r = 0; r < 2 * M_STEPS; ++r)
-                    if (row + 8 * r + lane / 4 < rows) total += value(of[r / 2][n][r % 2 * 2 + e], c);
+                    if (row + 8 * r + lane / 4 < rows) total += value(of[r / 2][n][r % 2 * 2 + e]);
                 IN_REGISTERS for (int bits = 4; bits < 32; bits *= 2) total += __shfl_xor_sync(0xffffffff, total, bits);
                 if (lane < 4) scratch[row / ROWS * TILE_N + c] = total;
             }
@@ -334,11 +342,11 @@ __device__ __forceinline__ void store_moments(const Sums &sums, float *shared, i
         return sum;
     };
     __syncthreads();
-    sums.add_rows(first, row, column, rows, [](float number, int) { return number; });
+    sums.add_rows(first, row, column, rows, [](int) { return [](float number) { return number; }; });
     __syncthreads();
-    sums.add_rows(second, row, column, rows, [&](float number, int c) {
-        float off = number - total(first, c) / rows;
-        return off * off;
+    sums.add_rows(second, row, column, rows, [&](int c) {
+        float mean = total(first, c) / rows;
+        return [=](float number) { return (number - mean) * (number - mean); };
     });
     __syncthreads();
     int c = threadIdx.x, o = work.n0 + c;

@@ -42,7 +42,8 @@ length(const __grid_constant__ Vectors arrays, const double *before, double *sum
     fold(square);
     if (threadIdx.x == 0) {
         total[0] = part[0] + (before ? *before : 0);
-        out[0] = sqrt(total[0]);
+        real squares = total[0];  // infinite where Adam's square of a number would be
+        out[0] = squares - squares == 0 ? sqrt(total[0]) : squares;
     }
 }
 

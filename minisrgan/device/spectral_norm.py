@@ -1,11 +1,11 @@
 """The kernels of spectral.cu, on a GPU: a round of power iteration in two launches."""
 
 from ..arrays import Array, on_gpu
-from ..ops.spectral_norm import power_iteration
+from ..ops.spectral_norm import SpectralNorm, as_matrix, power_iteration
 from .cuts import contiguous, empty, tickets
 from .geometry import macros
 from .launch import launch
-from .register import register
+from .register import Computed, register
 
 MOST_BLOCKS = 528  # 4 for each of an H100's multiprocessors
 LEAST_ROWS = 64  # of a part
@@ -24,3 +24,10 @@ def iterate(w: Array, v: Array, times: int = 1) -> tuple[Array, Array]:
         launch("spectral.cu", "refine_v", (len(parts), across), None, w, u, parts, v, tickets(w), rows, columns,
                rows_per_part)  # fmt: skip
     return u, v
+
+
+@register(SpectralNorm, on_gpu)
+def normalised(w: Array, u: Array, v: Array) -> Computed:
+    """W/(uᵀWv) without a matrix product of CuPy's: cuBLAS, which CuPy records in no stream."""
+    matrix = as_matrix(w)
+    return w / (matrix * (u[:, None] * v)).sum() if (len(u), len(v)) == matrix.shape else NotImplemented

@@ -248,7 +248,7 @@ own = lambda thing: inspect.isfunction(thing) and thing.__name__ not in ("call",
 names = {name: thing for name, thing in vars(cupy).items() if name[0] != "_" and own(thing)}
 names |= {f"ndarray.{name}": thing for name, thing in vars(cupy.ndarray).items() if name[0] != "_" and own(thing)}
 names["RawModule"] = cupy.RawModule
-skip = ("only_ours", "by_numpy", "fresh", "own", "wrap", "ufunc")
+skip = ("only_ours", "by_numpy", "fresh", "own", "wrap", "ufunc", "memories", "store", "copy_from_host", "matmul")
 print(json.dumps({n: list(inspect.signature(t).parameters) for n, t in names.items() if n not in skip}))
 """)
     for name, parameters in json.loads(listed).items():

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 from numpy import bool_, float32, float64, int32, int64, uint8  # noqa: F401  CuPy has them as they are
 
-from . import cuda  # noqa: F401
+from . import _device, cuda  # noqa: F401
 from ._array import by_numpy, memories, ndarray, only_ours, own, store, ufunc, wrap
 from ._device import COUNT, copy_from_host, fresh
 from .cuda import RawModule, get_default_memory_pool  # noqa: F401
@@ -111,6 +111,8 @@ def outer(a, b):
 def matmul(x1, x2, /, out=None):
     only_ours(x1, x2)
     COUNT["products"] += 1
+    if _device.get_current_stream().is_capturing():  # cupy_backends/cuda/libs/cublas.pyx, setStream
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
     if out is None:
         return by_numpy(np.matmul, x1, x2)
     only_ours(out)
