@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # What a GPU is asked on a machine that is at hand for a quarter of an hour. README.md beside this tells how to use it.
 #
-#     benchmarks/gpu.sh 1    is it right, and how fast? tests, gradients, speed, profiles, compute-sanitizer
+#     benchmarks/gpu.sh 1    is it right, and how fast? tests, gradients, speed
 #     benchmarks/gpu.sh 2    a training by the clock, what it reaches, and its pictures
-#     benchmarks/gpu.sh      both
+#     benchmarks/gpu.sh 3    if time is left: beside torch.compile, profiles, compute-sanitizer, the steps of lesson 6
+#     benchmarks/gpu.sh      all of it, in this order
 #
 # Nothing is installed, and nothing needs a network. Each step has a time limit; one that fails stops no other. A table
 # at the end has the exit code of each. It needs CuPy, pytest and what minisrgan needs, and shows speed beside PyTorch's
@@ -63,19 +64,27 @@ minisrgan() { # NAME SECONDS ARGUMENTS...
     step "$name" "$limit" "$PYTHON" -m minisrgan "$@"
 }
 
+# a warning of CuPy's about its surroundings is no failure here
+pytest=("$PYTHON" -m pytest -q -p no:cacheprovider -W default)
+quick=()
+[ -z "$QUICK" ] || quick=(--quick)
+
 is_it_right_and_how_fast() {
-    # a warning of CuPy's about its surroundings is no failure here
-    local pytest=("$PYTHON" -m pytest -q -p no:cacheprovider -W default) parallel=() files=() quick=()
-    "$PYTHON" -c 'import xdist' 2>/dev/null && parallel=(-n 4)
+    local parallel=() files=()
+    "$PYTHON" -c 'import xdist' 2>/dev/null && parallel=(-n 8)
     local tests=(tests/device/test_kernels*.py tests/device/test_{launch,mma,graph_on_a_gpu}.py)
     tests+=(tests/lessons/test_lesson_6_steps.py tests/test_optim.py)
-    [ -z "$QUICK" ] || { parallel=() files=(adam.cu) tests=(tests/test_optim.py) quick=(--quick); }
+    [ -z "$QUICK" ] || { parallel=() files=(adam.cu) tests=(tests/test_optim.py); }
     here nvidia-smi && step nvidia-smi 20 nvidia-smi
     minisrgan doctor 60 doctor
     step compile 120 "$PYTHON" -m minisrgan.studies.compiling "${files[@]}"
     step kernels 180 "${pytest[@]}" "${parallel[@]}" "${tests[@]}" -k "not compiles_for_every_gpu"
     minisrgan gradcheck 120 gradcheck --device cuda
     minisrgan bench 240 bench --device cuda "${quick[@]}" --out "$results/bench.json"
+}
+
+what_else() {
+    minisrgan compiled 200 bench --device cuda --compiled "${quick[@]}" --out "$results/bench-compiled.json"
     if here ncu; then
         step ncu 90 ncu --set full --profile-from-start off "$PYTHON" benchmarks/three_kernels.py
     else
@@ -92,7 +101,6 @@ is_it_right_and_how_fast() {
     else
         skipped sanitizer "compute-sanitizer is not installed"
     fi
-    minisrgan compiled 200 bench --device cuda --compiled "${quick[@]}" --out "$results/bench-compiled.json"
     step lesson-6 60 "$PYTHON" lessons/06_fast_convolution/measure.py --device cuda "${quick[@]}"
 }
 
@@ -129,11 +137,12 @@ write_csv(sys.argv[2], COLUMNS, ([row[name] for name in COLUMNS] for row in Run(
 
 before=$(wc -l 2>/dev/null <"$results/steps.txt" || echo 0)
 printf '%s, %s, %s\n' "${card:-unknown}" "$(date '+%F %T')" "$(git describe --always --dirty 2>/dev/null || echo 'no git')" >>"$results/steps.txt"
-case ${1:-both} in
+case ${1:-all} in
     1) is_it_right_and_how_fast ;;
     2) a_training ;;
-    both) is_it_right_and_how_fast; a_training ;;
-    *) echo "benchmarks/gpu.sh takes 1 or 2, or nothing for both" >&2; exit 2 ;;
+    3) what_else ;;
+    all) is_it_right_and_how_fast; a_training; what_else ;;
+    *) echo "benchmarks/gpu.sh takes 1, 2 or 3, or nothing for all of it" >&2; exit 2 ;;
 esac
 echo
 tail -n "+$((before + 1))" "$results/steps.txt"

@@ -9,7 +9,20 @@ numpy   NumPy's version and its BLAS, which sums a matrix product by kernels tha
 """
 
 # these register themselves
-from . import blas, channels, conv, elementwise, fusion, matmul, measures, optim, pixel_shuffle, pooling, spectral_norm  # noqa: F401
+from . import (  # noqa: F401
+    bicubic,
+    blas,
+    channels,
+    conv,
+    elementwise,
+    fusion,
+    matmul,
+    measures,
+    optim,
+    pixel_shuffle,
+    pooling,
+    spectral_norm,
+)
 from .choice import DEVICES, PROBLEMS, choose_device, cuda_problem, use_device, uses_kernels
 
 __all__ = ["DEVICES", "PROBLEMS", "choose_device", "cuda_problem", "use_device", "uses_kernels"]

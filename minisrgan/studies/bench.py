@@ -364,18 +364,23 @@ def bench(
         sections: dict[str, Callable[[], object]] = {
             "disagreement": lambda: check_agreement(peer, sizes, device, say),
             "steps": lambda: measure_steps(peer, places, sizes, device, quick, say),
+            "timeline": lambda: measure_timeline(sizes, device, beside(out, "timeline"), say),
+            "memory": lambda: measure_memory(peer, places, sizes, device, threads, quick, say),
             "roofs": lambda: measure_roofs(peer, sizes, device, threads, say),
             "convolutions": lambda: measure_convolutions(peer, places, sizes, device, say),
             "precisions": lambda: measure_precisions(peer, places, sizes, device, say),
             "elementwise": lambda: measure_elementwise(sizes, device, results["roofs"], say),
-            "timeline": lambda: measure_timeline(sizes, device, beside(out, "timeline"), say),
-            "memory": lambda: measure_memory(peer, places, sizes, device, threads, quick, say),
         }
+
+        def keep() -> None:
+            write_whole(out, json.dumps(results, indent=1, ensure_ascii=False).encode())
+
         if compiled:
-            sections = {"compiled": lambda: measure_compiled(peer, sizes, device, say)}
+            results["compiled"] = rows = []
+            sections = {"compiled": lambda: measure_compiled(peer, sizes, device, say, rows, keep)}
         for name, measured in sections.items():
             results[name] = measured()
-            write_whole(out, json.dumps(results, indent=1, ensure_ascii=False).encode())
+            keep()
             if name == "precisions":
                 title = f"Convolutions of a GAN step on {machine['processor']}, device {device}"
                 rows = [*results["convolutions"], *results["precisions"]]
@@ -448,13 +453,15 @@ def step_names(sizes: Sizes) -> dict[str, str]:
     }
 
 
-def measure_compiled(peer: Peer, sizes: Sizes, device: str, say: Say) -> list[dict]:
-    """The same beside torch.compile, the GAN step first. A row may have a "problem" instead of times."""
-    rows: list[dict] = []
+def measure_compiled(
+    peer: Peer, sizes: Sizes, device: str, say: Say, rows: list[dict], keep: Callable[[], None]
+) -> list[dict]:
+    """The same beside torch.compile. A row may have a "problem" instead of times. Since it takes minutes to compile,
+    `keep` is called after each of the `rows`."""
     if not peer:
         return rows
     heading(say, "beside torch.compile")
-    for work in ("gan_step", "generator_step", "discriminator_step", "inference"):
+    for work in ("generator_step", "gan_step", "discriminator_step", "inference"):
         name = step_names(sizes)[work]
         makers = {"ours": partial(WORKS[work], sizes, device)}
         makers["compiled"] = partial(getattr(peer, work), sizes, peer.compiled_place(device))
@@ -464,6 +471,7 @@ def measure_compiled(peer: Peer, sizes: Sizes, device: str, say: Say) -> list[di
             problem = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
             say(f"{name:40}  {problem}")
             rows.append({"name": name, "problem": problem})
+        keep()
     return rows
 
 

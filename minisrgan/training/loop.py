@@ -142,7 +142,9 @@ def train_stage(
                 looks = looks_due(stage, trainer)
             if len(waiting) < patience and not (looked or request.signal):
                 continue
-            for step, numbers in enumerate(waiting, trainer.step - len(waiting) + 1):
+            # one row a step, so that a GPU that has handed over its numbers has the next step to do meanwhile
+            due = waiting if looked or request.signal else waiting[:1]
+            for step, numbers in enumerate(due, trainer.step - len(waiting) + 1):
                 with np.errstate(over="ignore", invalid="ignore"):
                     measured: dict[str, Any] = dict(numbers)
                 states = monitor.add(measured)
@@ -155,7 +157,7 @@ def train_stage(
                 measured |= {"rollbacks": trainer.rollbacks, "seconds": round(time.perf_counter() - started, 3)}
                 run.append([{"stage": trainer.stage, "step": step, **measured}])
                 show(progress, measured, f"{trainer.seconds / 60:.1f} of {stage.minutes:g}" if stage.minutes else "")
-            waiting = []
+            del waiting[: len(due)]
             if monitor.explodes and ended and trainer.config.on_nan == "rollback":
                 raise DivergedError(
                     f"step {trainer.step} of stage {trainer.stage}: the stage ends while a gradient explodes; the "

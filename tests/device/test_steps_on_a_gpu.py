@@ -315,3 +315,27 @@ for change in (lambda: None, by_adam, by_statistics, by_loading):
     assert counts[0] >= counts[1] + 8 * 5, counts
 """
     )
+
+
+def test_a_norm_that_overflows_is_not_finite():
+    """Or else Adam would take a step by its square."""
+    snippet("""
+import cupy, minisrgan.device
+from minisrgan.measures import norm
+for large, finite in ((1e18, True), (1e20, False)):
+    gradients = [cupy.asarray([3.0], "f4"), cupy.asarray([large], "f4")]
+    assert bool(cupy.isfinite(norm(gradients)).all()) == finite, large
+""")
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_a_bicubic_enlargement_is_in_float32(precision):
+    code = """
+import cupy, numpy as np, minisrgan.device
+from minisrgan.models.generator import enlarge_bicubic
+from minisrgan.tensor import Tensor
+x = np.random.default_rng(0).random((1, 5, 6, 3), np.float32)
+exact, made = enlarge_bicubic(Tensor(x.astype(float)), 4).data, enlarge_bicubic(Tensor(cupy.asarray(x)), 4).data.get()
+assert abs(made - exact).max() < 1e-6, abs(made - exact).max()
+"""
+    on_stand_in("-c", code, precision=precision)
