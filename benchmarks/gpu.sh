@@ -20,8 +20,13 @@
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 PYTHON=${PYTHON:-python3}
-MINUTES=${MINUTES:-2.5 0.8}
 QUICK=${QUICK:-}
+MINUTES=${MINUTES:-${QUICK:+0.002 0.002}}
+MINUTES=${MINUTES:-2.5 0.8}
+case ${1:-all} in
+    1 | 2 | 3 | all) ;;
+    *) echo "benchmarks/gpu.sh takes 1, 2 or 3, or nothing for all of it" >&2; exit 2 ;;
+esac
 for each in DATA:data/train TEST:data/test VGG:data/vgg19.safetensors; do
     name=${each%%:*}
     [ -n "${!name:-}" ] || { [ -e "${each#*:}" ] && declare "$name=${each#*:}" || declare "$name="; }
@@ -142,7 +147,6 @@ case ${1:-all} in
     2) a_training ;;
     3) what_else ;;
     all) is_it_right_and_how_fast; a_training; what_else ;;
-    *) echo "benchmarks/gpu.sh takes 1, 2 or 3, or nothing for all of it" >&2; exit 2 ;;
 esac
 echo
 tail -n "+$((before + 1))" "$results/steps.txt"

@@ -1,4 +1,4 @@
-// How a CPU loads and multiplies a tile of conv.cu. conv_load_gpu.cuh does the same for a GPU.
+// How a CPU loads and multiplies a tile of conv.cu. conv_gpu.cuh does the same for a GPU.
 
 // A thread's outputs: ROWS_M rows one below the other, and a run of columns.
 struct Mine {

@@ -55,8 +55,8 @@ struct Column {
     int i, j, c, offset;
 
     __device__ __forceinline__ Column(const Image &image, int k) {
-        int tap = k / image.channels;
-        c = k % image.channels, i = tap / image.kw, j = tap % image.kw;
+        int tap = k / image.channels, kw = max(image.kw, 1);  // 0: a pixel of x that meets no tap
+        c = k % image.channels, i = tap / kw, j = tap % kw;
         offset = (i * image.width + j) * image.channels + c;
     }
     __device__ __forceinline__ void move_on(const Image &image, int steps) {

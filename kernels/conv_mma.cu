@@ -50,7 +50,7 @@ static_assert(sizeof(real) == 4, "tensor cores sum in float32: conv.cu is for fl
 constexpr int WARPS_N = TILE_N == 32 ? 1 : 2, WARPS_M = THREADS / 32 / WARPS_N;
 constexpr int ROWS = TILE_M / WARPS_M, COLUMNS = TILE_N / WARPS_N, M_STEPS = ROWS / 16, N_STEPS = COLUMNS / 8;
 constexpr int CHUNK = 4, CHUNKS = SLAB / CHUNK;  // a chunk is 16 bytes, what copy_async copies
-constexpr int PITCH_M = TILE_M + 8, PITCH_N = TILE_N + 8;
+constexpr int PAD = 8, PITCH_M = TILE_M + PAD, PITCH_N = TILE_N + PAD;
 constexpr int COPIES_M = TILE_M * CHUNKS / THREADS, COPIES_N = TILE_N * CHUNKS / THREADS;  // of a thread, for a slab
 static_assert(SLAB == 16 && THREADS == 128, "swizzled, and how threads share the copies, are made for these");
 
@@ -62,7 +62,7 @@ __device__ __forceinline__ int swizzled(int row, int chunk) { return row * SLAB 
 
 // Numbers of the two factors' slabs in one stage. A factor is kept BY_ROWS, or as it lies: a row for each k.
 template <bool BY_ROWS, int TILE>
-constexpr int slab_size = BY_ROWS ? TILE * SLAB : SLAB * (TILE + 8);
+constexpr int slab_size = BY_ROWS ? TILE * SLAB : SLAB * (TILE + PAD);
 
 // Numbers k8 to k8 + 8 of 16 rows of A, from `row` on, as a fragment.
 template <bool BY_ROWS>

@@ -1,4 +1,4 @@
-"""Measure the four steps to a fast convolution, what comes after them, and the roofs of one core above them.
+"""Measure the steps to a fast convolution, what comes after them, and the roofs of one core above them.
 
     python measure.py                     a table of all steps on this machine; --device cuda for a GPU
     MINISRGAN_THREADS=1 OMP_NUM_THREADS=1 python measure.py --out ../../benchmarks/results/roofline-my-machine.json
@@ -25,7 +25,7 @@ import numpy as np
 from minisrgan.arrays import array_module, on_gpu, to_device
 from minisrgan.device import blas, choose_device, use_device
 from minisrgan.device.conv import MOST_BLOCKS, Winograd, geometry, launch_direct
-from minisrgan.device.cuts import elementwise_grid
+from minisrgan.device.cuts import GPU_BLOCKS, elementwise_grid
 from minisrgan.device.elementwise import sum_parts
 from minisrgan.device.launch import launch
 from minisrgan.errors import DeviceError, MinisrganError
@@ -83,7 +83,7 @@ def gpu_tiles(y):
 def split(x, w, stride, padding):
     """Step 9, cut into so many parts that about two blocks run on each multiprocessor of an H100."""
     slabs = w.shape[0] * w.shape[1] * -(-w.shape[2] // 16)
-    parts = max(min(264 // max(gpu_tiles(output_of(x, w, stride, padding)), 1), slabs // 8), 1)
+    parts = max(min(GPU_BLOCKS // max(gpu_tiles(output_of(x, w, stride, padding)), 1), slabs // 8), 1)
     return launch_on_a_gpu("9_split.cu", "conv_split", x, w, stride, padding, parts)
 
 

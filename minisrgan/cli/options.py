@@ -91,7 +91,8 @@ def start_device(args: argparse.Namespace) -> str:
     choose_precision(args)
     if args.precision and device != "cuda":
         raise ConfigError(f"--precision is a GPU's, and the device is {device}: leave it out, or --device cuda")
-    how = f"device {device} ({why})" + (f", convolutions in {precision()}" if device == "cuda" else "")
+    in_use = precision()  # which also notices an unknown one in the environment
+    how = f"device {device} ({why})" + (f", convolutions in {in_use}" if device == "cuda" else "")
     print(how, file=sys.stderr)  # stdout is for what was asked
     return device
 

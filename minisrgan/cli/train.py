@@ -153,7 +153,7 @@ def add(commands: Commands) -> None:
         "--resume",
         metavar="RUN",
         help="go on with a run from its last saved state; --steps can lengthen it, and --data and --vgg say where its "
-        "photos and VGG are now; besides these, only --device can be given",
+        "photos and VGG are now; besides these, only --device and --precision can be given",
     )
 
 

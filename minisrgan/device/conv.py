@@ -29,7 +29,7 @@ from ..ops.pixel_shuffle import PixelShuffle
 from . import conv_mma, conv_rows
 from .channels import sum_channels
 from .convolution import PLAIN, Epilogue, Geometry, geometry
-from .cuts import contiguous, elementwise_grid, empty, resident_blocks, threads
+from .cuts import GPU_BLOCKS, contiguous, elementwise_grid, empty, resident_blocks, threads
 from .elementwise import sum_parts
 from .geometry import macros
 from .launch import launch
@@ -39,7 +39,6 @@ from .register import kernel as register_kernel
 
 MOST_BLOCKS = 1024  # of a launch: blocks take what is left in turn
 PARTS = 64  # a weight gradient is divided into about so many, on a CPU
-BLOCKS = 264  # a GPU should have as many, by sums in parts: two for each multiprocessor of an H100, on every GPU alike
 FEW = 8  # output channels, at most, for conv_few.cu, which multiplies first and shifts afterwards
 VECTOR = 16  # the most channels that a kernel stores at once: shuffle must leave them in one pixel
 
@@ -214,7 +213,7 @@ def winograd_pays(x: Array, w_shape: Shape, stride: Pair, size: Pair) -> bool:
     Along each side at most a quarter of the tiles' length may lie beyond the edge, which rules out sides of 1, 2 and 5.
     Each side is judged by itself, so that a band of an image is judged as the whole image is.
 
-    On a GPU nobody has measured winograd.cu yet, so conv.cu, which suits a GPU in any case, computes all of them.
+    On a GPU nobody has measured winograd.cu yet, so conv_mma.cu or conv.cu computes all of them.
     """
     filled = all(4 * length >= 3 * -(-length // WINOGRAD_TILE) * WINOGRAD_TILE for length in size)
     suits = w_shape[:2] == (3, 3) and stride == (1, 1) and filled
@@ -313,7 +312,7 @@ def part_of(x: Array, depth: int, outputs: int, on_cpu: int) -> int:
     if not on_gpu(x):
         return on_cpu
     slab, tile = 16, 8192 if x.dtype.itemsize == 4 else 2048  # outputs of a tile
-    parts = max(min(BLOCKS // max(-(-outputs // tile), 1), depth // (8 * slab)), 1)
+    parts = max(min(GPU_BLOCKS // max(-(-outputs // tile), 1), depth // (8 * slab)), 1)
     return depth if parts == 1 else -(-depth // (slab * parts)) * slab
 
 

@@ -10,15 +10,12 @@ from typing import NamedTuple
 
 from ..arrays import Array
 from .convolution import Epilogue, Geometry
-from .cuts import empty, tickets
+from .cuts import GPU_BLOCKS, empty, tickets
 from .elementwise import sum_parts
 from .geometry import macros
 from .launch import launch
 
 CHUNK = 4  # channels must be a multiple of it
-BLOCKS = (
-    264  # of a launch, at least: two for each multiprocessor of an H100, on every GPU, so that the bits are the same
-)
 PAD = 8  # numbers at the end of a row of shared memory, against bank conflicts
 LEAST_SLABS = 8  # of a part: with fewer, its first copies would take longer than its products
 MOST_PARTS = 8  # that one block adds up
@@ -51,7 +48,7 @@ class Cut(NamedTuple):
     def most_parts(self, tiles: int, depth: int) -> int:
         """Into how many parts the depth can be cut, so that the tiles of all parts keep a GPU busy."""
         slabs = -(-depth // self.slab)
-        return max(min(BLOCKS // max(tiles, 1), slabs // LEAST_SLABS), 1)
+        return max(min(GPU_BLOCKS // max(tiles, 1), slabs // LEAST_SLABS), 1)
 
     def parts(self, tiles: int, depth: int, like: Array) -> tuple[int, Array | None]:
         """(the number of parts that a tile's last block adds up, memory for their sums)."""

@@ -19,6 +19,10 @@ from .launch import ALIGNMENT, Size, address
 LINE = 64  # bytes of a cache line, and of the widest vector
 LARGE = 2**16  # bytes of an array from which on its place matters more than the microsecond that it takes to choose one
 
+# Blocks that a launch should have on a GPU, where sums can be cut into parts: two for each multiprocessor of an H100.
+# The same on every GPU, or else the bits of the sums would differ.
+GPU_BLOCKS = 264
+
 
 def elementwise_grid(n: int, array: Array, vectors: bool = False) -> tuple[int, int]:
     """Grid and block for a FOR_EACH kernel over n elements, on the device that `array` is on.

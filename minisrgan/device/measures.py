@@ -5,14 +5,13 @@ from types import NotImplementedType
 
 from ..arrays import Array, array_module, on_gpu
 from ..measures import JUMP, LARGEST_RATIO, MEMORY, RANGE, Place, follow_ratio, moments_beyond, norm, note
-from .cuts import contiguous, tickets
+from .cuts import GPU_BLOCKS, contiguous, tickets
 from .geometry import macros
 from .launch import address, find_kernel, launch
 from .pieces import argument, launches
 from .register import register
 
 THREADS = 32  # of a note, a thread for each array
-MOST_BLOCKS = 264  # of images' moments
 
 
 def first_on_gpu(arrays: Sequence[Array]) -> bool:
@@ -63,7 +62,7 @@ def image_moments(bicubic: Array, hr: Array, sr: Array) -> tuple[Array, ...] | N
     if not sr.size or threads % channels or 4 * channels > threads:
         return NotImplemented
     size = sr.size // images
-    run = threads * max(1, -(-size * images // (MOST_BLOCKS * threads)))
+    run = threads * max(1, -(-size * images // (GPU_BLOCKS * threads)))
     blocks, xp = -(-size // run), array_module(sr)
     out, parts = xp.empty(4, sr.dtype), xp.empty((images + 1, blocks, 4, channels), "f8")
     launch("measures.cu", "image_moments", (blocks, images + 1), threads, contiguous(bicubic), contiguous(hr),

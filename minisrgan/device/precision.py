@@ -29,7 +29,7 @@ class use_precision:
     active: str | None = None
 
     def __init__(self, precision: str) -> None:
-        checked(precision, "--precision or use_precision")
+        checked(precision, "--precision")
         self.before = use_precision.active
         use_precision.active = precision
 

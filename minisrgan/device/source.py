@@ -83,7 +83,7 @@ def line_directive(path: Path, line: int = 1) -> str:
 
 
 def flags(real: str, defines: Iterable[tuple[str, int]]) -> list[str]:
-    return [f"-Dreal={real}", *(f"-D{name}={int(value)}" for name, value in defines)]
+    return [f"-Dreal={real}", *(f"-D{name}={value:d}" for name, value in defines)]
 
 
 def first_errors(text: str) -> str:

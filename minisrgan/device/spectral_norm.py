@@ -2,12 +2,12 @@
 
 from ..arrays import Array, on_gpu
 from ..ops.spectral_norm import SpectralNorm, as_matrix, power_iteration
-from .cuts import contiguous, empty, tickets
+from .cuts import GPU_BLOCKS, contiguous, empty, tickets
 from .geometry import macros
 from .launch import launch
 from .register import Computed, register
 
-MOST_BLOCKS = 528  # 4 for each of an H100's multiprocessors
+MOST_BLOCKS = 2 * GPU_BLOCKS
 LEAST_ROWS = 64  # of a part
 
 

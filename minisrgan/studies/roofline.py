@@ -51,7 +51,11 @@ def draw_roofline(path: str | Path, title: str, roofs: Mapping[str, Any], rows: 
     peaks = roofs["peaks, GFLOP/s"]
     colors = {name: f"C{i}" for i, name in enumerate(dict.fromkeys([*peaks, *(row["precision"] for row in rows)]))}
     for name, peak in peaks.items():
-        axes.loglog(x, np.minimum(peak, roofs["copy, GB/s"] * x), color=colors[name], label=f"{name}: {peak:,.0f}")
+        axes.loglog(
+            x, np.minimum(peak, roofs["copy, GB/s"] * x), color=colors[name], label=f"{name}: {peak:,.4g} GFLOP/s"
+        )
+    for name in colors.keys() - peaks.keys():
+        axes.plot([], [], color=colors[name], label=f"{name}: no roof was measured")
     for row in rows:
         for who, rate in row["gflops"].items():
             color = colors[row["precision"]]
@@ -60,7 +64,7 @@ def draw_roofline(path: str | Path, title: str, roofs: Mapping[str, Any], rows: 
     for direction, marker in MARKERS.items():
         axes.plot([], [], marker, color="grey", label=direction)
     axes.plot([], [], "o", color="grey", markerfacecolor="none", label="hollow: PyTorch's")
-    axes.set_xlabel(f"operations per byte; the slope is the copy's {roofs['copy, GB/s']:,.0f} GB/s")
+    axes.set_xlabel(f"operations per byte; the slope is the copy's {roofs['copy, GB/s']:,.3g} GB/s")
     axes.set_ylabel("GFLOP/s, by the definition's operations")
     axes.set_title(title)
     axes.grid(which="both", alpha=0.2)

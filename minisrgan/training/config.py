@@ -35,7 +35,7 @@ class Stage:
         if self.steps < 0:
             raise ConfigError(f"a stage has 0 steps or more, not {self.steps}")
         if not 0 <= self.minutes < math.inf:
-            raise ConfigError(f"a stage has 0 minutes or more, not {self.minutes}")
+            raise ConfigError(f"a stage by the clock lasts for more than 0 minutes, not {self.minutes}")
         if not 0 < self.rate < 1:
             raise ConfigError(f"a learning rate is between 0 and 1, not {self.rate}")
         if self.schedule not in SCHEDULES:

@@ -156,7 +156,11 @@ def train_stage(
                 measured["health"] = "" if states is None else "+".join(states) or "ok"
                 measured |= {"rollbacks": trainer.rollbacks, "seconds": round(time.perf_counter() - started, 3)}
                 run.append([{"stage": trainer.stage, "step": step, **measured}])
-                show(progress, measured, f"{trainer.seconds / 60:.1f} of {stage.minutes:g}" if stage.minutes else "")
+                show(
+                    progress,
+                    measured,
+                    f"{min(trainer.seconds / 60, stage.minutes):.2g} of {stage.minutes:g}" if stage.minutes else "",
+                )
             del waiting[: len(due)]
             if monitor.explodes and ended and trainer.config.on_nan == "rollback":
                 raise DivergedError(

@@ -135,6 +135,14 @@ def test_every_output_is_written_and_nothing_else(cin, cout, stride):
     assert all((end == 7).all() for end in (*ends, *dx_ends))
 
 
+def test_pixels_that_meet_no_tap():
+    """With a stride beyond the kernel, some pixels of x are in no window: their gradient is 0."""
+    g, w = np.ones((1, 3, 2, 5), np.float32), np.ones((1, 1, 3, 5), np.float32)
+    made = kernel(InputGrad, g, w, size=(5, 4), stride=2)
+    np.testing.assert_array_equal(made, InputGrad.forward(g, w, (5, 4), 2))
+    assert not made[:, 1::2].any() and made[:, ::2, ::2].all()
+
+
 @pytest.mark.parametrize("cout", [32, 3])
 def test_an_empty_batch(cout):
     x, w, g = (np.ones(shape, np.float32) for shape in ((0, 8, 8, 16), (3, 3, 16, cout), (0, 8, 8, cout)))

@@ -97,7 +97,7 @@ def test_a_resumed_stage_has_the_rest_of_its_minutes(clock, start, monkeypatch):
 
 @pytest.mark.parametrize("minutes", [-1, float("inf"), float("nan")])
 def test_minutes_that_no_stage_has_are_refused(minutes):
-    with pytest.raises(ConfigError, match="0 minutes or more"):
+    with pytest.raises(ConfigError, match="more than 0 minutes"):
         Stage(1, 1e-3, minutes=minutes)
 
 

@@ -1,23 +1,26 @@
 """Count what each step to a fast convolution asks of a GPU. It needs no GPU.
 
-    python count.py
+    python lessons/06_fast_convolution/on_a_gpu/count.py
 
 The counts are those of one tile's work, far from the edges of the image, by the real addresses of each access
 (lessons/course/accesses.py). The registers are what NVRTC gives a thread, if it is installed.
 """
 
 import functools
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lessons.course.accesses import accesses
-from minisrgan.device.convolution import Geometry
-from minisrgan.errors import DeviceError
-from minisrgan.studies.resources import Use, kernel_uses, load_nvrtc
-
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[2]))  # the folder of `lessons`, also where this is run by itself
+
+from lessons.course.accesses import accesses  # noqa: E402
+from minisrgan.device.convolution import Geometry  # noqa: E402
+from minisrgan.errors import DeviceError  # noqa: E402
+from minisrgan.studies.resources import Use, kernel_uses, load_nvrtc  # noqa: E402
+
 CASE = Geometry(1, 8, 16, 32, 1, 1, 64, 8, 16, 1, 1, 0, 0)  # its outputs are one tile, of 128 pixels by 64 channels
 X, W, Y = (1, 8, 16, 32), (1, 1, 32, 64), (1, 8, 16, 64)
 UNIT = 1024  # multiply-adds: what tensor cores do in one instruction
