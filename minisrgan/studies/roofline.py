@@ -54,7 +54,7 @@ def draw_roofline(path: str | Path, title: str, roofs: Mapping[str, Any], rows: 
         axes.loglog(
             x, np.minimum(peak, roofs["copy, GB/s"] * x), color=colors[name], label=f"{name}: {peak:,.4g} GFLOP/s"
         )
-    for name in colors.keys() - peaks.keys():
+    for name in [name for name in colors if name not in peaks]:
         axes.plot([], [], color=colors[name], label=f"{name}: no roof was measured")
     for row in rows:
         for who, rate in row["gflops"].items():
