@@ -16,9 +16,9 @@
 //     both   d[0..3]   (row, column) = (group, 2 member), (group, 2 member + 1), and the same of row group + 8
 //
 // Without CUDA's compiler the lanes of a warp exchange their registers, and each works out its own four numbers of D. A
-// GPU sums the products of a step in a way of its own, so the last bits differ. But there too the sum is rounded towards
-// zero (Fasi, Higham, Mikaitis and Pranesh 2021, on V100, T4 and A100), so long sums drift. tests/device/test_mma.py
-// compares both with the tables of the PTX ISA.
+// GPU sums the products of a step in a way of its own, so the last bits differ. But there too the sum is rounded
+// towards zero (Fasi, Higham, Mikaitis and Pranesh 2021, on V100, T4 and A100), so long sums drift.
+// tests/device/test_mma.py compares both with the tables of the PTX ISA.
 //
 // GPUs before sm_80 have none of this.
 
@@ -89,12 +89,25 @@ struct LaneFactors {
     unsigned a[4], b[2];
 };
 
-// What every lane of the warp has in its registers.
-inline const LaneFactors *exchange_factors(const Fragment &a, const unsigned *b, const char *file, int line) {
+// This lane's four numbers of D += A B, from what every lane of the warp has in its registers: PACKED numbers in each.
+// number(bits, k) is the one for step k.
+template <int PACKED, class Number>
+void multiply_in_turn(float (&d)[4], const Fragment &a, const unsigned *b, Number number, const char *file, int line) {
     LaneFactors mine = {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
     uint64_t words[CUDA_EXCHANGED];
     memcpy(words, &mine, sizeof words);
-    return reinterpret_cast<const LaneFactors *>(cuda_exchange(words, file, line));
+    auto *of = reinterpret_cast<const LaneFactors *>(cuda_exchange(words, file, line));
+    int group = cuda_lane() / 4, member = cuda_lane() % 4;
+    for (int e = 0; e < 4; ++e) {
+        int column = 2 * member + e % 2;
+        double sum = 0;
+        for (int k = 0; k < 8 * PACKED; ++k) {
+            int lane = k / PACKED % 4, half = k / PACKED / 4;
+            unsigned left = of[group * 4 + lane].a[e / 2 + half * 2], right = of[column * 4 + lane].b[half];
+            sum += double(number(left, k)) * number(right, k);
+        }
+        d[e] = towards_zero(d[e] + sum);
+    }
 }
 #define MMA_SITE , CUDA_SITE
 #else
@@ -103,17 +116,8 @@ inline const LaneFactors *exchange_factors(const Fragment &a, const unsigned *b,
 
 static __device__ __forceinline__ void multiply_tf32(float (&d)[4], const Fragment &a, const unsigned *b MMA_SITE) {
 #ifndef __CUDACC__
-    const LaneFactors *of = exchange_factors(a, b, file, line);
-    int group = cuda_lane() / 4, member = cuda_lane() % 4;
-    for (int e = 0; e < 4; ++e) {
-        int column = 2 * member + e % 2;
-        double sum = 0;
-        for (int k = 0; k < 8; ++k) {
-            unsigned left = of[group * 4 + k % 4].a[e / 2 + k / 4 * 2], right = of[column * 4 + k % 4].b[k / 4];
-            sum += double(float_of(left & 0xffffe000u)) * float_of(right & 0xffffe000u);  // it looks at no other bits
-        }
-        d[e] = towards_zero(d[e] + sum);
-    }
+    // it looks at no bits but these
+    multiply_in_turn<1>(d, a, b, [](unsigned bits, int) { return float_of(bits & 0xffffe000u); }, file, line);
 #elif __CUDA_ARCH__ >= 800
     asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"
@@ -126,18 +130,8 @@ static __device__ __forceinline__ void multiply_tf32(float (&d)[4], const Fragme
 
 static __device__ __forceinline__ void multiply_bf16(float (&d)[4], const Fragment &a, const unsigned *b MMA_SITE) {
 #ifndef __CUDACC__
-    const LaneFactors *of = exchange_factors(a, b, file, line);
-    int group = cuda_lane() / 4, member = cuda_lane() % 4;
-    for (int e = 0; e < 4; ++e) {
-        int column = 2 * member + e % 2;
-        double sum = 0;
-        for (int k = 0; k < 16; ++k) {
-            unsigned left = of[group * 4 + k % 8 / 2].a[e / 2 + k / 8 * 2], right = of[column * 4 + k % 8 / 2].b[k / 8];
-            auto number = [=](unsigned pair) { return float_of(k % 2 ? pair & 0xffff0000u : pair << 16); };
-            sum += double(number(left)) * number(right);
-        }
-        d[e] = towards_zero(d[e] + sum);
-    }
+    auto of_pair = [](unsigned pair, int k) { return float_of(k % 2 ? pair & 0xffff0000u : pair << 16); };
+    multiply_in_turn<2>(d, a, b, of_pair, file, line);
 #elif __CUDA_ARCH__ >= 800
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%0, %1, %2, %3};"

@@ -61,7 +61,7 @@ class Accesses(NamedTuple):
     """The accesses of one block."""
 
     noted: np.ndarray  # of ACCESS
-    library: Path
+    compiled: Path  # the kernel's library, which knows the lines
 
     def shared(self) -> list[Site]:
         """The accesses to shared memory."""
@@ -81,7 +81,7 @@ class Accesses(NamedTuple):
                 pieces, ways = wavefronts(event * WARP + here["thread"] % WARP // at_once, here["address"], size)
             else:
                 pieces, ways = distinct(event, here["address"] // SECTOR), 1
-            place = lines(self.library, int(site)), bool(here["write"][0]), size
+            place = lines(self.compiled, int(site)), bool(here["write"][0]), size
             found.append(Site(*place, len(np.unique(event)), pieces, ways))
         return found
 

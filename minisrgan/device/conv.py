@@ -75,11 +75,11 @@ def convolve_bias(
 ) -> Array:
     """LeakyReLU(x ⋆ w + b), shuffled. The kernel does all of it before a number leaves its register."""
     check_bias(b, w)
-    if can_shuffle(w, shuffle):
-        slopes = slope if slope is None else same_slopes(array_module(x), w.shape[3] // shuffle**2, slope, x.dtype)
-        return convolve(x, w, stride, padding, Epilogue(b, slopes, shuffle=shuffle))
-    slopes = slope if slope is None else same_slopes(array_module(x), w.shape[3], slope, x.dtype)
-    out = convolve(x, w, stride, padding, Epilogue(b, slopes))
+    r = shuffle if can_shuffle(w, shuffle) else 1  # what the kernel shuffles
+    slopes = None if slope is None else same_slopes(array_module(x), w.shape[3] // r**2, slope, x.dtype)
+    out = convolve(x, w, stride, padding, Epilogue(b, slopes, shuffle=r))
+    if r == shuffle:
+        return out
     shuffled = shuffle_pixels(out, shuffle)
     if shuffled is NotImplemented:
         return PixelShuffle.forward(out, shuffle)  # pyrefly: ignore[bad-argument-type]  it takes `out` for a self

@@ -6,6 +6,7 @@ All arrays are contiguous, in float32, and their shapes have been checked. Chann
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import NamedTuple
 
 from ..arrays import Array
@@ -36,6 +37,7 @@ class Cut(NamedTuple):
     stages: int
 
     @classmethod
+    @cache
     def of(cls, columns: int, precision: int) -> "Cut":
         widest = 64 if precision == 3 else 128  # with two numbers for each factor, no more fit into the registers
         choice = {"PRECISION": precision, "TILE_N": 32 if columns <= 32 else 64 if columns <= 64 else widest}

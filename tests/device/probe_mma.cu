@@ -3,22 +3,22 @@
 #include "../../kernels/mma.cuh"
 
 // d += a b: number i of lane l is number 4 l + i of a and d, and number 2 l + i of b.
-extern "C" __global__ void probe_tf32(const unsigned *a /*[128]*/, const unsigned *b /*[64]*/, real *d /*[128]*/) {
+template <class Multiply>
+__device__ void probe(const unsigned *a, const unsigned *b, real *d, Multiply multiply) {
     int lane = threadIdx.x;
     Fragment left = {a[4 * lane], a[4 * lane + 1], a[4 * lane + 2], a[4 * lane + 3]};
     unsigned right[2] = {b[2 * lane], b[2 * lane + 1]};
     float sums[4] = {float(d[4 * lane]), float(d[4 * lane + 1]), float(d[4 * lane + 2]), float(d[4 * lane + 3])};
-    multiply_tf32(sums, left, right);
+    multiply(sums, left, right);
     for (int i = 0; i < 4; ++i) d[4 * lane + i] = sums[i];
 }
 
+extern "C" __global__ void probe_tf32(const unsigned *a /*[128]*/, const unsigned *b /*[64]*/, real *d /*[128]*/) {
+    probe(a, b, d, [](float (&d)[4], const Fragment &a, const unsigned *b) { multiply_tf32(d, a, b); });
+}
+
 extern "C" __global__ void probe_bf16(const unsigned *a /*[128]*/, const unsigned *b /*[64]*/, real *d /*[128]*/) {
-    int lane = threadIdx.x;
-    Fragment left = {a[4 * lane], a[4 * lane + 1], a[4 * lane + 2], a[4 * lane + 3]};
-    unsigned right[2] = {b[2 * lane], b[2 * lane + 1]};
-    float sums[4] = {float(d[4 * lane]), float(d[4 * lane + 1]), float(d[4 * lane + 2]), float(d[4 * lane + 3])};
-    multiply_bf16(sums, left, right);
-    for (int i = 0; i < 4; ++i) d[4 * lane + i] = sums[i];
+    probe(a, b, d, [](float (&d)[4], const Fragment &a, const unsigned *b) { multiply_bf16(d, a, b); });
 }
 
 // Lane l gives the address of row l of the 32 rows of four numbers, and stores the four that it gets.
