@@ -1,5 +1,8 @@
 """The presets: settings of a training that have names."""
 
+from dataclasses import asdict
+
+from ..errors import WeightsError
 from ..models.discriminator import DiscriminatorConfig
 from ..models.generator import GeneratorConfig
 from .config import Stage, TrainConfig
@@ -52,3 +55,12 @@ PRESETS = {
         content="vgg54",
     ),
 }
+
+
+def of_another(theirs: GeneratorConfig, ours: GeneratorConfig) -> WeightsError:
+    """The error that weights are of a generator of another configuration: how they differ, and what fits them."""
+    before, here = asdict(theirs), asdict(ours)
+    differing = [f"{name} {before[name]}, this training {here[name]}" for name in here if before[name] != here[name]]
+    fitting = [name for name, preset in PRESETS.items() if preset.generator == theirs]
+    advice = f"train with --preset {fitting[0]}" if fitting else "name weights of the same preset"
+    return WeightsError(f"the weights are of another generator ({'; '.join(differing)}): {advice}")
