@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from ..errors import WeightsError
 from ..models.architectures import Config, name_of
 from ..models.compact import CompactConfig
 from ..models.discriminator import DiscriminatorConfig
@@ -68,12 +69,12 @@ PRESETS = {
 }
 
 
-def of_another_kind(theirs: Config, ours: Config) -> str:
-    """What to say of weights whose generator is not the training's."""
-    them, us = ({"architecture": name_of(config)} | asdict(config) for config in (theirs, ours))
-    if them["architecture"] != us["architecture"]:
-        us = {"architecture": us["architecture"]}
-    differing = [f"{name} {them[name]}, this training {us[name]}" for name in us if them[name] != us[name]]
+def of_another(theirs: Config, ours: Config) -> WeightsError:
+    """The error that weights are of a generator of another configuration: how they differ, and what fits them."""
+    before, here = ({"architecture": name_of(config)} | asdict(config) for config in (theirs, ours))
+    if before["architecture"] != here["architecture"]:
+        here = {"architecture": here["architecture"]}
+    differing = [f"{name} {before[name]}, this training {here[name]}" for name in here if before[name] != here[name]]
     fitting = [name for name, preset in PRESETS.items() if preset.generator == theirs]
     advice = f"train with --preset {fitting[0]}" if fitting else "name weights of the same preset"
-    return f"the weights are of another generator ({'; '.join(differing)}): {advice}"
+    return WeightsError(f"the weights are of another generator ({'; '.join(differing)}): {advice}")

@@ -15,11 +15,11 @@ So each term is differentiated as far as SR, where their gradients can be compar
 
 from collections.abc import Callable
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
 from ..arrays import to_device
-from ..errors import WeightsError
 from ..imaging.patches import Crop, PhotoSet
 from ..imaging.pixels import hr_from_uint8, lr_from_uint8
 from ..losses import ADVERSARIAL, PIXEL_CONTENT, PixelMSE, feature_mse, grid_loss, total_variation
@@ -35,7 +35,7 @@ from .adversary import Adversary
 from .config import Stage, TrainConfig
 from .health import image_moments, measure_discriminator, measure_images
 from .measured import Board, Measured
-from .presets import of_another_kind
+from .presets import of_another
 from .shares import Shares
 
 
@@ -82,7 +82,7 @@ class Trainer:
         self.update_discriminator(loss_d)
         gradient = self.generator_loss(hr, sr)
         self.update_generator(sr, gradient)
-        self.measured.add(partial(measure_images, len(sr.data)), *image_moments(hr.data, lr, sr.data))
+        self.measure_images(hr, lr, sr)
         return self.finish_step()
 
     def start_stage(self, stage: str) -> None:
@@ -120,7 +120,7 @@ class Trainer:
     def start_from(self, generator: Network) -> None:
         """Take on a trained generator's weights. Raises WeightsError for one of another configuration."""
         if generator.config != self.generator.config:
-            raise WeightsError(of_another_kind(generator.config, self.generator.config))
+            raise of_another(generator.config, self.generator.config)
         state = generator.state()
         self.generator.load_state(state)
         self.averaged.load_state(state)
@@ -196,7 +196,7 @@ class Trainer:
                 continue
             loss = term(here)
             (gradient,) = grad(loss, here)
-            length = norm([gradient.data])
+            length = self.length(gradient)
             if weight is None:
                 weight = self.measured.number(f"weight_{name}", self.shares.weight(name, pulls[0], length))
             gradients.append(weight * gradient)
@@ -204,6 +204,14 @@ class Trainer:
             pulls.append(self.measured.number(f"grad_{name}", weight * length))
         self.measured.number("loss_g", total)
         return sum(gradients[1:], gradients[0])
+
+    def length(self, gradient: Tensor) -> Any:
+        """The norm of a gradient at SR: of all images as one vector."""
+        return norm([gradient.data])
+
+    def measure_images(self, hr: Tensor, lr: Tensor, sr: Tensor) -> None:
+        """Measure what G adds to the images: its size, its sameness, its colour (health.py)."""
+        self.measured.add(partial(measure_images, len(sr.data)), *image_moments(hr.data, lr, sr.data))
 
     def update_discriminator(self, loss: Tensor) -> None:
         self.update(self.adam_d, "grad_d", self.d_rate, loss)
