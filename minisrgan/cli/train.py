@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +16,11 @@ from ..names import ON_NAN, STAGES
 from .options import Commands, add_command, add_device, add_family, setting, start_device, whole_number
 
 if TYPE_CHECKING:
+    from ..imaging.patches import PhotoSet
+    from ..ranks.communicator import Communicator
     from ..training.config import TrainConfig
     from ..training.run import Run
+    from ..training.trainer import Trainer
 
 PRESET_HELP = {
     "tiny": "minutes on a CPU (default)",
@@ -151,6 +157,13 @@ def add(commands: Commands) -> None:
     command.add_argument("--out", metavar="RUN", help="the run's folder, which must be new (runs/train)")
     command.add_argument("--seed", type=whole_number, metavar="N", help="the same seed gives the same run (0)")
     command.add_argument(
+        "--sync-batch-norm",
+        action="store_true",
+        default=None,
+        help="with mpiexec: batch norm takes the statistics of all ranks' crops, as one process does, and not each "
+        "rank's own",
+    )
+    command.add_argument(
         "--resume",
         metavar="RUN",
         help="go on with a run from its last saved state; --steps can lengthen it, and --data and --vgg say where its "
@@ -159,35 +172,98 @@ def add(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from ..training.loop import train
-    from ..training.photos import check_same, hashes, patches, training_photos
+    from ..training.photos import hashes, patches, training_photos
     from ..training.run import Run
-    from ..training.trainer import Trainer
-    from ..weights.generators import load_generator
 
     device = start_device(args)
     run = Run(args.resume or args.out or "runs/train")
-    config, about = resumed_training(run, args) if args.resume else new_training(run, args)
+    config, about = settled(run, args)
     training, held_out, small = training_photos(about["data"], config.discriminator.crop)
     photos = patches(config, training)
-    trainer = Trainer(config, photos, device)
+    trainer = trainer_of(config, photos, device, about, args.ranks)
     # now, so that a missing VGG is noticed before the first stage
     here = hashes(photos, held_out, trainer.vgg if "gan" in about["stages"] else None)
+    with trained_together(trainer, here, args.ranks) as leads:
+        if leads:
+            left_out = f"; {len(small)} smaller than {photos.crop} x {photos.crop} left out" if small else ""
+            print(f"{len(training)} photos to train on, {len(held_out)} held out to measure PSNR{left_out}")
+            lead(run, trainer, held_out, about, here, args)
+
+
+def lead(run: Run, trainer: Trainer, held_out: Sequence, about: dict, here: dict, args: argparse.Namespace) -> None:
+    """Begin the run's folder, or take up the state that is in it, and train."""
+    from ..training.loop import train
+    from ..training.photos import check_same
+    from ..weights.generators import load_generator
+
     if args.resume:
         check_same(run, about, here)
         run.restore(trainer)
-        run.describe(config, **about | here)
+        run.describe(trainer.config, **about | here)
     else:
         if args.weights:
             trainer.start_from(load_generator(args.weights))
-        run = Run.create(run.folder, config, trainer, **about, **here)
-    left_out = f"; {len(small)} smaller than {photos.crop} x {photos.crop} left out" if small else ""
-    print(f"{len(training)} photos to train on, {len(held_out)} held out to measure PSNR{left_out}")
+        run = run.create(run.folder, trainer.config, trainer, **about, **here)
     print(f"writing {run.folder}; stop with Ctrl-C, go on with: minisrgan train --resume {run.folder}")
     train(run, trainer, [rgb for _, rgb in held_out], about["stages"])
     print(f"generator: {run.generator}")
     if (run.folder / "curves.png").exists():  # there are none of 0 steps
         print(f"curves:    {run.folder / 'curves.png'}")
+
+
+def settled(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, dict]:
+    """(TrainConfig, what else is to be in config.json): on several ranks, as rank 0 finds them."""
+    from ..training.config import TrainConfig
+
+    make = resumed_training if args.resume else new_training
+    if not (ranks := args.ranks):
+        return make(run, args)
+
+    def first():
+        from ..training.ranked import check_batch
+
+        config, about = make(run, args)
+        check_batch(config.batch, ranks.size)
+        return config.to_dict(), about
+
+    config, about = ranks.from_first(first)
+    return TrainConfig.from_dict(config), about
+
+
+def trainer_of(config: TrainConfig, photos: PhotoSet, device: str, about: dict, ranks: Communicator | None) -> Trainer:
+    if not ranks:
+        from ..training.trainer import Trainer
+
+        return Trainer(config, photos, device)
+    from ..training.leading import Follower, Leader
+
+    return (Follower if ranks.rank else Leader)(config, photos, device, ranks, about.get("sync_batch_norm", False))
+
+
+@contextmanager
+def trained_together(trainer: Trainer, here: dict, ranks: Communicator | None) -> Generator[bool, None, None]:
+    """Yields whether this process leads the training. The others follow it meanwhile, from here.
+
+    Raises ConfigError unless all ranks have the same version, device and photos.
+    """
+    if not ranks:
+        yield True
+        return
+    from .. import __version__
+    from ..training.leading import Follower, Leader
+
+    names = json.dumps(here, sort_keys=True)
+    photos = f"{len(here['photos'])} ({hashlib.sha256(names.encode()).hexdigest()[:8]})"
+    ranks.check_alike({"version of minisrgan": __version__, "device": trainer.device, "set of photos": photos})
+    if isinstance(trainer, Follower):
+        trainer.follow()
+        yield False
+        return
+    each = trainer.config.batch // ranks.size
+    print(f"{ranks.size} ranks, with {each} of the {trainer.config.batch} crops of a step each")
+    assert isinstance(trainer, Leader)
+    with trainer.leading():
+        yield True
 
 
 def new_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, dict]:
@@ -216,7 +292,8 @@ def new_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, dict]
     config = config.with_terms(once("loss-weights", args.loss_weights), once("share", args.share))
     config = replace(config, **settings)
     data = args.data and str(Path(args.data).resolve())
-    return config, {"data": data, "stages": stages, "weights": args.weights and str(Path(args.weights).resolve())}
+    about = {"data": data, "stages": stages, "weights": args.weights and str(Path(args.weights).resolve())}
+    return config, about | ({"sync_batch_norm": True} if args.sync_batch_norm else {})
 
 
 def for_each(stages: Sequence[str], option: str, values: Sequence | None) -> dict:
@@ -239,7 +316,10 @@ def resumed_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, d
 
     Raises ConfigError for options that would change the run otherwise.
     """
-    options = "preset stage crop weights out regulariser loss_weights share".split() + [*BY_STAGE, *SETTINGS]
+    options = "preset stage crop weights out regulariser loss_weights share sync_batch_norm".split() + [
+        *BY_STAGE,
+        *SETTINGS,
+    ]
     options.remove("steps")
     if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]:
         raise ConfigError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")
