@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..imaging.resize import crop_to_multiple, downsample, upsample
-from ..models.generator import Generator
+from ..models.architectures import Network
 from .upscale import upscale
 
 
@@ -18,7 +18,7 @@ class Trial(NamedTuple):
     sr: np.ndarray
 
 
-def try_photo(generator: Generator, rgb: np.ndarray, device: str) -> Trial:
+def try_photo(generator: Network, rgb: np.ndarray, device: str) -> Trial:
     """Reduce a uint8 (H, W, 3) photo with MATLAB's bicubic, and enlarge it with bicubic and with the generator."""
     scale = generator.config.scale
     hr = crop_to_multiple(rgb, scale)
