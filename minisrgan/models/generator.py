@@ -35,7 +35,7 @@ SHUFFLES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}  # a scale: the enlargeme
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """channels and residual blocks of the trunk; edge_kernel: side of the first and the last kernel; scale: 2, 3, 4 or 8;
+    """channels and residual blocks of the trunk; edge_kernel: side of the first and last kernel; scale: 2, 3, 4 or 8;
     direct: the end is one 3×3 convolution, shuffled ×scale into RGB."""
 
     channels: int = 64
