@@ -11,8 +11,8 @@ import pytest
 from test_architecture import EVENING, FLOORS
 
 from lessons.course.document import fences, source_of
+from minisrgan.models.architectures import build
 from minisrgan.models.discriminator import Discriminator
-from minisrgan.models.generator import Generator
 from minisrgan.training.health import STATES
 from minisrgan.training.presets import PRESETS
 
@@ -60,7 +60,7 @@ def test_the_presets_have_the_sizes_of_the_table():
     for name, g, d, crops, _ in rows(PAGES["training"], "## The presets"):
         config, rng = PRESETS[name.strip("`")], np.random.default_rng(0)
         assert g.startswith(f"{config.generator.channels} channels, {config.generator.blocks} blocks: ")
-        assert re.search(r": ([\d,]+)", g)[1] == count(Generator(config.generator, rng))
+        assert re.search(r": ([\d,]+)", g)[1] == count(build(config.generator, rng))
         assert d == count(Discriminator(config.discriminator, rng))
         assert crops == f"{config.batch} of {config.discriminator.crop}×{config.discriminator.crop}"
 

@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from ..names import FAMILIES, MODELS
 
 if TYPE_CHECKING:
-    from ..models.generator import Generator
+    from ..models.architectures import Network
 
 Commands = argparse._SubParsersAction  # what `add_subparsers` returns; argparse has no public name for it
 Run = Callable[[argparse.Namespace], int | None]  # what a command does; the exit status, None for 0
@@ -135,7 +135,7 @@ def add_generator(command: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen_generator(args: argparse.Namespace) -> Generator:
+def chosen_generator(args: argparse.Namespace) -> Network:
     """The generator that --weights names, or --model and --blend. Without them, the best generator in the package."""
     from ..weights.generators import blend, load_generator, packaged
 

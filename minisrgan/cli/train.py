@@ -20,6 +20,7 @@ PRESET_HELP = {
     "tiny": "minutes on a CPU (default)",
     "small": "an hour or two",
     "gpu": "ten minutes on a GPU",
+    "compact": "an hour; SRVGGNetCompact, which other programs read too",
     "paper": "the paper's G and D, for a GPU",
 }
 SETTINGS = (  # of TrainConfig, each an option too

@@ -124,7 +124,11 @@ def convolution_chain(
 ) -> Tensor:
     """The convolution with this padding, then the layers `rest`, then the residual added. In one pass if fusible."""
     if not fusible(rest):
-        y = Sequential(*rest)(conv.forward(x, padding=padding))
+        at = {"stride": conv.stride, "padding": padding, "shuffle": conv.shuffle}
+        if (slope := slope_of(rest)) is not None and uses_kernels(x.data):
+            y = Sequential(*rest[1:])(ops.Conv2dBias(x, conv.weight, conv.bias, **at, slope=slope))
+        else:
+            y = Sequential(*rest)(ops.Conv2dBias(x, conv.weight, conv.bias, **at))
         return y if residual is None else y + residual
     weight, bias, kinds = conv.weight, conv.bias, [type(layer) for layer in rest]
     if BatchNorm in kinds:

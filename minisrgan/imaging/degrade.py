@@ -69,7 +69,7 @@ class Degradation:
         return cls.parse([f"{name}={least}..{most}" for name, (least, most) in values.items()])
 
     def part(self, picture: Picture, place: Place, scale: int, seed: int) -> np.ndarray:
-        """A part of the picture's LR, at (rows, columns), degraded: uint8 (rows, columns, 3). The same seed gives the same bits.
+        """The picture's LR at a place, degraded: uint8 (rows, columns, 3). The same seed gives the same bits.
 
         Its borders are those of a larger degraded image: blur takes pixels of HR from outside of the part, and JPEG's
         blocks start at the photo's corner.

@@ -123,6 +123,7 @@ def uniform(low: float, n: int, height: int, width: int) -> np.ndarray:
 
 def preset_sizes(name: str) -> Sizes:
     preset = PRESETS[name]
+    assert isinstance(preset.generator, GeneratorConfig)  # which bench_torch.py builds too
     return Sizes(preset.generator, preset.discriminator, VGG19, preset.batch, (128, 128), 2048, 7, BURST)
 
 

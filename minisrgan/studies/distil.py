@@ -31,7 +31,7 @@ from ..errors import ConfigError, DivergedError
 from ..files import check_writable
 from ..imaging.patches import PhotoSet
 from ..imaging.pixels import hr_from_uint8, lr_from_uint8
-from ..models.generator import Generator
+from ..models.architectures import Network
 from ..models.vgg import PAPER_SCALE, SMALL, VGG, VGGConfig, VGGFeatures, normalise
 from ..nn import Conv, Module
 from ..optim import SCHEDULES, Adam
@@ -66,7 +66,7 @@ class Distiller:
     def __init__(
         self,
         teacher: VGGFeatures,
-        generator: Generator,
+        generator: Network,
         photos: Sequence[tuple[str, np.ndarray]],
         device: str,
         steps: int,

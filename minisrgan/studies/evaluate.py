@@ -19,7 +19,7 @@ from ..imaging.metrics import Score, grid, score
 from ..imaging.pixels import hr_from_uint8
 from ..imaging.transparency import over_white
 from ..losses import feature_mse
-from ..models.generator import Generator
+from ..models.architectures import Network
 from ..models.st_lpips import LEAST, STLPIPS
 from ..models.vgg import VGG
 from ..tensor import Tensor, no_grad
@@ -147,7 +147,7 @@ def say_means(means: dict[str, Quality], rulers: Rulers, say: Say, width: int = 
 
 
 def evaluate(
-    generator: Generator,
+    generator: Network,
     folder: str | Path,
     device: str,
     rulers: Rulers,

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ..errors import ConfigError, DivergedError
 from ..imaging.metrics import Score
-from ..models.generator import Generator
+from ..models.architectures import Network
 from ..training.config import TERMS, TrainConfig
 from ..training.loop import train
 from ..training.photos import check_same, gather, hashes
@@ -109,7 +109,7 @@ def sweep(
         check_same(Run(folder), Run(folder).config()[1], hashes(crops, photos.held_out))
     measured_by = rulers(device, vgg, family)
 
-    def measure(generator: Generator) -> list[Quality]:
+    def measure(generator: Network) -> list[Quality]:
         """The mean Quality of bicubic and of the generator on the held-out photos."""
         trials = [try_photo(generator, rgb, device, lr) for rgb, lr in held_out]
         pairs = [[judge(each, t.hr, config.generator.scale, measured_by) for each in (t.bicubic, t.sr)] for t in trials]

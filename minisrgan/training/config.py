@@ -6,12 +6,12 @@ from typing import Any, Self
 
 from ..errors import ConfigError
 from ..losses import ADVERSARIAL, PIXEL_CONTENT
+from ..models.architectures import Config
 from ..models.discriminator import DiscriminatorConfig
-from ..models.generator import GeneratorConfig
 from ..names import ON_NAN
 from ..optim import SCHEDULES
 from ..regularisers import REGULARISERS
-from ..weights.generators import typed
+from ..weights.generators import typed, typed_config
 from ..weights.vgg import knows_content
 
 TERMS = ("content", "pixel", "adversarial", "tv", "grid")  # of L_G in the GAN stage
@@ -72,7 +72,7 @@ class TrainConfig:
     on_nan          what to do if a number is no longer finite: "stop", or "rollback" to a saved state
     """
 
-    generator: GeneratorConfig
+    generator: Config
     discriminator: DiscriminatorConfig
     batch: int
     pretrain: Stage
@@ -183,8 +183,9 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The configuration that `to_dict` wrote. Raises ConfigError for anything else."""
-        parts = {"generator": GeneratorConfig, "discriminator": DiscriminatorConfig, "pretrain": Stage, "gan": Stage}
+        parts = {"discriminator": DiscriminatorConfig, "pretrain": Stage, "gan": Stage}
         try:
-            return typed(cls, values | {name: typed(part, values[name]) for name, part in parts.items()})
+            read = {name: typed(part, values[name]) for name, part in parts.items()}
+            return typed(cls, values | read | {"generator": typed_config(values["generator"])})
         except (KeyError, TypeError) as error:
             raise ConfigError(f"not a training configuration ({error})") from None

@@ -1,5 +1,10 @@
 """The presets: settings of a training that have names."""
 
+from dataclasses import asdict
+
+from ..errors import WeightsError
+from ..models.architectures import Config, name_of
+from ..models.compact import CompactConfig
 from ..models.discriminator import DiscriminatorConfig
 from ..models.generator import GeneratorConfig
 from .config import Stage, TrainConfig
@@ -42,6 +47,16 @@ PRESETS = {
         copies=3,
         **VISIBLE_GAN,
     ),
+    # SRVGGNetCompact, in the size of realesr-animevideov3: what most programs read
+    "compact": TrainConfig(
+        CompactConfig(),
+        DiscriminatorConfig(channels=32, dense=512),
+        batch=8,
+        pretrain=Stage(40_000, 5e-4, "cosine", ema=0.999),
+        gan=Stage(2_000, 1e-4, "cosine", ema=0.99),
+        copies=3,
+        **VISIBLE_GAN,
+    ),
     # Ledig et al. 2017, section 3.2
     "paper": TrainConfig(
         GeneratorConfig(),
@@ -52,3 +67,14 @@ PRESETS = {
         content="vgg54",
     ),
 }
+
+
+def of_another(theirs: Config, ours: Config) -> WeightsError:
+    """The error that weights are of a generator of another configuration: how they differ, and what fits them."""
+    before, here = ({"architecture": name_of(config)} | asdict(config) for config in (theirs, ours))
+    if before["architecture"] != here["architecture"]:
+        here = {"architecture": here["architecture"]}
+    differing = [f"{name} {before[name]}, this training {here[name]}" for name in here if before[name] != here[name]]
+    fitting = [name for name, preset in PRESETS.items() if preset.generator == theirs]
+    advice = f"train with --preset {fitting[0]}" if fitting else "name weights of the same preset"
+    return WeightsError(f"the weights are of another generator ({'; '.join(differing)}): {advice}")

@@ -14,19 +14,18 @@ So each term is differentiated as far as SR, where their gradients can be compar
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
 from ..arrays import to_device
-from ..errors import WeightsError
 from ..imaging.patches import Crop, PhotoSet
 from ..imaging.pixels import hr_from_uint8, lr_from_uint8
 from ..losses import ADVERSARIAL, PIXEL_CONTENT, PixelMSE, feature_mse, grid_loss, total_variation
 from ..measures import norm
+from ..models.architectures import Network, build
 from ..models.discriminator import Discriminator
-from ..models.generator import Generator
 from ..models.vgg import VGGFeatures
 from ..optim import Adam, move_average
 from ..regularisers import REGULARISERS
@@ -36,7 +35,7 @@ from .adversary import Adversary
 from .config import Stage, TrainConfig
 from .health import image_moments, measure_discriminator, measure_images
 from .measured import Board, Measured
-from .presets import PRESETS
+from .presets import of_another
 from .shares import Shares
 
 
@@ -52,9 +51,9 @@ class Trainer:
     def __init__(self, config: TrainConfig, photos: PhotoSet, device: str) -> None:
         self.config, self.photos, self.device = config, photos, device
         init_g, init_d, self.crop_rng, noise = (np.random.default_rng([config.seed, i]) for i in range(4))
-        self.generator = Generator(config.generator, init_g).to(device)
+        self.generator = build(config.generator, init_g).to(device)
         self.discriminator = Discriminator(config.discriminator, init_d).to(device)
-        self.averaged = Generator(config.generator, init_g).to(device)  # used where the stage's `ema` says so
+        self.averaged = build(config.generator, init_g).to(device)  # used where the stage's `ema` says so
         self.averaged.load_state(self.generator.state())
         regulariser = REGULARISERS[config.regulariser](noise, config.strength)
         self.adversary = Adversary(self.discriminator, ADVERSARIAL[config.adversarial], regulariser)
@@ -83,7 +82,7 @@ class Trainer:
         self.update_discriminator(loss_d)
         gradient = self.generator_loss(hr, sr)
         self.update_generator(sr, gradient)
-        self.measured.add(partial(measure_images, len(sr.data)), *image_moments(hr.data, lr, sr.data))
+        self.measure_images(hr, lr, sr)
         return self.finish_step()
 
     def start_stage(self, stage: str) -> None:
@@ -114,20 +113,14 @@ class Trainer:
         return getattr(self.config, self.stage)
 
     @property
-    def best(self) -> Generator:
+    def best(self) -> Network:
         """The generator to show, to measure and to keep."""
         return self.averaged if self.keeps_average else self.generator
 
-    def start_from(self, generator: Generator) -> None:
+    def start_from(self, generator: Network) -> None:
         """Take on a trained generator's weights. Raises WeightsError for one of another configuration."""
         if generator.config != self.generator.config:
-            theirs, ours = asdict(generator.config), asdict(self.generator.config)
-            differing = [
-                f"{name} {theirs[name]}, this training {ours[name]}" for name in ours if theirs[name] != ours[name]
-            ]
-            fitting = [name for name, preset in PRESETS.items() if preset.generator == generator.config]
-            advice = f"train with --preset {fitting[0]}" if fitting else "name weights of the same preset"
-            raise WeightsError(f"the weights are of another generator ({'; '.join(differing)}): {advice}")
+            raise of_another(generator.config, self.generator.config)
         state = generator.state()
         self.generator.load_state(state)
         self.averaged.load_state(state)
@@ -203,7 +196,7 @@ class Trainer:
                 continue
             loss = term(here)
             (gradient,) = grad(loss, here)
-            length = norm([gradient.data])
+            length = self.length(gradient)
             if weight is None:
                 weight = self.measured.number(f"weight_{name}", self.shares.weight(name, pulls[0], length))
             gradients.append(weight * gradient)
@@ -211,6 +204,14 @@ class Trainer:
             pulls.append(self.measured.number(f"grad_{name}", weight * length))
         self.measured.number("loss_g", total)
         return sum(gradients[1:], gradients[0])
+
+    def length(self, gradient: Tensor) -> Any:
+        """The norm of a gradient at SR: of all images as one vector."""
+        return norm([gradient.data])
+
+    def measure_images(self, hr: Tensor, lr: Tensor, sr: Tensor) -> None:
+        """Measure what G adds to the images: its size, its sameness, its colour (health.py)."""
+        self.measured.add(partial(measure_images, len(sr.data)), *image_moments(hr.data, lr, sr.data))
 
     def update_discriminator(self, loss: Tensor) -> None:
         self.update(self.adam_d, "grad_d", self.d_rate, loss)

@@ -15,6 +15,7 @@ Lines are rows (axis 1 of NHWC), or columns (axis 2) where columns are shorter.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -25,10 +26,23 @@ from ..device.conv import WINOGRAD_TILE
 from ..device.fusion import convolution_chain, layers_of
 from ..device.register import register
 from ..errors import ShapeError
+from ..models.enlarging import (
+    bilinear_inner,
+    bilinear_weights,
+    crop_to,
+    enlarge_bilinear,
+    enlarge_nearest,
+    fold_pixels,
+    join,
+    mirror_end,
+    repeat_edge,
+)
 from ..models.generator import bicubic_weights, enlarge_bicubic, enlarge_inner, repeat_ends
 from ..nn import Module, chain
 from ..tensor import Tensor
 
+FRAMES = 20_000  # of Python's stack: ESRGAN's 345 convolutions, each of which asks the one before it, need 3,000
+sys.setrecursionlimit(max(sys.getrecursionlimit(), FRAMES))
 LEAST = 6  # the fewest lines of an image's last band: with fewer, winograd_pays (device/conv.py) may decide otherwise
 
 
@@ -70,9 +84,9 @@ class Bands:
 
     def pointwise(self, f: Callable[..., Tensor], *others: Bands) -> Bands:
         """f(this, *others), for Bands of one size and an f whose every line depends on the same lines alone."""
-        mine, readers, axis = self.reader(), [each.reader() for each in others], self.axis
-        bands = (f(band, *(each.take(band.shape[axis]) for each in readers)) for band in mine.bands)
-        return Bands(self.size, axis, self.step, self.stops, bands)
+        readers = [each.reader() for each in (self, *others)]
+        bands = (f(*(each.take(stop - start) for each in readers)) for start, stop in self.pieces)
+        return Bands(self.size, self.axis, self.step, self.stops, bands)
 
     def windows(
         self,
@@ -144,10 +158,10 @@ def windowed(
             lines = [ends(lines_between(lines[0], axis, 0, 1))] * radius + lines
         window = concatenated(lines + [ends(lines_between(lines[-1], axis, -1, None))] * beyond, axis)
         before = lines = None  # free them: this generator may wait long while others work
-        band = f(window, other and concatenated(other.parts((stop - start) * scale), axis))
+        bands = [f(window, other and concatenated(other.parts((stop - start) * scale), axis))]
         before = [copy(lines_between(window, axis, stop - start, None))] if radius else []
         start, seen, window = stop, until, None
-        yield band
+        yield bands.pop()  # which is then held by its reader alone
 
 
 class Reader:
@@ -241,3 +255,54 @@ def enlarge_bicubic_bands(x: Bands, scale: int) -> Bands:
         return enlarge_inner(repeat_ends(window, across), scale)
 
     return x.windows(of_window, 2, grain(weights, x.width, 2), same_line, scale)
+
+
+@register(enlarge_bilinear, is_bands)
+def enlarge_bilinear_bands(x: Bands, scale: int) -> Bands:
+    across, weights = 3 - x.axis, bilinear_weights(3, scale)
+
+    def of_window(window, _):
+        return bilinear_inner(repeat_edge(window, across), scale)
+
+    return x.windows(of_window, 1, grain(weights, x.width, 1), same_line, scale)
+
+
+@register(enlarge_nearest, is_bands)
+def enlarge_nearest_bands(x: Bands, scale: int) -> Bands:
+    return x.windows(lambda window, _: enlarge_nearest(window, scale), 0, 1, zeros, scale)
+
+
+@register(join, is_bands)
+def join_bands(*images: Bands) -> Bands:
+    """The last of them sets the pace: it is made from the others, so it comes latest."""
+    return images[-1].pointwise(lambda last, *before: join(*before, last), *images[:-1])
+
+
+@register(fold_pixels, is_bands)
+def fold_pixels_bands(x: Bands, r: int) -> Bands:
+    # Bands of whole squares of pixels. To the last one, the lines are added that the image lacks.
+    axis, across, size = x.axis, 3 - x.axis, [-(-side // r) for side in x.size]
+    reader, stops = x.reader(), band_stops(size[axis - 1], [stop // r for stop in x.stops[:-1]])
+
+    def bands():
+        start = 0
+        for stop in stops:
+            band = reader.take(min(stop * r, x.length) - start * r)
+            band = mirror_end(band, across, -x.width % r)
+            yield fold_pixels(mirror_end(band, axis, -band.shape[axis] % r), r)
+            start = stop
+
+    return Bands(size, axis, max(x.step // r, 1), stops, bands())
+
+
+@register(crop_to, is_bands)
+def crop_to_bands(x: Bands, lr: Bands, scale: int) -> Bands:
+    size, reader, across = [side * scale for side in lr.size], x.reader(), 3 - x.axis
+    length, breadth = size[x.axis - 1], size[2 - x.axis]
+    stops = [min(stop, length) for stop in x.stops]
+
+    def bands():
+        for start, stop in zip([0, *stops], stops):
+            yield lines_between(reader.take(stop - start), across, 0, breadth)
+
+    return Bands(size, x.axis, x.step, stops, bands())

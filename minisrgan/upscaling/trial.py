@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..imaging.resize import crop_to_multiple, downsample, upsample
-from ..models.generator import Generator
+from ..models.architectures import Network
 from .upscale import upscale
 
 
@@ -18,7 +18,7 @@ class Trial(NamedTuple):
     sr: np.ndarray
 
 
-def try_photo(generator: Generator, rgb: np.ndarray, device: str, lr: np.ndarray | None = None) -> Trial:
+def try_photo(generator: Network, rgb: np.ndarray, device: str, lr: np.ndarray | None = None) -> Trial:
     """Enlarge the LR of a uint8 (H, W, 3) photo with bicubic and with the generator. MATLAB's bicubic makes the LR,
     unless it is given."""
     scale = generator.config.scale

@@ -13,7 +13,7 @@ from ..arrays import to_device, to_numpy
 from ..device import uses_kernels
 from ..errors import WeightsError
 from ..imaging.pixels import lr_from_uint8, uint8_from_sr
-from ..models.generator import Generator
+from ..models.architectures import Network
 from ..tensor import Tensor, no_grad
 from .bands import Bands, band_stops
 
@@ -22,7 +22,7 @@ UNIT = 8  # the fewest lines of LR in a band; scale times as many are a whole nu
 
 
 def upscale(
-    generator: Generator,
+    generator: Network,
     photo: np.ndarray,
     device: str,
     tile: int | None = None,
@@ -68,7 +68,7 @@ def eight_views(image: np.ndarray) -> list[np.ndarray]:
 
 
 def in_bands(
-    generator: Generator,
+    generator: Network,
     photos: Sequence[np.ndarray],
     device: str,
     tile: int | None,

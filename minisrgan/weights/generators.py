@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import ConfigError, WeightsError
-from ..models.generator import Generator, GeneratorConfig
+from ..models.architectures import ARCHITECTURES, SRRESNET, Config, Network, build, name_of
 from ..names import MODELS
 from ..nn import check_fit
 from .array_files import check_finite, read_arrays, say_if_unchecked, write_arrays
@@ -19,7 +19,7 @@ STAGES = ("gan", "stage1")  # after which they were saved, the best first
 GENERATOR = "minisrgan generator"
 
 
-def save_generator(path: Path | str, generator: Generator, **about: Any) -> None:
+def save_generator(path: Path | str, generator: Network, **about: Any) -> None:
     """Write a generator with the configuration to build it again. `about` tells people how it was trained."""
     write_arrays(path, generator.state(), kind=GENERATOR, config=asdict(generator.config), trained=about)
 
@@ -52,7 +52,7 @@ def packaged(model: str | None = None, stage: str | None = None) -> Path:
     raise WeightsError(f"{FOLDER / wanted}: the package has no such weights; train some with `minisrgan train`")
 
 
-def blend(a: Generator, b: Generator, alpha: float) -> Generator:
+def blend(a: Network, b: Network, alpha: float) -> Network:
     """A generator with the weights (1 - α)·a + α·b (Wang et al. 2019, "Deep network interpolation", equation 1).
 
     If `a` is a generator after stage 1 and `b` is the same one after the GAN stage, α goes from fidelity to texture.
@@ -62,18 +62,18 @@ def blend(a: Generator, b: Generator, alpha: float) -> Generator:
         raise ConfigError(f"only generators of one configuration can be blended, not {a.config} and {b.config}")
     if not 0 <= alpha <= 1:
         raise ConfigError(f"a blend goes from 0, the first generator, to 1, the second, and is not {alpha}")
-    blended, other = Generator(a.config, np.random.default_rng(0)), b.state()
+    blended, other = build(a.config, np.random.default_rng(0)), b.state()
     blended.load_state({name: (1 - alpha) * array + alpha * other[name] for name, array in a.state().items()})
     return blended.eval()
 
 
-def load_generator(path: Path | str) -> Generator:
+def load_generator(path: Path | str) -> Network:
     """The generator in a file that `save_generator` wrote, in evaluation mode. Raises WeightsError for other files."""
     arrays, metadata = read_arrays(path, damaged="the training that wrote it went wrong")
     if metadata.get("kind") != GENERATOR:
         raise WeightsError(f"{path}: is not a minisrgan generator; give a generator.safetensors of a run")
     try:
-        config = typed(GeneratorConfig, metadata["config"])
+        config = typed_config(metadata["config"])
     except (KeyError, TypeError, ConfigError) as error:
         raise WeightsError(f"{path}: its configuration is not a generator's ({error})") from None
     try:
@@ -81,7 +81,7 @@ def load_generator(path: Path | str) -> Generator:
         check_fit(expected_arrays(config, len(arrays)), arrays)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
-    generator = Generator(config, np.random.default_rng(0))
+    generator = build(config, np.random.default_rng(0))
     generator.load_state(arrays)
     say_if_unchecked(path, metadata)
     return generator.eval()
@@ -93,27 +93,35 @@ class Shape(NamedTuple):
     shape: tuple[int, ...]
 
 
-def expected_arrays(config: GeneratorConfig, most: int) -> dict[str, Shape]:
-    """{name: Shape} for the state of a Generator, without building it. If it has more than `most`, only the first.
+def expected_arrays(config: Config, most: int) -> dict[str, Shape]:
+    """{name: Shape} for the state of a generator, without building it. If it has more than `most`, only the first.
 
-    Each side of an array grows linearly with the channels and with the edge kernel. Three small generators show how.
+    Each side of an array grows linearly with some settings. Small generators show how.
     """
-    blocks = min(config.blocks, most // 5 + 1)  # a block has five arrays or more
-    small, wider, longer = (
-        Generator(
-            replace(config, channels=channels, blocks=blocks, edge_kernel=edge), np.random.default_rng(0)
-        ).arrays()
-        for channels, edge in [(1, 1), (2, 1), (1, 3)]
-    )
-    return {
-        name: Shape(
-            tuple(
-                a + (config.channels - 1) * (b - a) + (config.edge_kernel - 1) // 2 * (c - a)
-                for a, b, c in zip(array.shape, wider[name].shape, longer[name].shape)
-            )
-        )
-        for name, array in small.items()
-    }
+    grows = ARCHITECTURES[name_of(config)].grows
+    blocks = min(config.blocks, most // 3 + 1)  # a block has three arrays or more
+    settings: dict[str, Any] = {name: first for name, (first, _) in grows.items()}
+    least = replace(config, blocks=blocks, **settings)
+    rng = np.random.default_rng(0)
+    shapes = {name: array.shape for name, array in build(least, rng).arrays().items()}
+    expected = dict(shapes)
+    for setting, (first, second) in grows.items():
+        steps = (getattr(config, setting) - first) // (second - first)
+        changed: dict[str, Any] = {setting: second}
+        for name, array in build(replace(least, **changed), rng).arrays().items():
+            grown = zip(expected[name], array.shape, shapes[name])
+            expected[name] = tuple(side + steps * (b - a) for side, b, a in grown)
+    return {name: Shape(shape) for name, shape in expected.items()}
+
+
+def typed_config(values: Any) -> Config:
+    """A generator's configuration from the values that `asdict` gave. Raises TypeError and ConfigError for others."""
+    named = isinstance(values, dict) and "architecture" in values
+    architecture = values["architecture"] if named else SRRESNET
+    if architecture not in [*ARCHITECTURES][named:]:  # that of the first has no name in files
+        raise TypeError(f"there is no architecture {reprlib.repr(architecture)}")
+    others = {name: value for name, value in values.items() if name != "architecture"} if named else values
+    return typed(ARCHITECTURES[architecture].config, others)
 
 
 def typed(cls: Any, values: Mapping[str, Any]) -> Any:

@@ -12,6 +12,9 @@ import pytest
 from safetensors.numpy import save
 
 from minisrgan.errors import WeightsError
+from minisrgan.models.architectures import ARCHITECTURES, SRRESNET, build
+from minisrgan.models.compact import CompactConfig
+from minisrgan.models.esrgan import MSRResNetConfig, RRDBConfig
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.weights import array_files
 from minisrgan.weights import generators as weights
@@ -143,7 +146,8 @@ def test_whatever_a_file_says_of_its_arrays_gets_one_line(tmp_path, text, load):
 @pytest.mark.parametrize("setting", [
     {"blocks": 10**9}, {"blocks": 1e9}, {"channels": 10**6}, {"channels": 1e30}, {"edge_kernel": 10**9 + 1},
     {"channels": True}, {"scale": 2.0}, {"batch_norm": 1}, {"channels": None}, {"channels": [2]}, {"blocks": -1},
-    {"surprise": 1},
+    {"surprise": 1}, {"architecture": "compact"}, {"architecture": "srresnet"}, {"architecture": ["compact"]},
+    {"architecture": 1}, {"channels": 10**40},
 ], ids=str)  # fmt: skip
 def test_no_network_is_built_that_the_file_does_not_fill(tmp_path, monkeypatch, setting):
     class Small(Generator):
@@ -151,7 +155,7 @@ def test_no_network_is_built_that_the_file_does_not_fill(tmp_path, monkeypatch, 
             assert config.channels <= 2 and config.blocks <= 10 and config.edge_kernel <= 3
             super().__init__(config, rng)
 
-    monkeypatch.setattr(weights, "Generator", Small)
+    monkeypatch.setitem(ARCHITECTURES, SRRESNET, ARCHITECTURES[SRRESNET]._replace(network=Small))
     line = refused(written(tmp_path / "w.safetensors", about_generator(**setting)))
     assert "another model" in line or "its configuration" in line
 
@@ -164,6 +168,21 @@ def test_the_shapes_of_a_generator_are_known_without_it(config):
     config = GeneratorConfig(**dict(channels=5, blocks=3, edge_kernel=9) | config)
     expected, arrays = expected_arrays(config, 1000), generator(config).arrays()
     assert {name: each.shape for name, each in expected.items()} == {name: a.shape for name, a in arrays.items()}
+
+
+@pytest.mark.parametrize("config", [
+    CompactConfig(channels=5, blocks=3), CompactConfig(blocks=0, scale=1), RRDBConfig(5, 1, 3),
+    RRDBConfig(4, 2, 7, 2, 2), RRDBConfig(4, 1, 2, 8), MSRResNetConfig(channels=7, blocks=2), MSRResNetConfig(3, 1, 3),
+    MSRResNetConfig(3, 1, 8),
+], ids=str)  # fmt: skip
+def test_each_architecture_is_saved_and_its_shapes_are_known(tmp_path, config):
+    g = build(config, np.random.default_rng(0))
+    expected = expected_arrays(config, 1000)
+    assert {name: each.shape for name, each in expected.items()} == {name: a.shape for name, a in g.arrays().items()}
+    save_generator(tmp_path / "g.safetensors", g)
+    loaded = load_generator(tmp_path / "g.safetensors")
+    assert type(loaded) is type(g) and loaded.config == config
+    assert all((array == g.state()[name]).all() for name, array in loaded.state().items())
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "bool", "uint8"])
