@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..imaging.patches import PhotoSet
     from ..ranks.communicator import Communicator
     from ..training.config import TrainConfig
+    from ..training.photos import Gathered
     from ..training.run import Run
     from ..training.trainer import Trainer
 
@@ -47,7 +48,32 @@ def add(commands: Commands) -> None:
     )
     add_device(command)
     command.add_argument(
-        "--data", metavar="FOLDER", help="photos to learn from; by default those of scikit-image and matplotlib"
+        "--data",
+        nargs="+",
+        metavar="FOLDER",
+        help="photos to learn from: folders with the folders in them, and text files that list photos; by default the "
+        "photos of scikit-image and matplotlib",
+    )
+    command.add_argument(
+        "--data-lr",
+        nargs="+",
+        metavar="FOLDER",
+        help="the photos' LR, a folder for each of --data: files of the same names, or with x4 at the end; by default "
+        "bicubic makes the LR",
+    )
+    command.add_argument(
+        "--degrade",
+        nargs="+",
+        metavar="KIND=LEAST..MOST",
+        help="degrade each LR crop, so that real photos can be enlarged: blur=0.2..2 (HR pixels), noise=0..15 (of 255) "
+        "and jpeg=40..95 (quality), or some of them",
+    )
+    command.add_argument(
+        "--cache",
+        type=float,
+        metavar="GB",
+        help="the most disk space for decoded photos, if they are too many to hold in memory; by default half of what "
+        "is free",
     )
     command.add_argument(
         "--preset",
@@ -172,25 +198,22 @@ def add(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from ..training.photos import hashes, patches, training_photos
+    from ..training.photos import gather, hashes
     from ..training.run import Run
 
     device = start_device(args)
     run = Run(args.resume or args.out or "runs/train")
     config, about = settled(run, args)
-    training, held_out, small = training_photos(about["data"], config.discriminator.crop)
-    photos = patches(config, training)
-    trainer = trainer_of(config, photos, device, about, args.ranks)
+    photos = gather(config, about, most=args.cache and args.cache * 1e9)
+    trainer = trainer_of(config, photos.crops, device, about, args.ranks)
     # now, so that a missing VGG is noticed before the first stage
-    here = hashes(photos, held_out, trainer.vgg if "gan" in about["stages"] else None)
+    here = hashes(photos.crops, photos.held_out, trainer.vgg if "gan" in about["stages"] else None)
     with trained_together(trainer, here, args.ranks) as leads:
         if leads:
-            left_out = f"; {len(small)} smaller than {photos.crop} x {photos.crop} left out" if small else ""
-            print(f"{len(training)} photos to train on, {len(held_out)} held out to measure PSNR{left_out}")
-            lead(run, trainer, held_out, about, here, args)
+            lead(run, trainer, photos, about, here, args)
 
 
-def lead(run: Run, trainer: Trainer, held_out: Sequence, about: dict, here: dict, args: argparse.Namespace) -> None:
+def lead(run: Run, trainer: Trainer, photos: Gathered, about: dict, here: dict, args: argparse.Namespace) -> None:
     """Begin the run's folder, or take up the state that is in it, and train."""
     from ..training.loop import train
     from ..training.photos import check_same
@@ -204,8 +227,11 @@ def lead(run: Run, trainer: Trainer, held_out: Sequence, about: dict, here: dict
         if args.weights:
             trainer.start_from(load_generator(args.weights))
         run = run.create(run.folder, trainer.config, trainer, **about, **here)
+    crop, small, held_out = photos.crops.crop, photos.small, photos.held_out
+    left_out = f"; {len(small)} smaller than {crop} x {crop} left out" if small else ""
+    print(f"{photos.training} photos to train on, {len(held_out)} held out to measure PSNR{left_out}")
     print(f"writing {run.folder}; stop with Ctrl-C, go on with: minisrgan train --resume {run.folder}")
-    train(run, trainer, [rgb for _, rgb in held_out], about["stages"])
+    train(run, trainer, [(photo.rgb, photo.lr) for photo in held_out], about["stages"])
     print(f"generator: {run.generator}")
     if (run.folder / "curves.png").exists():  # there are none of 0 steps
         print(f"curves:    {run.folder / 'curves.png'}")
@@ -291,9 +317,23 @@ def new_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, dict]
         settings["vgg"] = str(Path(args.vgg).resolve())
     config = config.with_terms(once("loss-weights", args.loss_weights), once("share", args.share))
     config = replace(config, **settings)
-    data = args.data and str(Path(args.data).resolve())
-    about = {"data": data, "stages": stages, "weights": args.weights and str(Path(args.weights).resolve())}
-    return config, about | ({"sync_batch_norm": True} if args.sync_batch_norm else {})
+    about = {"stages": stages, "weights": args.weights and str(Path(args.weights).resolve())}
+    return config, photos_of(args) | about | ({"sync_batch_norm": True} if args.sync_batch_norm else {})
+
+
+def photos_of(args: argparse.Namespace) -> dict:
+    """What config.json says of the photos, as far as the options do."""
+    from ..imaging.degrade import Degradation
+
+    if args.data_lr and not args.data:
+        raise ConfigError("--data-lr names the LR of the photos that --data names: name both")
+    data = [str(Path(each).resolve()) for each in args.data or []]
+    about: dict = {"data": data if len(data) > 1 else data[0] if data else None}
+    if args.data_lr:
+        about["data_lr"] = [str(Path(each).resolve()) for each in args.data_lr]
+    if args.degrade:
+        about["degrade"] = Degradation.parse(args.degrade).to_dict()
+    return about
 
 
 def for_each(stages: Sequence[str], option: str, values: Sequence | None) -> dict:
@@ -316,18 +356,19 @@ def resumed_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, d
 
     Raises ConfigError for options that would change the run otherwise.
     """
-    options = "preset stage crop weights out regulariser loss_weights share sync_batch_norm".split() + [
-        *BY_STAGE,
-        *SETTINGS,
-    ]
+    from ..training.photos import as_list
+
+    options = "preset stage crop weights out regulariser loss_weights share degrade sync_batch_norm".split()
+    options += [*BY_STAGE, *SETTINGS]
     options.remove("steps")
     if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]:
         raise ConfigError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")
     config, about = run.config()
     if args.data:
-        about["data"] = str(Path(args.data).resolve())
-    if about["data"] and not Path(about["data"]).is_dir():
-        raise ConfigError(f"{about['data']}: the folder of the run's photos is not there: --data names where it is now")
+        about |= photos_of(args)
+    for place in as_list(about["data"]):
+        if not Path(place).exists():
+            raise ConfigError(f"{place}: the folder of the run's photos is not there: --data names where it is now")
     if args.vgg:
         config = replace(config, vgg=str(Path(args.vgg).resolve()))
     before = {stage: getattr(config, stage).steps for stage in about["stages"]}

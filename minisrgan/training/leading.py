@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import DivergedError
 from ..models.architectures import Network
+from .loader import Ahead
 from .loop import StopRequest
 from .measured import Measured
 from .ranked import RankTrainer
@@ -76,7 +77,8 @@ class Follower(RankTrainer):
     def follow(self) -> None:
         """Take the steps that the leader takes, until it says that it was the last."""
         asked = math.inf  # when a signal asked this rank to stop
-        with StopRequest(says=False) as request, np.errstate(over="ignore", invalid="ignore"):
+        quiet = np.errstate(over="ignore", invalid="ignore")
+        with StopRequest(says=False) as request, Ahead(self), quiet:
             while True:
                 if request.signal:
                     asked = min(asked, time.monotonic())

@@ -34,13 +34,17 @@ from .trainer import Trainer
 
 
 class RankTrainer(Trainer):
-    """One rank's Trainer. Raises ConfigError for a batch that the ranks cannot share equally."""
+    """One rank's Trainer. Raises ConfigError for a batch that the ranks cannot share equally.
+
+    part   which of a step's crops are this rank's
+    """
 
     def __init__(
         self, config: TrainConfig, photos: PhotoSet, device: str, ranks: Communicator, synchronised: bool = False
     ) -> None:
         check_batch(config.batch, ranks.size)
-        self.ranks = ranks
+        self.ranks, each = ranks, config.batch // ranks.size
+        self.part = slice(ranks.rank * each, (ranks.rank + 1) * each)
         super().__init__(config, photos, device)
         theirs = self.adversary
         theirs.regulariser.rng = PartOfDraws(theirs.regulariser.rng, ranks)
@@ -50,7 +54,7 @@ class RankTrainer(Trainer):
             synchronise(self.discriminator, ranks)
 
     def choose_crops(self) -> list[Crop]:
-        return self.ranks.own(super().choose_crops())
+        return super().choose_crops()[self.part]
 
     def gradient_at_sr(self, sr: Tensor, terms: dict[str, tuple[float | None, Callable[[Tensor], Tensor]]]) -> Tensor:
         def of_all(term):
