@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ranks.threads import on_ranks
 
+from minisrgan.errors import ConfigError, DivergedError
 from minisrgan.imaging.patches import PhotoSet
 from minisrgan.losses import ADVERSARIAL
 from minisrgan.models.discriminator import DiscriminatorConfig
@@ -120,3 +121,73 @@ def test_ranks_take_the_steps_of_one(case, size, tiny_config, photos, lived):
         compare(one, other, 1e-6)
     for other in all_of_them[1:]:  # to the bit
         compare(all_of_them[0], other, 0)
+
+
+def test_without_batch_norm_nothing_has_to_be_synchronised(tiny_config, photos, lived):
+    config = config_of(tiny_config, batch_norm=False, regulariser="r1", adversarial="relativistic")
+    one = lived(One(config, photos, "numpy"))
+    for other in on_ranks(2, lambda ranks: lived(Many(config, photos, "numpy", ranks))):
+        compare(one, other, 1e-6)
+
+
+def test_batch_norm_of_its_own_differs_and_the_weights_stay_alike(tiny_config, photos, lived):
+    config = config_of(tiny_config)
+    one = lived(One(config, photos, "numpy"))
+    first, second = on_ranks(2, lambda ranks: lived(Many(config, photos, "numpy", ranks)))
+    with pytest.raises(AssertionError):
+        compare(one, first, 1e-3)
+    compare(first, second, 0, but=["running_"])  # the averages of a batch norm are each rank's own
+
+
+def test_in_float32_the_ranks_differ_by_the_rounding(tiny_config, photos, lived):
+    config = config_of(tiny_config, batch_norm=False, regulariser="gradient-penalty", adversarial="wasserstein")
+    firsts = []
+    for gradients in ([], *on_ranks(2, lambda ranks: first_gradients(RankTrainer(config, photos, "numpy", ranks)))):
+        firsts.append(gradients or first_gradients(Trainer(config, photos, "numpy")))
+    for gradients in firsts[1:]:
+        for ours, theirs in zip(firsts[0], gradients, strict=True):
+            assert np.abs(ours - theirs).max() <= 1e-5 * max(np.abs(ours).max(), LEAST_GRADIENT)
+
+
+def first_gradients(trainer):
+    """Of D and G, in the first step of the GAN stage."""
+    trainer.start_stage("gan")
+    for adam in (trainer.adam_d, trainer.adam_g):
+        remember(adam)
+    trainer.gan_step()
+    return trainer.adam_d.last + trainer.adam_g.last
+
+
+def test_a_number_that_is_not_finite_on_one_rank_is_noticed_by_all(tiny_config, photos):
+    config = config_of(tiny_config)
+
+    def work(ranks):
+        trainer = RankTrainer(config, photos, "numpy", ranks)
+        if ranks.rank:
+            sample = trainer.sample_hr
+            trainer.sample_hr = lambda crops: sample(crops) * float("nan")
+        with pytest.raises(DivergedError, match="loss_pixel is nan"):
+            trainer.pretrain_step()
+        return trainer.adam_g.t
+
+    assert on_ranks(4, work) == [0] * 4
+
+
+@pytest.mark.parametrize("batch, size, advice", [(8, 3, "start 2, 4, 8 ranks, or give"), (1, 2, "ranks: give")])
+def test_a_batch_that_cannot_be_shared_is_refused(batch, size, advice, tiny_config, photos):
+    with pytest.raises(ConfigError, match=advice):
+        on_ranks(size, lambda ranks: RankTrainer(tiny_config(batch=batch), photos, "numpy", ranks))
+
+
+def test_each_rank_has_its_part_of_the_crops_and_of_the_noise(tiny_config, photos):
+    config = tiny_config(batch=4, regulariser="instance-noise")
+
+    def drawn(trainer):
+        size = 4 // getattr(trainer, "ranks", type("", (), {"size": 1})).size
+        noise = trainer.adversary.regulariser.rng.standard_normal((size, 2), np.float32)
+        return trainer.choose_crops(), noise.tolist()
+
+    crops, noise = drawn(Trainer(config, photos, "numpy"))
+    parts = on_ranks(4, lambda ranks: drawn(RankTrainer(config, photos, "numpy", ranks)))
+    assert [crop for part, _ in parts for crop in part] == crops
+    assert [row for _, part in parts for row in part] == noise
