@@ -30,7 +30,7 @@ HEIGHT = {room: -floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 OUTSIDE = {  # what a room may import from elsewhere, besides Python's own library and NumPy
     "cli": {"matplotlib", "PIL", "cupy"},
     "studies": {"matplotlib", "PIL", "torch", "cupy"},
-    "training": {"matplotlib", "PIL"},
+    "training": {"matplotlib", "PIL", "tensorboardX"},
     "weights": {"safetensors", "h5py"},
     "ranks": {"mpi4py", "cupy"},
     "imaging": {"PIL"},

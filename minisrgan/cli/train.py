@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +11,14 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from ..names import ON_NAN, STAGES
 from .options import Commands, add_command, add_device, add_family, setting, start_device, whole_number
+from .ranks import settled, trained_together, trainer_of
 
 if TYPE_CHECKING:
-    from ..imaging.patches import PhotoSet
-    from ..ranks.communicator import Communicator
     from ..training.config import TrainConfig
     from ..training.photos import Gathered
     from ..training.run import Run
     from ..training.trainer import Trainer
+    from .settings import Settings
 
 PRESET_HELP = {
     "tiny": "minutes on a CPU (default)",
@@ -46,7 +43,14 @@ def add(commands: Commands) -> None:
         "train a generator, and the discriminator against it",
         "minisrgan train --data my-photos --preset tiny --steps 1000 150 --out runs/mine",
     )
+    command.set_defaults(parser=command)
     add_device(command)
+    command.add_argument(
+        "--settings",
+        metavar="FILE",
+        help="a TOML file with settings by the names of these options, or the config.json of a run, to train the same "
+        "again; options win over it",
+    )
     command.add_argument(
         "--data",
         nargs="+",
@@ -180,6 +184,12 @@ def add(commands: Commands) -> None:
         help="what to do when a number is no longer finite: stop (default), or rollback, at most three times: go back "
         "to a saved state, each time to an earlier one, and go on with half the learning rate and other crops",
     )
+    command.add_argument(
+        "--tensorboard",
+        action="store_true",
+        default=None,
+        help="write the log and the pictures for TensorBoard too, into the run's folder tensorboard",
+    )
     command.add_argument("--out", metavar="RUN", help="the run's folder, which must be new (runs/train)")
     command.add_argument("--seed", type=whole_number, metavar="N", help="the same seed gives the same run (0)")
     command.add_argument(
@@ -200,10 +210,26 @@ def add(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> None:
     from ..training.photos import gather, hashes
     from ..training.run import Run
+    from ..training.tensorboard import FOLDER, BoardRun, check_installed
+    from .settings import Settings
 
+    if args.resume and args.settings:
+        raise ConfigError("--resume goes on with the run as it was begun: leave out --settings")
+    settings = Settings(args.settings) if args.settings else None
+    if settings:
+        settings.give(args, args.parser)
+    folder = Path(args.resume or args.out or "runs/train")
+    if args.tensorboard or (args.resume and (folder / FOLDER).is_dir()):
+        check_installed()
+        run = BoardRun(folder)
+    else:
+        run = Run(folder)
     device = start_device(args)
-    run = Run(args.resume or args.out or "runs/train")
-    config, about = settled(run, args)
+
+    def asked():
+        return resumed_training(run, args) if args.resume else new_training(run, args, settings)
+
+    config, about = settled(asked, args.ranks)
     photos = gather(config, about, most=args.cache and args.cache * 1e9)
     trainer = trainer_of(config, photos.crops, device, about, args.ranks)
     # now, so that a missing VGG is noticed before the first stage
@@ -226,7 +252,7 @@ def lead(run: Run, trainer: Trainer, photos: Gathered, about: dict, here: dict, 
     else:
         if args.weights:
             trainer.start_from(load_generator(args.weights))
-        run = run.create(run.folder, trainer.config, trainer, **about, **here)
+        run = type(run).create(run.folder, trainer.config, trainer, **about, **here)
     crop, small, held_out = photos.crops.crop, photos.small, photos.held_out
     left_out = f"; {len(small)} smaller than {crop} x {crop} left out" if small else ""
     print(f"{photos.training} photos to train on, {len(held_out)} held out to measure PSNR{left_out}")
@@ -237,63 +263,8 @@ def lead(run: Run, trainer: Trainer, photos: Gathered, about: dict, here: dict, 
         print(f"curves:    {run.folder / 'curves.png'}")
 
 
-def settled(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, dict]:
-    """(TrainConfig, what else is to be in config.json): on several ranks, as rank 0 finds them."""
-    from ..training.config import TrainConfig
-
-    make = resumed_training if args.resume else new_training
-    if not (ranks := args.ranks):
-        return make(run, args)
-
-    def first():
-        from ..training.ranked import check_batch
-
-        config, about = make(run, args)
-        check_batch(config.batch, ranks.size)
-        return config.to_dict(), about
-
-    config, about = ranks.from_first(first)
-    return TrainConfig.from_dict(config), about
-
-
-def trainer_of(config: TrainConfig, photos: PhotoSet, device: str, about: dict, ranks: Communicator | None) -> Trainer:
-    if not ranks:
-        from ..training.trainer import Trainer
-
-        return Trainer(config, photos, device)
-    from ..training.leading import Follower, Leader
-
-    return (Follower if ranks.rank else Leader)(config, photos, device, ranks, about.get("sync_batch_norm", False))
-
-
-@contextmanager
-def trained_together(trainer: Trainer, here: dict, ranks: Communicator | None) -> Generator[bool, None, None]:
-    """Yields whether this process leads the training. The others follow it meanwhile, from here.
-
-    Raises ConfigError unless all ranks have the same version, device and photos.
-    """
-    if not ranks:
-        yield True
-        return
-    from .. import __version__
-    from ..training.leading import Follower, Leader
-
-    names = json.dumps(here, sort_keys=True)
-    photos = f"{len(here['photos'])} ({hashlib.sha256(names.encode()).hexdigest()[:8]})"
-    ranks.check_alike({"version of minisrgan": __version__, "device": trainer.device, "set of photos": photos})
-    if isinstance(trainer, Follower):
-        trainer.follow()
-        yield False
-        return
-    each = trainer.config.batch // ranks.size
-    print(f"{ranks.size} ranks, with {each} of the {trainer.config.batch} crops of a step each")
-    assert isinstance(trainer, Leader)
-    with trainer.leading():
-        yield True
-
-
-def new_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, dict]:
-    """(TrainConfig, what else is to be in config.json) of a new training, as the options say."""
+def new_training(run: Run, args: argparse.Namespace, settings: Settings | None) -> tuple[TrainConfig, dict]:
+    """(TrainConfig, what else is to be in config.json) of a new training, as the options and a file of settings say."""
     from ..training.presets import PRESETS
 
     run.check_new()
@@ -306,17 +277,19 @@ def new_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, dict]
     if args.minutes and min(args.minutes) <= 0:
         raise ConfigError("--minutes: a stage lasts for more than 0 minutes")
     config = PRESETS[args.preset or "tiny"]
+    if settings:
+        config = settings.apply(config, args.preset)
     for name, values in by_stage.items():
         config = config.with_stages(name, **values)
     if args.crop is not None:
         config = config.with_crops(args.crop)
     if args.regulariser:
         config = config.with_regulariser(args.regulariser)
-    settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    chosen = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     if args.vgg:
-        settings["vgg"] = str(Path(args.vgg).resolve())
+        chosen["vgg"] = str(Path(args.vgg).resolve())
     config = config.with_terms(once("loss-weights", args.loss_weights), once("share", args.share))
-    config = replace(config, **settings)
+    config = replace(config, **chosen)
     about = {"stages": stages, "weights": args.weights and str(Path(args.weights).resolve())}
     return config, photos_of(args) | about | ({"sync_batch_norm": True} if args.sync_batch_norm else {})
 
