@@ -31,7 +31,6 @@ def build_parser() -> Parser:
         epilog="`minisrgan COMMAND --help` shows a command's options and an example.",
     )
     parser.add_argument("--version", action="version", version=f"minisrgan {__version__}")
-    parser.set_defaults(ranks=None)  # a Communicator, where mpiexec has started several processes
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
@@ -58,6 +57,7 @@ def call(args: argparse.Namespace) -> int:
 
 def attempt(args: argparse.Namespace) -> tuple[int, str | None]:
     """(the exit status, a line for the user if the command failed)."""
+    vars(args).setdefault("ranks", None)  # a Communicator, where mpiexec has started several processes
     try:
         return args.run(args) or 0, None
     except BrokenPipeError:
