@@ -189,9 +189,11 @@ def train_stage(
             if looked:
                 with cost.stopped():
                     draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)
+        if trainer.step > first:
+            figures = cost.figures(trainer.step - first, trainer.config.batch, trainer.device, ahead.waited)
+            run.add_cost(trainer.stage, first, trainer.step, trainer.device, figures)
         if bar and trainer.step > first:
-            n, batch = trainer.step - first, trainer.config.batch
-            progress.write(cost.sentence(trainer.stage, n, batch, trainer.device, ahead.waited))
+            progress.write(sentence(trainer.stage, trainer.step - first, figures))
             if isinstance(take_step, RecordedStep):
                 progress.write(f"stage {trainer.stage}: {take_step.graph}")
 
