@@ -40,7 +40,7 @@ class Cost:
         return dict(zip(COLUMNS, (*numbers, most_memory(device) / 2**20)))
 
 
-def sentence(stage: str, steps: int, cost: Mapping[str, float]) -> str:
+def in_words(stage: str, steps: int, cost: Mapping[str, float]) -> str:
     """A stage's figures in words."""
     return (
         f"stage {stage}: {steps} step{'s' * (steps != 1)} of {cost['ms']:,.1f} ms, "
