@@ -17,7 +17,7 @@ FLOORS = [  # from the top; rooms of one floor may use each other
     ["upscaling"],
     ["weights"],
     ["device"],  # which registers itself with the formulas below
-    ["models"],
+    ["models", "ranks"],
     ["regularisers"],
     ["nn", "optim", "losses", "check", "measures"],
     ["tensor", "ops"],
@@ -32,6 +32,7 @@ OUTSIDE = {  # what a room may import from elsewhere, besides Python's own libra
     "studies": {"matplotlib", "PIL", "torch", "cupy"},
     "training": {"matplotlib", "PIL", "tensorboardX"},
     "weights": {"safetensors", "h5py"},
+    "ranks": {"mpi4py", "cupy"},
     "imaging": {"PIL"},
     "progress": {"tqdm"},
     "arrays": {"cupy"},

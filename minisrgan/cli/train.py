@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigError
 from ..names import ON_NAN, STAGES
 from .options import Commands, add_command, add_device, add_family, setting, start_device, whole_number
+from .ranks import settled, trained_together, trainer_of
 
 if TYPE_CHECKING:
     from ..training.config import TrainConfig
+    from ..training.photos import Gathered
     from ..training.run import Run
+    from ..training.trainer import Trainer
     from .settings import Settings
 
 PRESET_HELP = {
@@ -190,6 +193,13 @@ def add(commands: Commands) -> None:
     command.add_argument("--out", metavar="RUN", help="the run's folder, which must be new (runs/train)")
     command.add_argument("--seed", type=whole_number, metavar="N", help="the same seed gives the same run (0)")
     command.add_argument(
+        "--sync-batch-norm",
+        action="store_true",
+        default=None,
+        help="with mpiexec: batch norm takes the statistics of all ranks' crops, as one process does, and not each "
+        "rank's own",
+    )
+    command.add_argument(
         "--resume",
         metavar="RUN",
         help="go on with a run from its last saved state; --steps can lengthen it, and --data and --vgg say where its "
@@ -198,12 +208,9 @@ def add(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from ..training.loop import train
-    from ..training.photos import check_same, gather, hashes
+    from ..training.photos import gather, hashes
     from ..training.run import Run
     from ..training.tensorboard import FOLDER, BoardRun, check_installed
-    from ..training.trainer import Trainer
-    from ..weights.generators import load_generator
     from .settings import Settings
 
     if args.resume and args.settings:
@@ -218,19 +225,34 @@ def run(args: argparse.Namespace) -> None:
     else:
         run = Run(folder)
     device = start_device(args)
-    config, about = resumed_training(run, args) if args.resume else new_training(run, args, settings)
+
+    def asked():
+        return resumed_training(run, args) if args.resume else new_training(run, args, settings)
+
+    config, about = settled(asked, args.ranks)
     photos = gather(config, about, most=args.cache and args.cache * 1e9)
-    trainer = Trainer(config, photos.crops, device)
+    trainer = trainer_of(config, photos.crops, device, about, args.ranks)
     # now, so that a missing VGG is noticed before the first stage
     here = hashes(photos.crops, photos.held_out, trainer.vgg if "gan" in about["stages"] else None)
+    with trained_together(trainer, here, args.ranks) as leads:
+        if leads:
+            lead(run, trainer, photos, about, here, args)
+
+
+def lead(run: Run, trainer: Trainer, photos: Gathered, about: dict, here: dict, args: argparse.Namespace) -> None:
+    """Begin the run's folder, or take up the state that is in it, and train."""
+    from ..training.loop import train
+    from ..training.photos import check_same
+    from ..weights.generators import load_generator
+
     if args.resume:
         check_same(run, about, here)
         run.restore(trainer)
-        run.describe(config, **about | here)
+        run.describe(trainer.config, **about | here)
     else:
         if args.weights:
             trainer.start_from(load_generator(args.weights))
-        run = type(run).create(run.folder, config, trainer, **about, **here)
+        run = type(run).create(run.folder, trainer.config, trainer, **about, **here)
     crop, small, held_out = photos.crops.crop, photos.small, photos.held_out
     left_out = f"; {len(small)} smaller than {crop} x {crop} left out" if small else ""
     print(f"{photos.training} photos to train on, {len(held_out)} held out to measure PSNR{left_out}")
@@ -269,7 +291,7 @@ def new_training(run: Run, args: argparse.Namespace, settings: Settings | None) 
     config = config.with_terms(once("loss-weights", args.loss_weights), once("share", args.share))
     config = replace(config, **chosen)
     about = {"stages": stages, "weights": args.weights and str(Path(args.weights).resolve())}
-    return config, photos_of(args) | about
+    return config, photos_of(args) | about | ({"sync_batch_norm": True} if args.sync_batch_norm else {})
 
 
 def photos_of(args: argparse.Namespace) -> dict:
@@ -309,7 +331,8 @@ def resumed_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, d
     """
     from ..training.photos import as_list
 
-    options = "preset stage crop weights out regulariser loss_weights share degrade".split() + [*BY_STAGE, *SETTINGS]
+    options = "preset stage crop weights out regulariser loss_weights share degrade sync_batch_norm".split()
+    options += [*BY_STAGE, *SETTINGS]
     options.remove("steps")
     if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]:
         raise ConfigError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")

@@ -31,7 +31,7 @@ class Ahead(PhotoSet):
     def __init__(self, trainer: "Trainer") -> None:
         self.trainer, self.photos = trainer, trainer.photos
         vars(self).update(vars(trainer.photos))
-        self.waited, self.part = 0.0, slice(None)
+        self.waited, self.part = 0.0, getattr(trainer, "part", slice(None))  # a RankTrainer has one
         self.thread = ThreadPoolExecutor(1, "photos")
         self.coming: deque[tuple[list[Crop], list[Crop], Future]] = deque()  # (all crops, those of the part, patches)
         self.later = trainer.crop_rng  # the copy, as it is after the last of them

@@ -80,10 +80,12 @@ class StopRequest:
     A second signal ends it at once.
 
     signal   the number of the first signal, or None
+    says     whether a line tells the user
     """
 
-    def __init__(self) -> None:
+    def __init__(self, says: bool = True) -> None:
         self.signal: int | None = None
+        self.says = says
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -96,6 +98,8 @@ class StopRequest:
     def receive(self, number: int, frame: Any) -> None:
         self.signal = number
         self.__exit__()
+        if not self.says:
+            return
         # Not print: the signal may have interrupted a print, which cannot be entered again. The terminal may be gone.
         with suppress(OSError):
             os.write(2, b"\nsaving after this step, then stopping (once more: at once)\n")

@@ -89,6 +89,7 @@ SINCE = {  # the same for entries that the first versions did not write
     "held_out": ("names, each with its hash", has_hashes),
     "vgg_sha256": ("a hash or null", lambda vgg: vgg is None or isinstance(vgg, str)),
     "steps_before": ("a list", lambda before: isinstance(before, list)),  # when --resume lengthened a stage
+    "sync_batch_norm": ("true or false", lambda sync: isinstance(sync, bool)),
 }
 
 
@@ -284,9 +285,7 @@ class Run:
 
         Raises DivergedError, and writes nothing, if a number in the state is no longer finite.
         """
-        arrays = {
-            f"{part}.{name}": array for part, owner in parts(trainer).items() for name, array in owner.state().items()
-        }
+        arrays, state = state_of(trainer)
         if spoilt := next((name for name, array in arrays.items() if not np.isfinite(array).all()), None):
             raise DivergedError(
                 f"step {trainer.step} of stage {trainer.stage}: {spoilt} is no longer finite; the run's folder keeps "
@@ -309,16 +308,9 @@ class Run:
             self.checkpoint,
             arrays,
             kind=CHECKPOINT,
-            stage=trainer.stage,
-            step=trainer.step,
             kept=kept,
-            adam={"g": trainer.adam_g.t, "d": trainer.adam_d.t},
-            crops=trainer.crop_rng.bit_generator.state,
-            noise=trainer.adversary.regulariser.rng.bit_generator.state,
-            shares=trainer.shares.state(),
-            rollbacks=trainer.rollbacks,
-            seconds=trainer.seconds,
             back=self._back,
+            **state,
         )
         self._newest = {"stage": trainer.stage, "step": trainer.step, "kept": kept}
         self._forget(trainer.stage, trainer.step, KEPT - kept)
@@ -434,18 +426,7 @@ class Run:
         """Set the trainer to the state in a file; return the file's entries beside the arrays."""
         arrays, about = self._read(path)
         try:
-            trainer.start_stage(about["stage"])
-            trainer.step = about["step"]
-            trainer.shares.load_state(about["shares"])
-            trainer.rollbacks = about["rollbacks"]
-            trainer.seconds = about.get("seconds") or 0.0
-            trainer.crop_rng.bit_generator.state = about["crops"]
-            trainer.adversary.regulariser.rng.bit_generator.state = about["noise"]
-            for part, owner in parts(trainer).items():
-                owner.load_state(
-                    {name[len(part) + 1 :]: a for name, a in arrays.items() if name.startswith(part + ".")}
-                )
-            trainer.adam_g.t, trainer.adam_d.t = about["adam"]["g"], about["adam"]["d"]
+            set_state(trainer, arrays, about)
         except (LookupError, ArithmeticError, ValueError, TypeError, WeightsError) as error:
             raise WeightsError(f"{path} does not fit its config.json ({error})") from None
         return about
@@ -488,6 +469,36 @@ def row_of(line: str) -> Any:
     except ValueError:
         return None
     return row
+
+
+def state_of(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """All that the trainer's next step depends on: {name: array}, and what JSON can hold."""
+    states = {part: owner.state() for part, owner in parts(trainer).items()}
+    arrays = {f"{part}.{name}": array for part, state in states.items() for name, array in state.items()}
+    return arrays, {
+        "stage": trainer.stage,
+        "step": trainer.step,
+        "adam": {"g": trainer.adam_g.t, "d": trainer.adam_d.t},
+        "crops": trainer.crop_rng.bit_generator.state,
+        "noise": trainer.adversary.regulariser.rng.bit_generator.state,
+        "shares": trainer.shares.state(),
+        "rollbacks": trainer.rollbacks,
+        "seconds": trainer.seconds,
+    }
+
+
+def set_state(trainer: Trainer, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+    """Set the trainer, which has the same configuration, to what `state_of` returned."""
+    trainer.start_stage(about["stage"])
+    trainer.step = about["step"]
+    trainer.shares.load_state(about["shares"])
+    trainer.rollbacks = about["rollbacks"]
+    trainer.seconds = about.get("seconds") or 0.0
+    trainer.crop_rng.bit_generator.state = about["crops"]
+    trainer.adversary.regulariser.rng.bit_generator.state = about["noise"]
+    for part, owner in parts(trainer).items():
+        owner.load_state({name[len(part) + 1 :]: a for name, a in arrays.items() if name.startswith(part + ".")})
+    trainer.adam_g.t, trainer.adam_d.t = about["adam"]["g"], about["adam"]["d"]
 
 
 def parts(trainer: Trainer) -> dict[str, Any]:
