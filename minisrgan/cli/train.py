@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..names import ON_NAN, STAGES
-from .options import Commands, add_command, add_device, add_family, setting, start_device, whole_number
+from .options import Commands, add_command, add_device, add_family, gigabytes, setting, start_device, whole_number
 from .ranks import settled, trained_together, trainer_of
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def add(commands: Commands) -> None:
     )
     command.add_argument(
         "--cache",
-        type=float,
+        type=gigabytes,
         metavar="GB",
         help="the most disk space for decoded photos, if they are too many to hold in memory; by default half of what "
         "is free",
@@ -203,7 +203,7 @@ def add(commands: Commands) -> None:
         "--resume",
         metavar="RUN",
         help="go on with a run from its last saved state; --steps can lengthen it, and --data and --vgg say where its "
-        "photos and VGG are now; besides these, only --device and --precision can be given",
+        "photos and VGG are now; besides these, only --device, --precision, --cache and --tensorboard can be given",
     )
 
 

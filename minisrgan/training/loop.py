@@ -20,7 +20,7 @@ from ..upscaling.trial import try_photo
 from ..upscaling.upscale import upscale
 from ..weights.generators import load_generator
 from .config import Stage
-from .cost import Cost
+from .cost import Cost, in_words
 from .health import KEPT, WINDOW, Monitor
 from .loader import Ahead
 from .measured import Board
@@ -193,10 +193,13 @@ def train_stage(
             if looked:
                 with cost.stopped():
                     draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)
-        if bar and trainer.step > first:
+        if trainer.step > first:
             n, batch = trainer.step - first, trainer.config.batch
-            progress.write(cost.sentence(trainer.stage, n, batch, trainer.device, ahead.waited))
-            if isinstance(take_step, RecordedStep):
+            figures = cost.figures(n, batch, trainer.device, ahead.waited)
+            run.add_cost(trainer.stage, first, trainer.step, trainer.device, figures)
+            if bar:
+                progress.write(in_words(trainer.stage, n, figures))
+            if bar and isinstance(take_step, RecordedStep):
                 progress.write(f"stage {trainer.stage}: {take_step.graph}")
 
 

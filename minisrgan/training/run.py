@@ -2,6 +2,7 @@
 
 config.json                      the TrainConfig, and where the photos were
 log.csv                          a row for each step
+cost.csv                         what a step cost: a row for each stage, or for the part of it after a stop
 checkpoint.safetensors           everything that the next step depends on
 checkpoint-gan-000040.safetensors, ...   earlier states, to go back to if the training explodes
 generator-pretrain.safetensors   G at the end of stage 1
@@ -20,7 +21,7 @@ import math
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -133,6 +134,7 @@ class Run:
         self.generator = self.folder / "generator.safetensors"
         self.pretrained = self.folder / "generator-pretrain.safetensors"
         self.log = self.folder / "log.csv"
+        self.cost = self.folder / "cost.csv"
         self.lock_path = self.folder / "run.lock"
         self._lock = None  # the open lock file, while this Run holds the lock
         self._newest = None  # the state in `checkpoint`: stage, step, and whether it is kept to go back to
@@ -228,6 +230,17 @@ class Run:
         """Add measurements to the log, {column: value} for each step."""
         with open(self.log, "a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
+
+    def add_cost(self, stage: str, first: int, last: int, device: str, figures: Mapping[str, float]) -> None:
+        """Add what the steps after `first` up to `last` have cost to cost.csv: the figures of cost.py."""
+        row = {"stage": stage, "after": first, "to": last, "device": device}
+        row |= {name: f"{value:.4g}" for name, value in figures.items()}
+        new = not self.cost.exists()
+        with open(self.cost, "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
 
     def rows(self, most: int | None = None) -> list[dict[str, str]]:
         """The log as a list of {column: text}; "" means not measured. Incomplete and damaged rows are left out.
