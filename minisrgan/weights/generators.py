@@ -12,7 +12,9 @@ from ..errors import ConfigError, WeightsError
 from ..models.architectures import ARCHITECTURES, SRRESNET, Config, Network, build, name_of
 from ..names import MODELS
 from ..nn import check_fit
-from .array_files import check_finite, read_arrays, say_if_unchecked, write_arrays
+from .array_files import Lazy, check_finite, read_arrays, say_if_unchecked, write_arrays
+from .shared import read_shared, recognised
+from .torch_layout import from_torch, our_shape, torch_name
 
 FOLDER = Path(__file__).parent  # where the package's trained generators are
 STAGES = ("gan", "stage1")  # after which they were saved, the best first
@@ -68,7 +70,10 @@ def blend(a: Network, b: Network, alpha: float) -> Network:
 
 
 def load_generator(path: Path | str) -> Network:
-    """The generator in a file that `save_generator` wrote, in evaluation mode. Raises WeightsError for other files."""
+    """The generator in a file that `save_generator` wrote, or that others share (shared.py), in evaluation mode.
+    Raises WeightsError for other files."""
+    if (shared := read_shared(path)) is not None:
+        return shared_generator(path, shared)
     arrays, metadata = read_arrays(path, damaged="the training that wrote it went wrong")
     if metadata.get("kind") != GENERATOR:
         raise WeightsError(f"{path}: is not a minisrgan generator; give a generator.safetensors of a run")
@@ -84,6 +89,23 @@ def load_generator(path: Path | str) -> Network:
     generator = build(config, np.random.default_rng(0))
     generator.load_state(arrays)
     say_if_unchecked(path, metadata)
+    return generator.eval()
+
+
+def shared_generator(path: Path | str, arrays: Mapping[str, Lazy]) -> Network:
+    """The generator that the arrays of another program's file make up."""
+    config = recognised(path, {name: each.shape for name, each in arrays.items()})
+    expected = expected_arrays(config, len(arrays))
+    try:
+        check_fit({torch_name(name): each for name, each in expected.items()},
+                  {name: Shape(our_shape(each.shape)) for name, each in arrays.items()})  # fmt: skip
+    except WeightsError as error:
+        raise WeightsError(f"{path}: seems to be {name_of(config)}, but {error}") from None
+    read = {name: arrays[torch_name(name)].read() for name in expected}
+    for name, array in read.items():
+        check_finite(path, torch_name(name), array, "the training that wrote it went wrong")
+    generator = build(config, np.random.default_rng(0))
+    generator.load_state(from_torch(generator, read))
     return generator.eval()
 
 

@@ -292,7 +292,7 @@ BAD_FILES = {
     ),
     "truncated": (truncated, "damaged"),
     "bfloat16": (without_number_type, "give a generator.safetensors"),
-    "elsewhere": (from_elsewhere, "is not a minisrgan generator; give a generator.safetensors"),
+    "elsewhere": (from_elsewhere, "1 arrays of an unknown network ('a'); give a generator.safetensors"),
     "checkpoint": (
         lambda path, g: write_arrays(path, g.state(), kind="minisrgan checkpoint"),
         "is not a minisrgan generator; give a generator.safetensors",
