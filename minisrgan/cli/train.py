@@ -41,7 +41,32 @@ def add(commands: Commands) -> None:
     )
     add_device(command)
     command.add_argument(
-        "--data", metavar="FOLDER", help="photos to learn from; by default those of scikit-image and matplotlib"
+        "--data",
+        nargs="+",
+        metavar="FOLDER",
+        help="photos to learn from: folders with the folders in them, and text files that list photos; by default the "
+        "photos of scikit-image and matplotlib",
+    )
+    command.add_argument(
+        "--data-lr",
+        nargs="+",
+        metavar="FOLDER",
+        help="the photos' LR, a folder for each of --data: files of the same names, or with x4 at the end; by default "
+        "bicubic makes the LR",
+    )
+    command.add_argument(
+        "--degrade",
+        nargs="+",
+        metavar="KIND=LEAST..MOST",
+        help="degrade each LR crop, so that real photos can be enlarged: blur=0.2..2 (HR pixels), noise=0..15 (of 255) "
+        "and jpeg=40..95 (quality), or some of them",
+    )
+    command.add_argument(
+        "--cache",
+        type=float,
+        metavar="GB",
+        help="the most disk space for decoded photos, if they are too many to hold in memory; by default half of what "
+        "is free",
     )
     command.add_argument(
         "--preset",
@@ -160,7 +185,7 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from ..training.loop import train
-    from ..training.photos import check_same, hashes, patches, training_photos
+    from ..training.photos import check_same, gather, hashes
     from ..training.run import Run
     from ..training.trainer import Trainer
     from ..weights.generators import load_generator
@@ -168,11 +193,10 @@ def run(args: argparse.Namespace) -> None:
     device = start_device(args)
     run = Run(args.resume or args.out or "runs/train")
     config, about = resumed_training(run, args) if args.resume else new_training(run, args)
-    training, held_out, small = training_photos(about["data"], config.discriminator.crop)
-    photos = patches(config, training)
-    trainer = Trainer(config, photos, device)
+    photos = gather(config, about, most=args.cache and args.cache * 1e9)
+    trainer = Trainer(config, photos.crops, device)
     # now, so that a missing VGG is noticed before the first stage
-    here = hashes(photos, held_out, trainer.vgg if "gan" in about["stages"] else None)
+    here = hashes(photos.crops, photos.held_out, trainer.vgg if "gan" in about["stages"] else None)
     if args.resume:
         check_same(run, about, here)
         run.restore(trainer)
@@ -181,10 +205,11 @@ def run(args: argparse.Namespace) -> None:
         if args.weights:
             trainer.start_from(load_generator(args.weights))
         run = Run.create(run.folder, config, trainer, **about, **here)
-    left_out = f"; {len(small)} smaller than {photos.crop} x {photos.crop} left out" if small else ""
-    print(f"{len(training)} photos to train on, {len(held_out)} held out to measure PSNR{left_out}")
+    crop, small, held_out = photos.crops.crop, photos.small, photos.held_out
+    left_out = f"; {len(small)} smaller than {crop} x {crop} left out" if small else ""
+    print(f"{photos.training} photos to train on, {len(held_out)} held out to measure PSNR{left_out}")
     print(f"writing {run.folder}; stop with Ctrl-C, go on with: minisrgan train --resume {run.folder}")
-    train(run, trainer, [rgb for _, rgb in held_out], about["stages"])
+    train(run, trainer, [(photo.rgb, photo.lr) for photo in held_out], about["stages"])
     print(f"generator: {run.generator}")
     if (run.folder / "curves.png").exists():  # there are none of 0 steps
         print(f"curves:    {run.folder / 'curves.png'}")
@@ -215,8 +240,23 @@ def new_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, dict]
         settings["vgg"] = str(Path(args.vgg).resolve())
     config = config.with_terms(once("loss-weights", args.loss_weights), once("share", args.share))
     config = replace(config, **settings)
-    data = args.data and str(Path(args.data).resolve())
-    return config, {"data": data, "stages": stages, "weights": args.weights and str(Path(args.weights).resolve())}
+    about = {"stages": stages, "weights": args.weights and str(Path(args.weights).resolve())}
+    return config, photos_of(args) | about
+
+
+def photos_of(args: argparse.Namespace) -> dict:
+    """What config.json says of the photos, as far as the options do."""
+    from ..imaging.degrade import Degradation
+
+    if args.data_lr and not args.data:
+        raise ConfigError("--data-lr names the LR of the photos that --data names: name both")
+    data = [str(Path(each).resolve()) for each in args.data or []]
+    about: dict = {"data": data if len(data) > 1 else data[0] if data else None}
+    if args.data_lr:
+        about["data_lr"] = [str(Path(each).resolve()) for each in args.data_lr]
+    if args.degrade:
+        about["degrade"] = Degradation.parse(args.degrade).to_dict()
+    return about
 
 
 def for_each(stages: Sequence[str], option: str, values: Sequence | None) -> dict:
@@ -239,15 +279,18 @@ def resumed_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, d
 
     Raises ConfigError for options that would change the run otherwise.
     """
-    options = "preset stage crop weights out regulariser loss_weights share".split() + [*BY_STAGE, *SETTINGS]
+    from ..training.photos import as_list
+
+    options = "preset stage crop weights out regulariser loss_weights share degrade".split() + [*BY_STAGE, *SETTINGS]
     options.remove("steps")
     if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]:
         raise ConfigError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")
     config, about = run.config()
     if args.data:
-        about["data"] = str(Path(args.data).resolve())
-    if about["data"] and not Path(about["data"]).is_dir():
-        raise ConfigError(f"{about['data']}: the folder of the run's photos is not there: --data names where it is now")
+        about |= photos_of(args)
+    for place in as_list(about["data"]):
+        if not Path(place).exists():
+            raise ConfigError(f"{place}: the folder of the run's photos is not there: --data names where it is now")
     if args.vgg:
         config = replace(config, vgg=str(Path(args.vgg).resolve()))
     before = {stage: getattr(config, stage).steps for stage in about["stages"]}

@@ -3,12 +3,11 @@
     LR ─ conv 9×9, PReLU ─┬─ residual blocks ─ conv 3×3, BN ─(+)─ [conv 3×3, shuffle ×2, PReLU] … ─ conv 9×9 ─ SR
                           └──────────────────────────────────┘
 
-LR is (N, h, w, 3) in [0, 1]; SR is (N, scale·h, scale·w, 3), nominally in [-1, 1]. Three options depart from
-the paper:
+LR is (N, h, w, 3) in [0, 1]; SR is (N, scale·h, scale·w, 3), nominally in [-1, 1]. Three options leave the paper:
 
     no batch norm   which causes artifacts (Lim et al. 2017)
     bicubic skip    adds the bicubic enlargement to the output, so that the network learns only what bicubic lacks
-    direct end      one convolution, shuffled ×scale into RGB, in place of the doublings and the last convolution
+    direct end      one convolution, shuffled ×scale into RGB, in place of the shuffles and the last convolution
                     (Shi et al. 2016). Most of the computation then stays at LR's size
 
 Every residual branch starts as a whisper: the weights of its last layer are WHISPER times their usual size. So the
@@ -31,11 +30,12 @@ from ..ops import Concatenate, Conv2d, PixelShuffle
 from ..tensor import Tensor, definition
 
 WHISPER = 0.01  # times the usual weights, in the last layer of a branch beside a skip connection
+SHUFFLES = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}  # a scale: the enlargements that make it up
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """channels and residual blocks of the trunk; edge_kernel: side of the first and the last kernel; scale: 2, 4 or 8;
+    """channels and residual blocks of the trunk; edge_kernel: side of the first and last kernel; scale: 2, 3, 4 or 8;
     direct: the end is one 3×3 convolution, shuffled ×scale into RGB."""
 
     channels: int = 64
@@ -47,8 +47,8 @@ class GeneratorConfig:
     direct: bool = False
 
     def __post_init__(self) -> None:
-        if self.scale not in (2, 4, 8):
-            raise ConfigError(f"a generator's scale is 2, 4 or 8, not {self.scale}")
+        if self.scale not in SHUFFLES:
+            raise ConfigError(f"a generator's scale is 2, 3, 4 or 8, not {self.scale}")
         if self.edge_kernel < 1 or self.edge_kernel % 2 == 0:
             raise ConfigError(f"a generator's edge kernel is odd, not {self.edge_kernel}")
         if self.channels < 1 or self.blocks < 0:
@@ -86,8 +86,8 @@ class Generator(Module):
         self.head = Sequential(Conv(rng, 3, c, kernel=config.edge_kernel), PReLU(c))
         self.blocks = [ResidualBlock(rng, c, config.batch_norm) for _ in range(config.blocks)]
         self.trunk = whisper(norm_conv(rng, c, config.batch_norm))
-        doublings = 0 if config.direct else int(math.log2(config.scale))
-        self.upsample = [Sequential(SubpixelConv(rng, c), PReLU(c)) for _ in range(doublings)]
+        shuffles = () if config.direct else SHUFFLES[config.scale]
+        self.upsample = [Sequential(SubpixelConv(rng, c, r=r), PReLU(c)) for r in shuffles]
         edge = config.edge_kernel
         self.tail = SubpixelConv(rng, c, 3, r=config.scale) if config.direct else Conv(rng, c, 3, kernel=edge)
         if config.bicubic_skip:

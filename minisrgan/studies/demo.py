@@ -6,7 +6,7 @@ from ..files import free_name
 from ..names import STAGES
 from ..training.config import TrainConfig
 from ..training.loop import train
-from ..training.photos import hashes, patches, training_photos
+from ..training.photos import gather, hashes
 from ..training.presets import PRESETS
 from ..training.report import draw_comparison
 from ..training.run import Run
@@ -25,19 +25,18 @@ def demo(out: str | Path, device: str, config: TrainConfig = PRESETS["tiny"], ba
     out   the run's folder; if there is one, the next free number is added
     bar   whether to show the progress
     """
-    photos = training_photos(least=config.discriminator.crop)
-    crops = patches(config, photos.training)
+    photos = gather(config, {"data": None})
     measured_by = rulers(device)  # now, so that missing weights are noticed before the training
-    trainer = Trainer(config, crops, device)
-    here = hashes(crops, photos.held_out, trainer.vgg)
+    trainer = Trainer(config, photos.crops, device)
+    here = hashes(photos.crops, photos.held_out, trainer.vgg)
     run = Run.create(free_name(out), config, trainer, data=None, stages=STAGES, weights=None, **here)
-    train(run, trainer, [rgb for _, rgb in photos.held_out], STAGES, bar)
+    train(run, trainer, [photo.rgb for photo in photos.held_out], STAGES, bar)
 
     generators = {"stage 1": load_generator(run.pretrained), "GAN": load_generator(run.generator)}
     qualities: dict[str, list[Quality]] = {name: [] for name in ("bicubic", *generators)}
-    names = [Path(name).stem for name, _ in photos.held_out]
-    for name, (_, photo) in zip(names, photos.held_out):
-        trials = {which: try_photo(generator.to(device), photo, device) for which, generator in generators.items()}
+    names = [Path(photo.name).stem for photo in photos.held_out]
+    for name, photo in zip(names, photos.held_out):
+        trials = {which: try_photo(generator.to(device), photo.rgb, device) for which, generator in generators.items()}
         one = trials["GAN"]
         enlarged = {"bicubic": one.bicubic, **{which: trial.sr for which, trial in trials.items()}}
         for which, image in enlarged.items():

@@ -23,7 +23,8 @@ from ..models.architectures import Network
 from ..models.st_lpips import LEAST, STLPIPS
 from ..models.vgg import VGG
 from ..tensor import Tensor, no_grad
-from ..training.photos import firsts_of, name_in, others_in
+from ..training.photos import firsts_of
+from ..training.sources import name_in, others_in
 from ..upscaling.trial import try_photo
 from ..upscaling.upscale import upscale
 from ..weights.st_lpips import fetched, load_st_lpips

@@ -17,10 +17,10 @@ from ..imaging.metrics import Score
 from ..models.architectures import Network
 from ..training.config import TERMS, TrainConfig
 from ..training.loop import train
-from ..training.photos import check_same, hashes, patches, training_photos
+from ..training.photos import check_same, gather, hashes
 from ..training.presets import PRESETS
 from ..training.report import save_figure, write_csv
-from ..training.run import Run
+from ..training.run import PHOTOS, Run
 from ..training.trainer import Trainer
 from ..upscaling.trial import try_photo
 from ..weights.generators import load_generator, packaged
@@ -64,19 +64,19 @@ def grid(vary: Mapping[str, Sequence]) -> list[Settings]:
     return combined
 
 
-def start_of(folder: str | Path | None) -> tuple[TrainConfig, str | None, str | Path]:
-    """(TrainConfig, folder of photos or None, file of the G that the GAN stage starts from) of a run.
+def start_of(folder: str | Path | None) -> tuple[TrainConfig, dict[str, Any], str | Path]:
+    """(TrainConfig, what config.json says of the photos, file of the G that the GAN stage starts from) of a run.
 
     Without a run: those of the tiny preset, the packaged photos and the packaged weights.
     """
     if folder is None:
-        return PRESETS["tiny"], None, packaged("tiny", "stage1")
+        return PRESETS["tiny"], {"data": None}, packaged("tiny", "stage1")
     run = Run(folder)
     config, about = run.config()
     start = run.pretrained if run.pretrained.exists() else about.get("weights")
     if start is None:
         raise ConfigError(f"{folder}: has no generator of a first stage to start from")
-    return config, about["data"], start
+    return config, {name: about[name] for name in PHOTOS if name in about}, start
 
 
 def sweep(
@@ -103,16 +103,15 @@ def sweep(
     out = Path(out)
     if out.exists():
         raise ConfigError(f"{out} is there already: choose another --out")
-    photos = training_photos(data, config.discriminator.crop)
-    held_out = [rgb for _, rgb in photos.held_out]
-    crops = patches(config, photos.training)
+    photos = gather(config, data)
+    crops, held_out = photos.crops, [(photo.rgb, photo.lr) for photo in photos.held_out]
     if folder:
         check_same(Run(folder), Run(folder).config()[1], hashes(crops, photos.held_out))
     measured_by = rulers(device, vgg, family)
 
     def measure(generator: Network) -> list[Quality]:
         """The mean Quality of bicubic and of the generator on the held-out photos."""
-        trials = [try_photo(generator, photo, device) for photo in held_out]
+        trials = [try_photo(generator, rgb, device, lr) for rgb, lr in held_out]
         pairs = [[judge(each, t.hr, config.generator.scale, measured_by) for each in (t.bicubic, t.sr)] for t in trials]
         return [mean_quality(each) for each in zip(*pairs)]
 
@@ -122,7 +121,7 @@ def sweep(
         trainer = Trainer(each, crops, device)
         trainer.start_from(generator)
         here = hashes(crops, photos.held_out, trainer.vgg)
-        run = Run.create(out / name, each, trainer, data=data, stages=("gan",), weights=str(start), **here)
+        run = Run.create(out / name, each, trainer, **data, stages=("gan",), weights=str(start), **here)
         say(f"{name}: {run.folder}")
         try:
             train(run, trainer, held_out, ("gan",))

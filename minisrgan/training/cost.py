@@ -27,13 +27,13 @@ class Cost:
         yield
         self.besides += time.perf_counter() - start
 
-    def sentence(self, stage: str, steps: int, batch: int, device: str) -> str:
-        """What so many steps have cost since the clock began."""
+    def sentence(self, stage: str, steps: int, batch: int, device: str, waited: float) -> str:
+        """What so many steps have cost since the clock began, of which they waited for photos for some seconds."""
         total = self.total()
         each = (total - self.besides) / steps
         return (
             f"stage {stage}: {steps} step{'s' * (steps != 1)} of {1e3 * each:,.1f} ms, "
-            f"{batch / each:,.0f} images a second; "
+            f"{batch / each:,.0f} images a second, {100 * waited / (steps * each):.1f} % of it waiting for photos; "
             f"{self.besides:.0f} of {total:.0f} s went into measuring, drawing and saving; "
             f"at most {most_memory(device) / 2**20:,.0f} MiB of memory"
         )

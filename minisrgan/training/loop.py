@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import DivergedError
 from ..imaging.metrics import score
+from ..imaging.patches import centre
 from ..names import STAGES
 from ..progress import progress_bar
 from ..upscaling.trial import try_photo
@@ -21,6 +22,7 @@ from ..weights.generators import load_generator
 from .config import Stage
 from .cost import Cost
 from .health import KEPT, WINDOW, Monitor
+from .loader import Ahead
 from .measured import Board
 from .recorded import RecordedStep, steps_of
 from .report import draw_comparison, draw_curves
@@ -32,18 +34,21 @@ LONGEST = 1000  # the most steps between two such times, in a stage that goes by
 TENTH = 0.1  # of a stage that goes by the clock: while these took more of it, the next has to wait
 ROLLBACKS = 3  # the most: by then the learning rate is an eighth, so it is not the cause
 POINTS = 2000  # about how many points of the log are drawn
-SHOWN = 256  # the side, in HR pixels, of the middle of a held-out photo, which is measured during training
+Pair = tuple[np.ndarray, np.ndarray | None]  # a photo, and its LR if that is not made by bicubic
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C; the system shuts down; the terminal is closed
 
 
-def train(run: Run, trainer: Trainer, held_out: Sequence[np.ndarray], stages: Sequence[str], bar: bool = True) -> None:
+def train(
+    run: Run, trainer: Trainer, held_out: Sequence[np.ndarray | Pair], stages: Sequence[str], bar: bool = True
+) -> None:
     """Train through the given stages, starting from the trainer's state, and keep the run's folder up to date.
 
-    held_out   uint8 (H, W, 3) photos on which PSNR is measured
+    held_out   uint8 (H, W, 3) photos on the middle of which PSNR is measured; or (the middle, its LR) where it has one
 
     The folder is locked meanwhile. Raises DivergedError if a number is no longer finite; the last saved state stays.
     """
-    photos = [centre(photo) for photo in held_out]
+    pairs = (photo if isinstance(photo, tuple) else (photo, None) for photo in held_out)
+    photos = [(centre(photo), None) if lr is None else (photo, lr) for photo, lr in pairs]
     run.lock()
     try:
         started = time.perf_counter() - run.seconds()
@@ -111,7 +116,12 @@ def roll_back(run: Run, trainer: Trainer) -> None:
 
 
 def train_stage(
-    run: Run, trainer: Trainer, photos: Sequence[np.ndarray], started: float, request: StopRequest, bar: bool
+    run: Run,
+    trainer: Trainer,
+    photos: Sequence[Pair],
+    started: float,
+    request: StopRequest,
+    bar: bool,
 ) -> None:
     """Train to the end of the trainer's stage.
 
@@ -122,7 +132,8 @@ def train_stage(
     looks, first, cost = looks_due(stage, trainer), trainer.step, Cost()
     monitor, bicubic = Monitor(run.measured(trainer.stage, WINDOW, KEPT)), None
     total = None if stage.minutes else stage.steps
-    with progress_bar(total=total, initial=trainer.step, desc=trainer.stage, unit="step", disable=not bar) as progress:
+    progress = progress_bar(total=total, initial=trainer.step, desc=trainer.stage, unit="step", disable=not bar)
+    with progress, Ahead(trainer) as ahead:
 
         def say(text):
             progress.write(text, file=sys.stderr)
@@ -179,7 +190,8 @@ def train_stage(
                 with cost.stopped():
                     draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)
         if bar and trainer.step > first:
-            progress.write(cost.sentence(trainer.stage, trainer.step - first, trainer.config.batch, trainer.device))
+            n, batch = trainer.step - first, trainer.config.batch
+            progress.write(cost.sentence(trainer.stage, n, batch, trainer.device, ahead.waited))
             if isinstance(take_step, RecordedStep):
                 progress.write(f"stage {trainer.stage}: {take_step.graph}")
 
@@ -204,13 +216,13 @@ def show(progress: Any, measured: Mapping[str, Any], minutes: str) -> None:
     progress.update()
 
 
-def look(run: Run, trainer: Trainer, photos: Sequence[np.ndarray]) -> list[float]:
+def look(run: Run, trainer: Trainer, photos: Sequence[Pair]) -> list[float]:
     """Draw a sample picture. Return [the generator's PSNR, bicubic's PSNR] on Y, the means over the held-out photos.
 
     In the GAN stage the picture also shows the result after stage 1.
     """
     border = trainer.config.generator.scale
-    trials = [try_photo(trainer.best, photo, trainer.device) for photo in photos]
+    trials = [try_photo(trainer.best, photo, trainer.device, lr) for photo, lr in photos]
     scores = [[score(image, trial.hr, border) for image in (trial.sr, trial.bicubic)] for trial in trials]
     first, (of_sr, of_bicubic) = trials[0], scores[0]
     enlarged = {"bicubic": (first.bicubic, of_bicubic)}
@@ -221,9 +233,3 @@ def look(run: Run, trainer: Trainer, photos: Sequence[np.ndarray]) -> list[float
     enlarged[f"{trainer.stage}, step {trainer.step}"] = first.sr, of_sr
     draw_comparison(run.folder / "samples" / f"{trainer.stage}-{trainer.step:06d}.png", first.lr, first.hr, enlarged)
     return np.mean([[each.psnr_y for each in pair] for pair in scores], axis=0).tolist()
-
-
-def centre(photo: np.ndarray) -> np.ndarray:
-    """The middle of a photo, at most SHOWN pixels on a side."""
-    top, left = (max((size - SHOWN) // 2, 0) for size in photo.shape[:2])
-    return photo[top : top + SHOWN, left : left + SHOWN]

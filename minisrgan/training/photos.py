@@ -1,23 +1,32 @@
-"""Photos to learn from: those in a folder of the user's, or those that come with scikit-image and matplotlib."""
+"""Photos to learn from: the user's, or those that come with scikit-image and matplotlib.
+
+Few photos are held in memory; many are decoded into the cache (cache.py). The training is the same, to the bit.
+"""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from itertools import chain
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ConfigError, ImageError
-from ..imaging.files import PHOTO_SUFFIXES, load_photo, look_for_photos
-from ..imaging.patches import PhotoSet, fingerprint
-from ..imaging.resize import shrink
+from ..imaging.degrade import Degradation
+from ..imaging.files import load_photo
+from ..imaging.patches import SHOWN, Entry, PhotoSet, centre, fingerprint
+from ..imaging.pictures import Held
+from ..imaging.resize import crop_to_multiple, downsample, shrink
 from ..imaging.transparency import over_white
 from ..nn import Module
 from ..progress import progress_bar
+from .cache import Made, PictureCache, hash_of, name_of
 from .config import TrainConfig
 from .run import Run
+from .sources import Source, find_sources, size_of
 
 # They are in the packages' wheels, so nothing is downloaded. motorcycle_right shows the same as motorcycle_left, and
 # the drawings, texts and microscope slides among the others are not photos.
@@ -27,6 +36,7 @@ TRAINING = {
 }
 HELD_OUT = {"skimage": "chelsea.png coffee.png"}
 COPY = 0.8  # each copy of a photo has this fraction of the size of the one before
+MEMORY = 2**29  # bytes that the photos of a training may take in memory; more are kept in the cache
 FOLDERS = {"skimage": "data", "matplotlib": "mpl-data/sample_data"}
 
 
@@ -86,53 +96,237 @@ def read_all(
 
     `say` is told which files are left out, and from which files only the first of several pictures is taken.
     """
-    found, others = look_for_photos(folder)
-    photos, bad, several = [], [], []
-    for path in waiting(found, "reading photos"):
+    found, photos, bad, several = find_sources([str(folder)], [], 1, say), [], [], []
+    for source in waiting(found, "reading photos"):
         try:
-            photo = load_photo(path)
+            rgb, frames = read(source.path)
         except ImageError as error:
             bad.append(str(error))
             continue
-        photos.append((name_in(folder, path), over_white(photo.rgb, photo.alpha)))
-        if photo.frames > 1:
-            several.append(photos[-1][0])
+        photos.append((source.name, rgb))
+        if frames > 1:
+            several.append(source.name)
+    say_left_out(several, bad, len(found), say)
+    return photos, bad
+
+
+def read(path: Path) -> tuple[np.ndarray, int]:
+    """(rgb, how many pictures the file has) of a photo, laid over white if it is transparent."""
+    photo = load_photo(path)
+    return over_white(photo.rgb, photo.alpha), photo.frames
+
+
+def say_left_out(several: list[str], bad: list[str], n: int, say: Callable[[str], object]) -> None:
+    """Say which of `n` files have several pictures, and what is wrong with others."""
     if several:
         say(firsts_of(several))
     for line in bad:
         say(f"left out: {line}")
     if bad:
-        say(f"{len(bad)} of {len(found)} photos left out, because they cannot be read")
-    if others:
-        say(others_in(folder, others))
-    return photos, bad
+        say(f"{len(bad)} of {n} photos left out, because they cannot be read")
 
 
-def patches(config: TrainConfig, photos: list[tuple[str, np.ndarray]]) -> PhotoSet:
-    """The PhotoSet to train on: the photos, and `config.copies` smaller copies of each."""
-    copies = [(f"{name} at {COPY**k:.3g}", rgb, COPY**k) for k in range(1, config.copies + 1) for name, rgb in photos]
-    shrunk = ((name, shrink(rgb, factor)) for name, rgb, factor in waiting(copies, "making copies"))
-    whole = waiting(photos, "reducing photos")
-    return PhotoSet(chain(whole, shrunk), config.generator.scale, config.discriminator.crop)
+# ---- A training's photos ----------------------------------------------------------------------------------
 
 
-def others_in(folder: Path | str, others: list[Path]) -> str:
-    """A line that says which files of a folder are left out because of their names."""
-    kinds = {path.suffix.lower() or "without a suffix" for path in others if path.suffix.lower() not in PHOTO_SUFFIXES}
-    reduced = {path.relative_to(folder).parent.as_posix() for path in others if path.suffix.lower() in PHOTO_SUFFIXES}
-    why = [f"not named as photos ({', '.join(sorted(kinds))})"] * bool(kinds)
-    why += [f"in folders of low-resolution copies ({', '.join(sorted(reduced))})"] * bool(reduced)
-    return f"{folder}: left out {len(others)} others, {' or '.join(why)}"
+class HeldOut(NamedTuple):
+    """A photo to measure on: its name, uint8 (H, W, 3), its LR if bicubic is not to make it, and its fingerprint.
+
+    If it has an LR, or comes from the cache, only its middle is kept.
+    """
+
+    name: str
+    rgb: np.ndarray
+    lr: np.ndarray | None
+    hash: str
+
+
+class Gathered(NamedTuple):
+    """The photos of a training: to train on, to measure on; how many are to train on without their copies; the names
+    of those too small."""
+
+    crops: PhotoSet
+    held_out: list[HeldOut]
+    training: int
+    small: list[str]
+
+
+def gather(
+    config: TrainConfig,
+    about: Mapping[str, Any],
+    say: Callable[[str], object] = print_to_stderr,
+    most: float | None = None,
+) -> Gathered:
+    """The photos that a run's config.json names, and `config.copies` smaller copies of each to train on.
+
+    about   its entries beside the configuration: data, data_lr and degrade
+    most    bytes on the disk that the cache may take (PictureCache)
+
+    Every tenth photo is held out, so at least one is. Raises ImageError if no photo is left to train on, and whatever
+    find_sources raises.
+    """
+    degrade = Degradation.from_dict(about["degrade"]) if about.get("degrade") else None
+    data, data_lr = (as_list(about.get(name)) for name in ("data", "data_lr"))
+    if data_lr and (degrade or config.copies):
+        what = "be degraded" if degrade else "have smaller copies (--copies 0)"
+        raise ConfigError(f"photos that come with their LR cannot {what}: leave out --data-lr, or that")
+    scale, crop = config.generator.scale, config.discriminator.crop
+    if data:
+        sources = find_sources(data, data_lr, scale, say)
+        apart = []
+    else:
+        apart = packaged(HELD_OUT)
+        sources = [Source(path.name, path) for path in apart + packaged(TRAINING)]
+    cache = None if bytes_of(sources, config) <= MEMORY else PictureCache(most)
+    levels: list[list[Entry]] = [[] for _ in range(config.copies + 1)]  # by how often they were shrunk
+    held_out, small, bad, several, skipped, large = [], [], [], [], [], 0
+    for source in waiting(sources, "preparing photos"):
+        held = source.path in apart if apart else large % 10 == 0
+        try:
+            photo = Prepared(source, scale, cache)
+            if min(photo.about["shape"]) < crop and not (apart and held):
+                small.append(source.name)
+                continue
+            if held:
+                held_out.append(photo.held_out(degrade, len(held_out)))
+            else:
+                for k, level in enumerate(levels):
+                    if ceil(min(photo.about["shape"]) * COPY**k) >= crop:
+                        level.append(photo.entry(k))
+                    else:
+                        skipped.append(copy_name(source.name, k))
+        except ImageError as error:
+            bad.append(str(error))
+            continue
+        if photo.about["frames"] > 1:
+            several.append(source.name)
+        large += 1
+    say_left_out(several, bad, len(sources), say)
+    if large < 2:
+        why = f"; {len(bad)} cannot be read, such as {bad[0]}" if bad else ""
+        raise ImageError(
+            f"{', '.join(data) or 'packaged'}: {large} of {len(sources)} photos here have at least {crop} x {crop} "
+            f"pixels: a training needs two, one of them to measure on{why}"
+        )
+    crops = PhotoSet.of(chain(*levels), scale, crop, degrade)
+    crops.skipped = skipped
+    if cache and (anew := sum(not picture.kept for picture in crops.pictures)):
+        say(
+            f"{anew} of {len(crops)} photos and copies have no room in the cache, {cache.folder}, and are read anew "
+            "for each crop, which is slow: give it more with --cache"
+        )
+    return Gathered(crops, held_out, len(levels[0]), small)
+
+
+class Decoded(NamedTuple):
+    """A photo that was read: rgb, its LR if that has a file of its own, and its hash, shape and number of frames."""
+
+    rgb: np.ndarray
+    lr: np.ndarray | None
+    about: dict[str, Any]
+
+
+class Prepared:
+    """A photo on its way into a training: read once, and only if the cache lacks something of it."""
+
+    def __init__(self, source: Source, scale: int, cache: PictureCache | None) -> None:
+        """Raises ImageError for a photo that cannot be read, as all else here."""
+        self.source, self.scale, self.cache = source, scale, cache
+        self._decoded: Decoded | None = None
+        self.of: list[Any] = []  # what its pictures in the cache are made of
+        known = None
+        if cache:
+            try:
+                self.of = [*(hash_of(each) for each in (source.path, source.lr) if each), scale]
+            except OSError:
+                self.decoded()  # says what is wrong
+                raise
+            found = (cache.find(name_of(*self.of, what)) for what in (0, "middle"))
+            known = next((about for about in found if about), None)
+        self.about = known or self.decoded().about
+
+    def decoded(self) -> Decoded:
+        """What is in its files."""
+        if not self._decoded:
+            rgb, frames = read(self.source.path)
+            lr = read(self.source.lr)[0] if self.source.lr else None
+            if lr is not None and lr.shape[:2] != tuple(side // self.scale for side in rgb.shape[:2]):
+                raise ImageError(f"{self.source.lr}: does not fit {self.source.path}")
+            hash = fingerprint(rgb) if lr is None else fingerprint(rgb, lr)
+            self._decoded = Decoded(rgb, lr, {"hash": hash, "shape": [*rgb.shape[:2]], "frames": frames})
+        return self._decoded
+
+    def entry(self, k: int) -> Entry:
+        """The photo, shrunk k times, to train on."""
+        name = copy_name(self.source.name, k)
+        if not self.cache:
+            made = self.made(k)
+            return Entry(name, made.about["hash"], Held(made.hr, made.lr))
+        picture = self.cache.get(name_of(*self.of, k), partial(self.made, k))
+        picture.make = partial(made_anew, self.source, self.scale, k)  # which does not hold the photo in memory
+        return Entry(name, picture.head.about["hash"], picture)
+
+    def made(self, k: int) -> Made:
+        """HR and LR of the photo, shrunk k times."""
+        rgb, lr, about = self.decoded()
+        if k:
+            rgb = shrink(rgb, COPY**k)
+            about = about | {"hash": fingerprint(rgb)}
+        hr = crop_to_multiple(rgb, self.scale)
+        return Made(hr, downsample(hr, self.scale) if lr is None else lr, about)
+
+    def held_out(self, degrade: Degradation | None, seed: int) -> HeldOut:
+        """The photo to measure on."""
+        hash = self.about["hash"]
+        if not (self.cache or degrade or self.source.lr):
+            return HeldOut(self.source.name, self.decoded().rgb, None, hash)
+        if self.cache:
+            hr, lr = self.cache.get(name_of(*self.of, "middle"), self.made_middle).whole()
+        else:
+            hr, lr, _ = self.made_middle()
+        if degrade:
+            picture = Held(crop_to_multiple(hr, self.scale), lr)
+            lr = degrade.part(picture, (slice(0, lr.shape[0]), slice(0, lr.shape[1])), self.scale, seed)
+        return HeldOut(self.source.name, hr, lr, hash)
+
+    def made_middle(self) -> Made:
+        """HR and LR of the photo's middle."""
+        rgb, lr, about = self.decoded()
+        if lr is None:
+            hr = centre(rgb)
+            return Made(hr, downsample(crop_to_multiple(hr, self.scale), self.scale), about)
+        middle = centre(lr, SHOWN // self.scale)
+        rows, columns = (
+            slice((whole - part) // 2 * self.scale, ((whole - part) // 2 + part) * self.scale)
+            for whole, part in zip(lr.shape[:2], middle.shape)
+        )
+        return Made(rgb[rows, columns], middle, about)
+
+
+def made_anew(source: Source, scale: int, k: int) -> Made:
+    """HR and LR of a photo, shrunk k times, read again."""
+    return Prepared(source, scale, None).made(k)
+
+
+def copy_name(name: str, k: int) -> str:
+    """The name of a photo that was shrunk k times."""
+    return f"{name} at {COPY**k:.3g}" if k else name
+
+
+def bytes_of(sources: Iterable[Source], config: TrainConfig) -> float:
+    """Bytes that the photos take in memory, with their copies and LR, as far as their files say how large they are."""
+    pixels = sum(size[0] * size[1] for size in (size_of(source.path) for source in sources) if size)
+    return 3 * pixels * (1 + config.generator.scale**-2) * sum(COPY ** (2 * k) for k in range(config.copies + 1))
+
+
+def as_list(data: Any) -> list[str]:
+    """An entry of config.json as a list: it is a path, several, or null."""
+    return [data] if isinstance(data, str) else list(data or [])
 
 
 def firsts_of(names: Iterable[str]) -> str:
     """A line that says which files have several pictures, of which only the first was read."""
     return f"only the first picture is taken from files with several: {', '.join(names)}"
-
-
-def name_in(folder: Path | str, path: Path) -> str:
-    """A photo's name in tables and logs: its path within the folder, so that no two names are the same."""
-    return path.relative_to(folder).as_posix()
 
 
 def named(path: Path) -> tuple[str, np.ndarray]:
@@ -141,11 +335,11 @@ def named(path: Path) -> tuple[str, np.ndarray]:
     return path.name, over_white(photo.rgb, photo.alpha)
 
 
-def hashes(crops: PhotoSet, held_out: Iterable[tuple[str, np.ndarray]], vgg: Module | None = None) -> dict[str, Any]:
-    """The entries of config.json by which a PhotoSet, held-out (name, rgb) pairs and a VGG are recognised later."""
+def hashes(crops: PhotoSet, held_out: Iterable[HeldOut], vgg: Module | None = None) -> dict[str, Any]:
+    """The entries of config.json by which a PhotoSet, held-out photos and a VGG are recognised later."""
     return {
         "photos": crops.hashes,
-        "held_out": {name: fingerprint(rgb) for name, rgb in held_out},
+        "held_out": {photo.name: photo.hash for photo in held_out},
         "vgg_sha256": vgg and fingerprint(*vgg.state().values()),
     }
 

@@ -57,8 +57,22 @@ def has_hashes(photos: Any) -> Any:
     return isinstance(photos, dict) and all_text(photos.values())
 
 
+def is_photos(value: Any) -> bool:
+    """Whether it is a path or several."""
+    return isinstance(value, str) or isinstance(value, list) and all_text(value)
+
+
+def is_degradation(value: Any) -> bool:
+    """Whether it is {name: [least, most]}, as imaging.degrade has them."""
+    return isinstance(value, dict) and all(
+        isinstance(each, list) and len(each) == 2 and all(type(part) in (int, float) for part in each)
+        for each in value.values()
+    )  # fmt: skip
+
+
+PHOTOS = ("data", "data_lr", "degrade")  # the entries of config.json that say what the photos are
 ABOUT = {  # further entries of config.json: (which values are valid, a function that checks a value)
-    "data": ("a folder or null", lambda data: data is None or isinstance(data, str)),
+    "data": ("a folder, several or null", lambda data: data is None or is_photos(data)),
     "stages": (
         "pretrain, gan or both in this order",
         lambda stages: isinstance(stages, list) and stages in ([*STAGES], *([stage] for stage in STAGES)),
@@ -69,6 +83,8 @@ ABOUT = {  # further entries of config.json: (which values are valid, a function
     ),
 }
 SINCE = {  # the same for entries that the first versions did not write
+    "data_lr": ("a folder or several", is_photos),
+    "degrade": ("ranges by name", is_degradation),
     "held_out": ("names, each with its hash", has_hashes),
     "vgg_sha256": ("a hash or null", lambda vgg: vgg is None or isinstance(vgg, str)),
     "steps_before": ("a list", lambda before: isinstance(before, list)),  # when --resume lengthened a stage

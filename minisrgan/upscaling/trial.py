@@ -18,9 +18,10 @@ class Trial(NamedTuple):
     sr: np.ndarray
 
 
-def try_photo(generator: Network, rgb: np.ndarray, device: str) -> Trial:
-    """Reduce a uint8 (H, W, 3) photo with MATLAB's bicubic, and enlarge it with bicubic and with the generator."""
+def try_photo(generator: Network, rgb: np.ndarray, device: str, lr: np.ndarray | None = None) -> Trial:
+    """Enlarge the LR of a uint8 (H, W, 3) photo with bicubic and with the generator. MATLAB's bicubic makes the LR,
+    unless it is given."""
     scale = generator.config.scale
     hr = crop_to_multiple(rgb, scale)
-    lr = downsample(hr, scale)
+    lr = downsample(hr, scale) if lr is None else lr
     return Trial(hr, lr, upsample(lr, scale), upscale(generator, lr, device))

@@ -45,7 +45,7 @@ def same_arrays(a, b):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 6), (7, 5)])
-@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize("direct", [False, True])
 @pytest.mark.parametrize("skip", [False, True])
 def test_the_generator_enlarges_any_size(size, scale, skip, direct):
@@ -60,7 +60,7 @@ def test_each_image_of_a_batch_is_enlarged_by_itself():
     np.testing.assert_allclose(g(lr).data, alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize("size", [(1, 1), (2, 9), (11, 6)])
 def test_with_a_silent_network_the_skip_is_matlabs_bicubic(size, scale):
     g = generator(scale=scale, bicubic_skip=True)
@@ -105,6 +105,7 @@ def test_every_skip_leads_past_its_layers():
     [
         dict(),
         dict(scale=2),
+        dict(scale=3),
         dict(scale=8, blocks=0),
         dict(edge_kernel=9),
         dict(edge_kernel=5, blocks=2, scale=8),
@@ -206,7 +207,7 @@ def test_the_only_batch_norm_that_is_missing_in_d_is_the_first():
 @pytest.mark.parametrize(
     "config",
     [
-        lambda: GeneratorConfig(scale=3),
+        lambda: GeneratorConfig(scale=5),
         lambda: GeneratorConfig(scale=1),
         lambda: GeneratorConfig(edge_kernel=4),
         lambda: GeneratorConfig(edge_kernel=-1),
@@ -300,8 +301,8 @@ BAD_FILES = {
     "arrays missing": (without_arrays, "is in only one of the two"),
     "other shapes": (of_other_shapes, "of another model"),
     "bad config": (
-        lambda path, g: write_arrays(path, {}, kind="minisrgan generator", config={"scale": 3}),
-        "scale is 2, 4 or 8",
+        lambda path, g: write_arrays(path, {}, kind="minisrgan generator", config={"scale": 5}),
+        "scale is 2, 3, 4 or 8",
     ),
     "no config": (lambda path, g: write_arrays(path, {}, kind="minisrgan generator"), "configuration"),
     "nan": (with_nan, "'tail.bias' holds NaN"),

@@ -20,7 +20,7 @@ def test_the_demonstration_trains_compares_and_says_where_the_picture_is(
 ):
     monkeypatch.setattr(train, "LOOKS", 1)
     paths = sorted(photo_folder.iterdir())
-    monkeypatch.setattr(demo, "training_photos", lambda least: photos.training_photos(photo_folder, least))
+    monkeypatch.setattr(demo, "gather", lambda config, about: photos.gather(config, {"data": str(photo_folder)}))
     config = tiny_config(steps=(2, 1), discriminator=DiscriminatorConfig(channels=2, dense=4, crop=16))
     (tmp_path / "demo").mkdir()
     means = demo.demo(tmp_path / "demo", "numpy", config, bar=False)

@@ -60,10 +60,13 @@ def test_the_middle_is_the_middle(size):
     )
 
 
-def test_copies_of_the_photos_are_learned_from_too(tiny_config, smooth_photo):
-    config, pair = tiny_config(copies=2), [("a", smooth_photo(40, 44)), ("b", smooth_photo(22, 30, seed=1))]
-    crops = photos.patches(config, pair)
-    assert crops.names == ["a", "b", "a at 0.8", "b at 0.8", "a at 0.64"] and crops.skipped == ["b at 0.64"]
-    assert photos.patches(tiny_config(), pair).names == ["a", "b"]
+def test_copies_of_the_photos_are_learned_from_too(tiny_config, smooth_photo, tmp_path):
+    pictures = [smooth_photo(40, 44), smooth_photo(22, 30, seed=1)]
+    for name, rgb in zip(["0", "a", "b"], [pictures[0], *pictures]):
+        Image.fromarray(rgb).save(tmp_path / f"{name}.png")
+    crops = photos.gather(tiny_config(copies=2), {"data": str(tmp_path)}).crops
+    assert crops.names == ["a.png", "b.png", "a.png at 0.8", "b.png at 0.8", "a.png at 0.64"]
+    assert crops.skipped == ["b.png at 0.64"]
+    assert photos.gather(tiny_config(), {"data": str(tmp_path)}).crops.names == ["a.png", "b.png"]
     copy = crops.hr([Crop(2, 0, 0, 0)])[0]
-    np.testing.assert_array_equal(copy, shrink(pair[0][1], 0.8)[:16, :16])
+    np.testing.assert_array_equal(copy, shrink(pictures[0], 0.8)[:16, :16])

@@ -61,6 +61,8 @@ CONFIGS = [
     dict(channels=9, bicubic_skip=True, edge_kernel=1),
     dict(channels=16, bicubic_skip=True, direct=True),
     dict(blocks=1, batch_norm=True, edge_kernel=9),
+    dict(channels=9, scale=3, edge_kernel=5),
+    dict(channels=16, scale=3, bicubic_skip=True, direct=True),
 ]
 devices = pytest.mark.parametrize("device", ["numpy", pytest.param(DEVICE, marks=needs_kernels)])
 
