@@ -14,7 +14,7 @@ FLOORS = [  # from the top; rooms of one floor may use each other
     ["cli"],
     ["studies"],
     ["training"],
-    ["upscaling"],
+    ["upscaling", "exporting"],
     ["weights"],
     ["device"],  # which registers itself with the formulas below
     ["models"],
@@ -31,6 +31,7 @@ OUTSIDE = {  # what a room may import from elsewhere, besides Python's own libra
     "cli": {"matplotlib", "PIL", "cupy"},
     "studies": {"matplotlib", "PIL", "torch", "cupy"},
     "training": {"matplotlib", "PIL"},
+    "exporting": {"safetensors", "onnxruntime", "ncnn", "torch"},
     "weights": {"safetensors", "h5py"},
     "imaging": {"PIL"},
     "progress": {"tqdm"},

@@ -1,7 +1,8 @@
 """Reading and writing generators: a run's, and those that ship with the package."""
 
+import json
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +39,17 @@ def pack_generator(source: Path | str, path: Path | str, note: str) -> None:
     for name, array in halves.items():
         check_finite(source, name, array, "half precision ends at 65504: keep this generator as it is")
     write_arrays(path, halves, kind=GENERATOR, config=asdict(generator.config), trained={"note": note})
+
+
+def provenance(paths: Sequence[Path]) -> dict[str, str]:
+    """What files say about the generators in them, as {key: text}: how they were trained, and their licence."""
+    found = {"source": " and ".join(path.name for path in paths)}
+    trained = [read_arrays(path)[1].get("trained") for path in paths if read_shared(path) is None]
+    if notes := [each.get("note") or json.dumps(each) for each in trained if isinstance(each, dict)]:
+        found["trained"] = "; ".join(map(str, notes))
+    if all(path.parent == FOLDER for path in paths):
+        found["license"] = "MIT, the minisrgan authors"
+    return found
 
 
 def packaged(model: str | None = None, stage: str | None = None) -> Path:

@@ -44,6 +44,7 @@ OTHERS = {  # what a name tells of networks that are not read
     r"\blk\b": "PLKSR",
     r"weight_orig|discriminator": "a discriminator",
     r"^features\.": "VGG",
+    r"^trunk\.": "a generator exported from minisrgan",
 }
 
 
