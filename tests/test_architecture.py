@@ -17,7 +17,7 @@ FLOORS = [  # from the top; rooms of one floor may use each other
     ["upscaling", "exporting"],
     ["weights"],
     ["device"],  # which registers itself with the formulas below
-    ["models"],
+    ["models", "ranks"],
     ["regularisers"],
     ["nn", "optim", "losses", "check", "measures"],
     ["tensor", "ops"],
@@ -30,9 +30,10 @@ HEIGHT = {room: -floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 OUTSIDE = {  # what a room may import from elsewhere, besides Python's own library and NumPy
     "cli": {"matplotlib", "PIL", "cupy"},
     "studies": {"matplotlib", "PIL", "torch", "cupy"},
-    "training": {"matplotlib", "PIL"},
-    "exporting": {"safetensors", "onnxruntime", "ncnn", "torch"},
+    "training": {"matplotlib", "PIL", "tensorboardX"},
+    "exporting": {"safetensors"},
     "weights": {"safetensors", "h5py"},
+    "ranks": {"mpi4py", "cupy"},
     "imaging": {"PIL"},
     "progress": {"tqdm"},
     "arrays": {"cupy"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,13 @@ def fraction(text: str) -> float:
     return value
 
 
+def gigabytes(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError
+    return value
+
+
 def setting(text: str) -> tuple[str, float]:
     """("adversarial", 0.001) of "adversarial=1e-3"."""
     name, _, value = text.partition("=")
@@ -67,6 +75,7 @@ def png(text: str) -> str:
 
 
 whole_number.__name__ = "whole number"
+gigabytes.__name__ = "number of gigabytes"
 fraction.__name__ = "number from 0 to 1"
 setting.__name__ = "NAME=NUMBER"
 png.__name__ = "name ending in .png"
