@@ -14,7 +14,7 @@ FLOORS = [  # from the top; rooms of one floor may use each other
     ["cli"],
     ["studies"],
     ["training"],
-    ["upscaling"],
+    ["upscaling", "exporting"],
     ["weights"],
     ["device"],  # which registers itself with the formulas below
     ["models", "ranks"],
@@ -31,6 +31,7 @@ OUTSIDE = {  # what a room may import from elsewhere, besides Python's own libra
     "cli": {"matplotlib", "PIL", "cupy"},
     "studies": {"matplotlib", "PIL", "torch", "cupy"},
     "training": {"matplotlib", "PIL", "tensorboardX"},
+    "exporting": {"safetensors"},
     "weights": {"safetensors", "h5py"},
     "ranks": {"mpi4py", "cupy"},
     "imaging": {"PIL"},

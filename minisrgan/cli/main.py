@@ -8,13 +8,43 @@ from typing import NoReturn
 from .. import __version__
 from ..errors import MinisrganError
 from ..ranks.launch import place_of
-from . import bench, demo, doctor, evaluate, gradcheck, losses, modes, pack, resources, sweep, train, upscale, vgg
+from . import (
+    bench,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    gradcheck,
+    losses,
+    modes,
+    pack,
+    resources,
+    sweep,
+    train,
+    upscale,
+    vgg,
+)
 from .console import console, one_line
 from .ranks import run_as_rank
 
 # Each has `add`, which declares the command and its options, and `run`, which does the work. `run` imports what it
 # needs, so that --help and a mistyped option answer at once.
-COMMANDS = (train, upscale, pack, evaluate, gradcheck, losses, sweep, modes, demo, bench, resources, vgg, doctor)
+COMMANDS = (
+    train,
+    upscale,
+    export,
+    pack,
+    evaluate,
+    gradcheck,
+    losses,
+    sweep,
+    modes,
+    demo,
+    bench,
+    resources,
+    vgg,
+    doctor,
+)
 
 
 class Parser(argparse.ArgumentParser):
