@@ -77,7 +77,7 @@ def scaling(device: str, out: str | None = None, quick: bool = False, say: Say =
 
 
 def measure_all(device: str, quick: bool) -> dict[tuple[str, int, int], dict[str, Any]]:
-    """{(preset, ranks, what its batch is divided by): what is measured}: of one process, and of this machine's ranks."""
+    """{(preset, ranks, what its batch is divided by): what is measured} of one process, and of this machine's ranks."""
     cases = [(preset, 1, share) for preset in PRESETS_BEYOND[: 1 if quick else 2] for share in (1, *BEYOND)]
     cases += [("tiny", n, 1) for n in HERE]
     return {case: measured_on(device, *case, 1 if quick else STEPS[case[0]]) for case in cases}
