@@ -35,3 +35,10 @@ class ConfigError(MinisrganError, ValueError):
 
 class DivergedError(MinisrganError, ArithmeticError):
     """A training's loss or gradient is no longer finite."""
+
+
+def message_of(error: BaseException) -> str:
+    """What to tell a user of an error that a command expects."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return "out of memory: try a smaller preset or photo" if isinstance(error, MemoryError) else str(error)

@@ -32,7 +32,7 @@ OUTSIDE = {  # what a room may import from elsewhere, besides Python's own libra
     "studies": {"matplotlib", "PIL", "torch", "cupy"},
     "training": {"matplotlib", "PIL"},
     "weights": {"safetensors", "h5py"},
-    "imaging": {"PIL"},
+    "imaging": {"PIL", "pillow_heif", "pillow_jxl"},
     "progress": {"tqdm"},
     "arrays": {"cupy"},
     "device": {"cupy"},
