@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 import zlib
 from struct import pack, unpack
 from typing import Any, NamedTuple
@@ -102,7 +103,7 @@ def read_about(image: Any, profile: bytes | None, chunks: list[tuple[bytes, byte
         profile,
         kept_exif(image),
         THUMBNAILS.sub(b"", xmp) if isinstance(xmp, bytes) and xmp else None,
-        dpi if is_resolution(dpi) else None,
+        (float(dpi[0]), float(dpi[1])) if is_resolution(dpi) else None,
         comment if isinstance(comment, bytes) and comment else None,
         tuple(each for each in chunks if each[0] != b"pHYs"),
     )
@@ -144,7 +145,9 @@ def can_be_written(entries: dict) -> bool:
     exif = Image.Exif()
     exif.update(entries)
     try:
-        exif.tobytes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Pillow writes some odd values all the same, and warns
+            exif.tobytes()
     except Exception:  # values of odd types fail in many ways
         return False
     return True

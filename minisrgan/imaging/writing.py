@@ -61,7 +61,7 @@ WEBP = Format(  # exact keeps the colours of transparent pixels
 )
 AVIF = Format("AVIF", lossy={"subsampling": "4:4:4"}, quality=90, longest=65536)
 BMP = Format("BMP", alpha=False, largest=2**32 - 2**16, about=("dpi",))
-GIF = Format("GIF", frames=True, longest=65535, about=("comment",))
+GIF = Format("GIF", grey=False, frames=True, longest=65535, about=("comment",))
 JXL = Format("JXL", {"lossless": True}, lossy={}, about=("exif", "xmp"))
 HEIF = Format("HEIF", lossy={"chroma": 444}, quality=90, longest=16384)
 FORMATS = {  # by suffix

@@ -82,7 +82,8 @@ def upscale_strips(
     """
     passes, (height, width, channels) = passes_for(generator, scale), photo.shape
     whole = tuple(side * generator.config.scale**passes for side in (height, width))
-    equal = channels == 3 and (photo[..., :1] == photo).all()
+    bands = (photo[top : top + UNIT] for top in range(0, height, UNIT))
+    equal = channels == 3 and all((band[..., :1] == band).all() for band in bands)
     if equal:
         photo = photo[..., :1]
     if ensemble:

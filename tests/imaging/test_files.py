@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from photo_helpers import P3, icc_profile
 from PIL import Image, ImageCms, ImageFile
 
 from minisrgan.errors import ImageError, ShapeError
@@ -242,30 +243,6 @@ def test_a_large_photo_is_read_without_a_warning_and_a_bomb_is_refused(tmp_path,
     assert "too many pixels" in refusal(path)
 
 
-def icc_profile(primaries, gamma=2.2, space=b"RGB "):
-    """A minimal ICC profile: a display of these colorants (XYZ under D50, one row each) and one gamma."""
-
-    def number(value):
-        return struct.pack(">i", round(value * 65536))
-
-    curve = b"curv" + struct.pack(">IIH", 0, 1, round(gamma * 256)) + b"\0\0"
-    tags = {b"wtpt": b"XYZ \0\0\0\0" + b"".join(map(number, (0.9642, 1, 0.8249)))}
-    if space == b"GRAY":
-        tags[b"kTRC"] = curve
-    else:
-        for name, xyz in zip("rgb", primaries, strict=True):
-            tags[f"{name}XYZ".encode()] = b"XYZ \0\0\0\0" + b"".join(map(number, xyz))
-            tags[f"{name}TRC".encode()] = curve
-    table, data, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
-    for name, content in tags.items():
-        table += name + struct.pack(">II", start + len(data), len(content))
-        data += content
-    head = b"\0\0\0\0" + struct.pack(">I", 0x02400000) + b"mntr" + space + b"XYZ " + bytes(12) + b"acsp" + bytes(28)
-    head += b"".join(map(number, (0.9642, 1, 0.8249))) + bytes(48)
-    return struct.pack(">I", 4 + len(head) + len(table) + len(data)) + head + table + data
-
-
-P3 = np.array([[0.51512, 0.2412, -0.00105], [0.29198, 0.69225, 0.04189], [0.1571, 0.06657, 0.78407]])  # under D50
 SRGB = np.array([[0.43607, 0.22249, 0.01392], [0.38515, 0.71687, 0.09708], [0.14307, 0.06061, 0.7141]])
 
 
