@@ -37,6 +37,10 @@ class DivergedError(MinisrganError, ArithmeticError):
     """A training's loss or gradient is no longer finite."""
 
 
+class RanksError(MinisrganError, RuntimeError):
+    """Another process of a training on several ranks does not answer."""
+
+
 def message_of(error: BaseException) -> str:
     """What to tell a user of an error that a command expects."""
     if isinstance(error, OSError) and error.filename:

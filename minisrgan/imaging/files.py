@@ -411,8 +411,10 @@ def extent_of(path: Path) -> tuple[int, int, int] | None:
             Image.init()
             with Image.open(path, formats=[name for name in READ if name in Image.OPEN]) as image:
                 width, height = image.size
-                turned = image.getexif().get(ORIENTATION) in range(5, 9)
-                return (height, width, frames_of(image, None)) if turned else (width, height, frames_of(image, None))
+                # a PNG's tags may come after its pixels, which would all be read
+                if image.format != "PNG" and image.getexif().get(ORIENTATION) in range(5, 9):
+                    width, height = height, width
+                return width, height, frames_of(image, None)
     except Exception:  # reading the photo will say what is wrong with it
         return None
 
