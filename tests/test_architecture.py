@@ -34,7 +34,7 @@ OUTSIDE = {  # what a room may import from elsewhere, besides Python's own libra
     "exporting": {"safetensors"},
     "weights": {"safetensors", "h5py"},
     "ranks": {"mpi4py", "cupy"},
-    "imaging": {"PIL"},
+    "imaging": {"PIL", "pillow_heif", "pillow_jxl"},
     "progress": {"tqdm"},
     "arrays": {"cupy"},
     "device": {"cupy"},
