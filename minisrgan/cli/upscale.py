@@ -118,7 +118,10 @@ def run(args: argparse.Namespace) -> int:
                     say(f"{result.output} is there already, and {result.source} is skipped: --force replaces it")
                 elif result.size and result.new_size:
                     sizes = " to ".join(f"{width}×{height}" for width, height in (result.size, result.new_size))
-                    say(f"{result.output}: {sizes}", sys.stderr if result.output == PIPE else sys.stdout)
+                    if result.output == PIPE:
+                        say(f"stdout: {sizes}")
+                    else:
+                        say(f"{result.output}: {sizes}", sys.stdout)
                 bar.set_postfix_str(f"{len(results)} of {len(jobs)} photos", refresh=False)
     except KeyboardInterrupt:
         print(f"\n{summary(results)}, {len(jobs) - len(results)} not done", file=sys.stderr)
