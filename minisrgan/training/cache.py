@@ -73,10 +73,10 @@ class PictureCache:
         path = self.folder / (name + SUFFIX)
         try:
             head = read_head(path)
-        except (FileNotFoundError, DamagedError):
+        except (FileNotFoundError, DamagedError) as error:
             made = make()
             head = head_of(made)
-            self.add(path, made)
+            self.add(path, made, isinstance(error, DamagedError))
         return Cached(path, head, self, make)
 
     def find(self, name: str) -> "dict[str, Any] | None":
@@ -85,13 +85,18 @@ class PictureCache:
             return read_head(self.folder / (name + SUFFIX)).about
         return None
 
-    def add(self, path: Path, made: Made) -> None:
-        """Write a picture's file, if there is room for it, and keep the picture in memory until the next one."""
+    def add(self, path: Path, made: Made, damaged: bool = False) -> None:
+        """Write a picture's file, if there is room for it, and keep the picture in memory until the next one.
+
+        damaged   whether the file is to be replaced, if it is there
+        """
         self.last = path, made
         head = head_of(made)
         strips = (np.ascontiguousarray(each).data.cast("B") for image in made[:2] for each in strips_of(image))
         with suppress(OSError), self._alone():  # such as a full disk
-            path.unlink(missing_ok=True)  # a damaged one
+            if not damaged and path.exists():  # another process was quicker
+                return
+            path.unlink(missing_ok=True)
             if self._make_room(head.length):
                 write_whole(path, chain([head.start()], strips, (each.tobytes() for each in head.checksums)))
 
@@ -230,12 +235,12 @@ class Cached:
     def _part(self, which, rows, columns):
         try:
             return self._mapped(which, rows, columns)
-        except (FileNotFoundError, DamagedError):
-            pass
+        except (FileNotFoundError, DamagedError) as error:
+            damaged = isinstance(error, DamagedError)
         path, made = self.cache.last or (None, None)
         if made is None or path != self.path:
             made = self.make()
-            self.cache.add(self.path, made)
+            self.cache.add(self.path, made, damaged)
         for each in self.checked:
             each[:] = False
         if made.about != self.head.about:
