@@ -266,13 +266,11 @@ class Cached:
             needed = rows if checked[bands].all() else slice(bands.start * BAND, min(bands.stop * BAND, height))
             ask_for(mapped, place + needed.start * size, place + needed.stop * size)
             strip = np.frombuffer(mapped, "V3", height * (right - left), place).reshape(height, right - left)
-            for j in range(bands.start, bands.stop):
-                if (
-                    not checked[j]
-                    and zlib.crc32(strip[j * BAND : (j + 1) * BAND].data) != self.head.checksums[which][i][j]
-                ):
+            for band in range(bands.start, bands.stop):
+                checksum = self.head.checksums[which][i][band]
+                if not checked[band] and zlib.crc32(bands_of(strip)[band].data) != checksum:
                     raise DamagedError(self.path)
-                checked[j] = True
+                checked[band] = True
             start, stop = max(left, columns.start), min(right, columns.stop)
             part[:, start - columns.start : stop - columns.start] = strip[rows, start - left : stop - left]
         if time.monotonic() - self.touched > TOUCH:
