@@ -29,7 +29,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL
 
-from ..errors import ImageError
 from ..files import lock_file, make_cache_folder, write_whole
 from ..imaging.pictures import as_image, as_pixels
 
@@ -102,6 +101,8 @@ class PictureCache:
 
     def _make_room(self, size):
         """Remove the files that were not used for the longest time, until there are `size` bytes left for another."""
+        if size > self.most:
+            return False
         files = sorted(self._files(), key=lambda each: each[1].st_mtime)
         left = self.most - sum(stat.st_size for _, stat in files)
         for path, stat in files:
@@ -243,8 +244,6 @@ class Cached:
             self.cache.add(self.path, made, damaged)
         for each in self.checked:
             each[:] = False
-        if made.about != self.head.about:
-            raise ImageError(f"{made.about['hash']}: the photo has changed since the training began")
         return as_pixels((made.hr, made.lr)[which][rows])[:, columns]
 
     def _mapped(self, which, rows, columns):

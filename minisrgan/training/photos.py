@@ -264,7 +264,8 @@ class Prepared:
             made = self.made(k)
             return Entry(name, made.about["hash"], Held(made.hr, made.lr))
         picture = self.cache.get(name_of(*self.of, COPY**k), partial(self.made, k))
-        picture.make = partial(made_anew, self.source, self.scale, k)  # which does not hold the photo in memory
+        # a function that does not hold the photo in memory
+        picture.make = partial(made_anew, self.source, self.scale, k, picture.head.about)
         return Entry(name, picture.head.about["hash"], picture)
 
     def made(self, k: int) -> Made:
@@ -304,9 +305,12 @@ class Prepared:
         return Made(rgb[rows, columns], middle, about)
 
 
-def made_anew(source: Source, scale: int, k: int) -> Made:
-    """HR and LR of a photo, shrunk k times, read again."""
-    return Prepared(source, scale, None).made(k)
+def made_anew(source: Source, scale: int, k: int, about: Mapping[str, Any]) -> Made:
+    """HR and LR of a photo, shrunk k times, read again. Raises ImageError unless it is still the same photo."""
+    made = Prepared(source, scale, None).made(k)
+    if made.about != about:
+        raise ImageError(f"{source.path}: the photo has changed since the training began: begin a new one")
+    return made
 
 
 def copy_name(name: str, k: int) -> str:
