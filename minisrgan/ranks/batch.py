@@ -59,12 +59,12 @@ class BatchNormOfRanks(Op):
         if recording():
             raise GraphError("batch norm over several ranks has no second derivative")
         dx, dgamma, dbeta = batch_norm_gradients(g.data, x.data, gamma.data, statistics, eps)
-        whole_dgamma, whole_dbeta = ranks.total(array_module(dgamma).stack([dgamma, dbeta])) / ranks.size
+        mean_dgamma, mean_dbeta = (each / ranks.size for each in ranks.totals([dgamma, dbeta]))
         mean, var = statistics
         inverse_std = 1 / array_module(var).sqrt(var + eps)
         scale = gamma.data * inverse_std / (x.size // x.shape[-1])
-        slope = scale * inverse_std * (dgamma - whole_dgamma)
-        dx = dx + (x.data * slope + (scale * (dbeta - whole_dbeta) - mean * slope))
+        slope = scale * inverse_std * (dgamma - mean_dgamma)
+        dx = dx + (x.data * slope + (scale * (dbeta - mean_dbeta) - mean * slope))
         return lambda: Tensor(dx), lambda: Tensor(dgamma), lambda: Tensor(dbeta)
 
 
@@ -84,7 +84,9 @@ class SynchronisedBatchNorm(BatchNorm):
 
 def whole_statistics(x: Array, ranks: Communicator) -> tuple[Array, Array]:
     """(μ, var) of each channel over all ranks. var is the mean of the ranks' own, and what their means vary by."""
-    means, variances = ranks.gather(array_module(x).stack(batch_statistics(x))).transpose(1, 0, 2)
+    channels = x.shape[-1]
+    both = ranks.gather(array_module(x).concatenate(batch_statistics(x)))
+    means, variances = both[:, :channels], both[:, channels:]
     mean = means.mean(0)
     return mean, (variances + (means - mean) ** 2).mean(0)
 

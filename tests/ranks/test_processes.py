@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minisrgan.device.cpu import cpu_problem
 from minisrgan.weights.array_files import read_arrays
 
 MPIEXEC = Path(sys.executable).with_name("mpiexec")  # of the wheel; another MPI's may not fit mpi4py
@@ -22,10 +23,10 @@ pytestmark = pytest.mark.skipif(
 ROOT = Path(__file__).parents[2]
 LONGEST = 60  # seconds
 QUICK = """
-import sys
-from minisrgan.training import loop
+import sys, types
+report = sys.modules["minisrgan.training.report"] = types.ModuleType("report")  # pictures take longer than the training
+report.draw_comparison = report.draw_curves = lambda *args: None
 from minisrgan.cli.main import main
-loop.draw_comparison = loop.draw_curves = lambda *args: None  # which take longer than the training
 """
 MAIN = "sys.exit(main(sys.argv[1:]))\n"
 
@@ -117,6 +118,16 @@ def rows_of(folder):
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
+def compare_rows(one, two):
+    """The logs of two runs are the same, but for the rounding."""
+    for ours, theirs in zip(rows_of(one), rows_of(two), strict=True):
+        for column, text in ours.items():
+            if column in ("stage", "health"):
+                assert theirs[column] == text
+            elif text:
+                assert float(theirs[column]) == pytest.approx(float(text), rel=1e-3, abs=1e-5), column
+
+
 def state_of(folder):
     arrays, about = read_arrays(folder / "checkpoint.safetensors")
     return arrays, {name: about[name] for name in ("stage", "step", "crops", "noise", "adam")}
@@ -135,12 +146,7 @@ def test_two_ranks_train_as_one_does_and_twice_to_the_same_bits(tmp_path, small)
         assert status == 0, err
     assert same_state(tmp_path / "two", tmp_path / "again")
     assert rows_of(tmp_path / "two") == rows_of(tmp_path / "again")
-    for ours, theirs in zip(rows_of(tmp_path / "one"), rows_of(tmp_path / "two"), strict=True):
-        for column, text in ours.items():
-            if column in ("stage", "health"):
-                assert theirs[column] == text
-            elif text:
-                assert float(theirs[column]) == pytest.approx(float(text), rel=1e-3, abs=1e-5), column
+    compare_rows(tmp_path / "one", tmp_path / "two")
     # one rank prints, and what one process prints
     changing = ("stage ", "2 ranks, with 2 of the 4 crops of a step each")
     lines = {name: [line for line in out.splitlines() if not line.startswith(changing)] for name, out in outs.items()}
@@ -150,7 +156,7 @@ def test_two_ranks_train_as_one_does_and_twice_to_the_same_bits(tmp_path, small)
 
 def test_a_run_goes_on_with_any_number_of_ranks(tmp_path, small):
     words = [*small, "--sync-batch-norm", "--adversarial", "relativistic"]
-    for name, sizes in {"straight": [2], "changing": [4, 1, 2]}.items():
+    for name, sizes in {"straight": [2], "changing": [4, 2, 1]}.items():
         out = tmp_path / name
         status, _, err = run(sizes[0], *words, "--steps", 2, *([2] if len(sizes) > 1 else [4]), "--out", out)
         assert status == 0, err
@@ -193,6 +199,25 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(asked, tmp_path, sma
     assert about["step"] == int(rows_of(out)[-1]["step"]) > 2  # nothing is lost
 
 
+QUICKER = """
+from minisrgan.training import loop
+loop.look = lambda *args: [30.0, 30.0]
+"""
+
+
+@pytest.mark.skipif(cpu_problem() is not None, reason=str(cpu_problem()))
+def test_on_a_gpu_the_messages_go_by_nccl(tmp_path, small):
+    """On the stand-ins for CuPy and NCCL, which is all that there is of GPUs here."""
+    path = f"{ROOT / 'tests' / 'acts_like_cupy'}{os.pathsep}{ROOT}"
+    words = [*small, "--device", "cuda", "--precision", "float32", "--steps", 1, 1]
+    for name, size in {"one": 1, "two": 2}.items():
+        more = ["--sync-batch-norm", "--regulariser", "instance-noise", "--out", tmp_path / name]
+        status, out, err = run(size, *words, *more, patch=QUICKER, PYTHONPATH=path)
+        assert status == 0, err
+    assert "no CUDA graph: several ranks exchange their gradients in each step" in out + err
+    compare_rows(tmp_path / "one", tmp_path / "two")
+
+
 FAILS = """
 import os
 from minisrgan.training.ranked import RankTrainer
@@ -205,6 +230,34 @@ RankTrainer.update = update
 import minisrgan.cli.ranks, minisrgan.ranks.mpi
 minisrgan.cli.ranks.GRACE, minisrgan.ranks.mpi.PATIENCE = 0.5, 3
 """
+
+
+SPOILS = """
+from minisrgan.training import ranked
+sample = ranked.RankTrainer.sample_hr
+def sample_hr(self, crops):
+    hr = sample(self, crops)
+    once = self.step == 3 and not self.rollbacks and self.ranks.rank == 1
+    return hr * float("nan") if once else hr
+ranked.RankTrainer.sample_hr = sample_hr
+"""
+
+
+@pytest.mark.parametrize("on_nan, status", [("stop", 2), ("rollback", 0)])
+def test_a_number_that_is_not_finite_on_one_rank_is_everybodys(on_nan, status, tmp_path, small):
+    out = tmp_path / "run"
+    ended_with, _, err = run(2, *small, "--steps", 6, 1, "--on-nan", on_nan, "--out", out, patch=SPOILS)
+    assert ended_with == status, err
+    assert err.count("step 4 of stage pretrain: loss_pixel is nan") == 1
+    assert [(row["step"], row["rollbacks"]) for row in rows_of(out)][-1] == (("3", "0") if status else ("1", "1"))
+
+
+def test_a_stage_by_minutes_ends_for_all_by_the_clock_of_rank_0(tmp_path, small):
+    out, slow = tmp_path / "run", "import time\n" + FAILS.format(failure="time.sleep(0.5)")
+    status, _, err = run(2, *small, "--minutes", 0.02, 0.01, "--out", out, patch=slow, FAILS="1")
+    assert status == 0, err
+    stages = [row["stage"] for row in rows_of(out)]
+    assert {*stages} == {"pretrain", "gan"}
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -229,7 +282,6 @@ def test_a_rank_that_is_stuck_is_given_up(tmp_path, small):
     [
         (["train", "--steps", "x"], "invalid whole number value: 'x'"),
         (["train", "--batch", "3"], "3 crops a step cannot be shared equally by 2 ranks"),
-        (["train", "--data", "/nowhere"], "/nowhere"),
         (["doctor"], "doctor is for one process"),
     ],
 )
