@@ -7,12 +7,42 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import MinisrganError
-from . import bench, demo, doctor, evaluate, gradcheck, losses, modes, pack, resources, sweep, train, upscale, vgg
+from . import (
+    bench,
+    compare,
+    demo,
+    doctor,
+    evaluate,
+    gradcheck,
+    losses,
+    modes,
+    pack,
+    resources,
+    sweep,
+    train,
+    upscale,
+    vgg,
+)
 from .console import console, one_line
 
 # Each has `add`, which declares the command and its options, and `run`, which does the work. `run` imports what it
 # needs, so that --help and a mistyped option answer at once.
-COMMANDS = (train, upscale, pack, evaluate, gradcheck, losses, sweep, modes, demo, bench, resources, vgg, doctor)
+COMMANDS = (
+    train,
+    upscale,
+    pack,
+    evaluate,
+    compare,
+    gradcheck,
+    losses,
+    sweep,
+    modes,
+    demo,
+    bench,
+    resources,
+    vgg,
+    doctor,
+)
 
 
 class Parser(argparse.ArgumentParser):
