@@ -5,7 +5,7 @@ QUICK = tests/test_tensor.py tests/ops tests/device/test_kernels_elementwise.py
 QUICK_LESSON = 02_engine
 
 # `make help` lists each line `target: ## words` under the last line `##@ Heading` above it
-.PHONY: help setup demo quick test lint format gradcheck kernels-checked bench gpu site notebooks links clean
+.PHONY: help setup demo quick test lint format gradcheck kernels-checked peers bench gpu site notebooks links clean
 
 ##@ Everyday
 
@@ -41,6 +41,10 @@ gradcheck: setup ## check every derivative against finite differences
 
 kernels-checked: setup ## run the kernels, sound ones and planted bugs, under sanitizers and a race detector
 	$(BIN)/python tests/kernel_bugs/run.py
+
+peers: setup ## exported and shared models in onnxruntime, ncnn, PyTorch and spandrel, which it downloads
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[peers,peers-torch]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 tests/exporting tests/weights/test_shared.py
 
 bench: setup ## measure speed and memory, beside PyTorch where it is installed
 	$(BIN)/minisrgan bench

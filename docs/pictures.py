@@ -1,6 +1,7 @@
 """Makes the pictures of what the shipped generators do, for training.md.
 
-    python docs/pictures.py SET5          gan.png, plane.png and training.png, beside this file
+    python docs/pictures.py SET5          gan.png, plane.png, training.png and degradations.png, beside this file
+    python docs/pictures.py degradations  degradations.png alone
 
 The details are of photos that come with scikit-image and matplotlib, which no shipped generator was trained on. The
 plane is measured on the folder SET5, and needs the network of ST-LPIPS (`minisrgan vgg fetch --st-lpips`). The curves
@@ -17,7 +18,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from minisrgan.device import choose_device, use_device
+from minisrgan.imaging.degrade import Degradation
 from minisrgan.imaging.files import find_photos, read_photo
+from minisrgan.imaging.pictures import Held
+from minisrgan.imaging.resize import downsample
 from minisrgan.studies.evaluate import ST_LPIPS, judge, mean_quality, rulers
 from minisrgan.training.photos import packaged as packaged_photos
 from minisrgan.training.report import save_figure
@@ -124,7 +128,28 @@ def draw_training(path):
     save_figure(figure, path)
 
 
+def draw_degradations(path):
+    """LR of a detail, clean and degraded in each way, weakly and strongly."""
+    (file,) = packaged_photos({"skimage": "coffee.png"})
+    hr = read_photo(file)[0][:400, :600]
+    picture, place = Held(hr, downsample(hr, 4)), (slice(2, 58), slice(78, 134))
+    figure = Figure(figsize=(15, 6.4), layout="constrained")
+    for strength, axes in zip(["weak", "strong"], figure.subplots(2, 5)):
+        weak = strength == "weak"
+        kinds = [f"blur={1 if weak else 3}", f"noise={5 if weak else 20}", f"jpeg={60 if weak else 15}"]
+        for each, words in zip(axes, [[], *([kind] for kind in kinds), kinds]):
+            lr = Degradation.parse(words).part(picture, place, 4, seed=0)
+            each.imshow(lr, interpolation="nearest")
+            each.set(xticks=[], yticks=[])
+            each.set_title(" ".join(words) or "clean", fontsize=13)
+        axes[0].set_ylabel(strength, fontsize=14)
+    save_figure(figure, path)
+
+
 def main(folder):
+    draw_degradations(HERE / "degradations.png")
+    if folder == "degradations":
+        return
     device, _ = choose_device()
     use_device(device)
     np.seterr(all="raise", under="ignore")

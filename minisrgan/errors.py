@@ -35,3 +35,7 @@ class ConfigError(MinisrganError, ValueError):
 
 class DivergedError(MinisrganError, ArithmeticError):
     """A training's loss or gradient is no longer finite."""
+
+
+class RanksError(MinisrganError, RuntimeError):
+    """Another process of a training on several ranks does not answer."""

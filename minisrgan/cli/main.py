@@ -7,12 +7,14 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import MinisrganError
+from ..ranks.launch import place_of
 from . import (
     bench,
     compare,
     demo,
     doctor,
     evaluate,
+    export,
     gradcheck,
     losses,
     modes,
@@ -24,12 +26,14 @@ from . import (
     vgg,
 )
 from .console import console, one_line
+from .ranks import run_as_rank
 
 # Each has `add`, which declares the command and its options, and `run`, which does the work. `run` imports what it
 # needs, so that --help and a mistyped option answer at once.
 COMMANDS = (
     train,
     upscale,
+    export,
     pack,
     evaluate,
     compare,
@@ -71,12 +75,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     If a signal other than Ctrl-C's stops a training, the exit status is 128 plus the signal's number.
     """
     with console():
+        if place := place_of():
+            return run_as_rank(place, lambda: build_parser().parse_args(argv), attempt)
         return call(build_parser().parse_args(argv))
 
 
 def call(args: argparse.Namespace) -> int:
+    status, problem = attempt(args)
+    if problem:
+        print(problem, file=sys.stderr)
+    return status
+
+
+def attempt(args: argparse.Namespace) -> tuple[int, str | None]:
+    """(the exit status, a line for the user if the command failed)."""
+    vars(args).setdefault("ranks", None)  # a Communicator, where mpiexec has started several processes
     try:
-        return args.run(args) or 0
+        return args.run(args) or 0, None
     except BrokenPipeError:
         raise
     except MinisrganError as error:
@@ -86,7 +101,5 @@ def call(args: argparse.Namespace) -> int:
     except MemoryError:
         problem = "out of memory: try a smaller preset or photo"
     except KeyboardInterrupt as stopped:
-        print("\ninterrupted", file=sys.stderr)
-        return 128 + (stopped.args or (2,))[0]  # the signal's number; 2 is Ctrl-C's
-    print(f"minisrgan: {one_line(problem)}", file=sys.stderr)
-    return 2
+        return 128 + (stopped.args or (2,))[0], "\ninterrupted"  # the signal's number; 2 is Ctrl-C's
+    return 2, f"minisrgan: {one_line(problem)}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
@@ -52,6 +54,13 @@ def fraction(text: str) -> float:
     return value
 
 
+def gigabytes(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError
+    return value
+
+
 def setting(text: str) -> tuple[str, float]:
     """("adversarial", 0.001) of "adversarial=1e-3"."""
     name, _, value = text.partition("=")
@@ -66,6 +75,7 @@ def png(text: str) -> str:
 
 
 whole_number.__name__ = "whole number"
+gigabytes.__name__ = "number of gigabytes"
 fraction.__name__ = "number from 0 to 1"
 setting.__name__ = "NAME=NUMBER"
 png.__name__ = "name ending in .png"
@@ -110,10 +120,13 @@ def add_family(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_generator(command: argparse.ArgumentParser) -> None:
-    """The options that say which generator to use, and how."""
+def add_weights(command: argparse.ArgumentParser) -> None:
+    """The options that say which generator to use."""
     command.add_argument(
-        "--weights", metavar="FILE", help="a generator.safetensors; by default the best generator in the package"
+        "--weights",
+        metavar="FILE",
+        help="a generator.safetensors, or a .pth or .safetensors of others: Compact, ESRGAN or MSRResNet; by default "
+        "the best generator in the package",
     )
     command.add_argument(
         "--model",
@@ -127,6 +140,11 @@ def add_generator(command: argparse.ArgumentParser) -> None:
         help="a blend of two generators in the package: 0 is the one after stage 1 (the most faithful), 1 is the one "
         "after the GAN stage (the most texture)",
     )
+
+
+def add_generator(command: argparse.ArgumentParser) -> None:
+    """The options that say which generator to use, and how."""
+    add_weights(command)
     command.add_argument(
         "--ensemble",
         action="store_true",
@@ -135,16 +153,21 @@ def add_generator(command: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen_generator(args: argparse.Namespace) -> Network:
-    """The generator that --weights names, or --model and --blend. Without them, the best generator in the package."""
-    from ..weights.generators import blend, load_generator, packaged
+def chosen_files(args: argparse.Namespace) -> list[Path]:
+    """The file that --weights or --model names; or the two that are blended. Without them, the package's best."""
+    from ..weights.generators import packaged
 
     if args.weights and (args.model or args.blend is not None):
         raise ConfigError("--weights names a file: leave out --model and --blend, which are for those in the package")
     if args.blend is not None:
         gan = packaged(args.model, "gan")
-        stage1 = packaged(gan.stem.partition("-")[0], "stage1")
-        return blend(load_generator(stage1), load_generator(gan), args.blend)
-    if args.weights:
-        return load_generator(args.weights)
-    return load_generator(packaged(args.model))
+        return [packaged(gan.stem.partition("-")[0], "stage1"), gan]
+    return [Path(args.weights) if args.weights else packaged(args.model)]
+
+
+def chosen_generator(args: argparse.Namespace) -> Network:
+    """The generator that --weights names, or --model and --blend. Without them, the best generator in the package."""
+    from ..weights.generators import blend, load_generator
+
+    generators = [load_generator(path) for path in chosen_files(args)]
+    return generators[0] if len(generators) == 1 else blend(generators[0], generators[1], args.blend)

@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from ..names import ON_NAN, STAGES
-from .options import Commands, add_command, add_device, add_family, setting, start_device, whole_number
+from .options import Commands, add_command, add_device, add_family, gigabytes, setting, start_device, whole_number
+from .ranks import settled, trained_together, trainer_of
 
 if TYPE_CHECKING:
     from ..training.config import TrainConfig
+    from ..training.photos import Gathered
     from ..training.run import Run
+    from ..training.trainer import Trainer
+    from .settings import Settings
 
 PRESET_HELP = {
     "tiny": "minutes on a CPU (default)",
@@ -39,7 +43,14 @@ def add(commands: Commands) -> None:
         "train a generator, and the discriminator against it",
         "minisrgan train --data my-photos --preset tiny --steps 1000 150 --out runs/mine",
     )
+    command.set_defaults(parser=command)
     add_device(command)
+    command.add_argument(
+        "--settings",
+        metavar="FILE",
+        help="a TOML file with settings by the names of these options, or the config.json of a run, to train the same "
+        "again; options win over it",
+    )
     command.add_argument(
         "--data",
         nargs="+",
@@ -63,7 +74,7 @@ def add(commands: Commands) -> None:
     )
     command.add_argument(
         "--cache",
-        type=float,
+        type=gigabytes,
         metavar="GB",
         help="the most disk space for decoded photos, if they are too many to hold in memory; by default half of what "
         "is free",
@@ -173,38 +184,75 @@ def add(commands: Commands) -> None:
         help="what to do when a number is no longer finite: stop (default), or rollback, at most three times: go back "
         "to a saved state, each time to an earlier one, and go on with half the learning rate and other crops",
     )
+    command.add_argument(
+        "--tensorboard",
+        action="store_true",
+        default=None,
+        help="write the log and the pictures for TensorBoard too, into the run's folder tensorboard",
+    )
     command.add_argument("--out", metavar="RUN", help="the run's folder, which must be new (runs/train)")
     command.add_argument("--seed", type=whole_number, metavar="N", help="the same seed gives the same run (0)")
+    command.add_argument(
+        "--sync-batch-norm",
+        action="store_true",
+        default=None,
+        help="with mpiexec: batch norm takes the statistics of all ranks' crops, as one process does, and not each "
+        "rank's own",
+    )
     command.add_argument(
         "--resume",
         metavar="RUN",
         help="go on with a run from its last saved state; --steps can lengthen it, and --data and --vgg say where its "
-        "photos and VGG are now; besides these, only --device and --precision can be given",
+        "photos and VGG are now; besides these, only --device, --precision, --cache and --tensorboard can be given",
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    from ..training.loop import train
-    from ..training.photos import check_same, gather, hashes
+    from ..training.photos import gather, hashes
     from ..training.run import Run
-    from ..training.trainer import Trainer
-    from ..weights.generators import load_generator
+    from ..training.tensorboard import FOLDER, BoardRun, check_installed
+    from .settings import Settings
 
+    if args.resume and args.settings:
+        raise ConfigError("--resume goes on with the run as it was begun: leave out --settings")
+    settings = Settings(args.settings) if args.settings else None
+    if settings:
+        settings.give(args, args.parser)
+    folder = Path(args.resume or args.out or "runs/train")
+    if args.tensorboard or (args.resume and (folder / FOLDER).is_dir()):
+        check_installed()
+        run = BoardRun(folder)
+    else:
+        run = Run(folder)
     device = start_device(args)
-    run = Run(args.resume or args.out or "runs/train")
-    config, about = resumed_training(run, args) if args.resume else new_training(run, args)
+
+    def asked():
+        return resumed_training(run, args) if args.resume else new_training(run, args, settings)
+
+    config, about = settled(asked, args.ranks)
     photos = gather(config, about, most=args.cache and args.cache * 1e9)
-    trainer = Trainer(config, photos.crops, device)
+    trainer = trainer_of(config, photos.crops, device, about, args.ranks)
     # now, so that a missing VGG is noticed before the first stage
     here = hashes(photos.crops, photos.held_out, trainer.vgg if "gan" in about["stages"] else None)
+    with trained_together(trainer, here, args.ranks) as leads:
+        if leads:
+            lead(run, trainer, photos, about, here, args)
+
+
+def lead(run: Run, trainer: Trainer, photos: Gathered, about: dict, here: dict, args: argparse.Namespace) -> None:
+    """Begin the run's folder, or take up the state that is in it, and train."""
+    from ..training.loop import train
+    from ..training.photos import check_same
+    from ..weights.generators import load_generator
+
     if args.resume:
         check_same(run, about, here)
         run.restore(trainer)
-        run.describe(config, **about | here)
+        run.describe(trainer.config, **about | here)
     else:
         if args.weights:
             trainer.start_from(load_generator(args.weights))
-        run = Run.create(run.folder, config, trainer, **about, **here)
+        run = type(run).create(run.folder, trainer.config, trainer, **about, **here)
     crop, small, held_out = photos.crops.crop, photos.small, photos.held_out
     left_out = f"; {len(small)} smaller than {crop} x {crop} left out" if small else ""
     print(f"{photos.training} photos to train on, {len(held_out)} held out to measure PSNR{left_out}")
@@ -215,8 +263,8 @@ def run(args: argparse.Namespace) -> None:
         print(f"curves:    {run.folder / 'curves.png'}")
 
 
-def new_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, dict]:
-    """(TrainConfig, what else is to be in config.json) of a new training, as the options say."""
+def new_training(run: Run, args: argparse.Namespace, settings: Settings | None) -> tuple[TrainConfig, dict]:
+    """(TrainConfig, what else is to be in config.json) of a new training, as the options and a file of settings say."""
     from ..training.presets import PRESETS
 
     run.check_new()
@@ -229,19 +277,21 @@ def new_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, dict]
     if args.minutes and min(args.minutes) <= 0:
         raise ConfigError("--minutes: a stage lasts for more than 0 minutes")
     config = PRESETS[args.preset or "tiny"]
+    if settings:
+        config = settings.apply(config, args.preset)
     for name, values in by_stage.items():
         config = config.with_stages(name, **values)
     if args.crop is not None:
         config = config.with_crops(args.crop)
     if args.regulariser:
         config = config.with_regulariser(args.regulariser)
-    settings = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
+    chosen = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     if args.vgg:
-        settings["vgg"] = str(Path(args.vgg).resolve())
+        chosen["vgg"] = str(Path(args.vgg).resolve())
     config = config.with_terms(once("loss-weights", args.loss_weights), once("share", args.share))
-    config = replace(config, **settings)
+    config = replace(config, **chosen)
     about = {"stages": stages, "weights": args.weights and str(Path(args.weights).resolve())}
-    return config, photos_of(args) | about
+    return config, photos_of(args) | about | ({"sync_batch_norm": True} if args.sync_batch_norm else {})
 
 
 def photos_of(args: argparse.Namespace) -> dict:
@@ -281,7 +331,8 @@ def resumed_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, d
     """
     from ..training.photos import as_list
 
-    options = "preset stage crop weights out regulariser loss_weights share degrade".split() + [*BY_STAGE, *SETTINGS]
+    options = "preset stage crop weights out regulariser loss_weights share degrade sync_batch_norm".split()
+    options += [*BY_STAGE, *SETTINGS]
     options.remove("steps")
     if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]:
         raise ConfigError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")

@@ -4,7 +4,9 @@ A picture's file has HR and LR as bytes, and is mapped when a part of it is aske
 it, and the system's own cache the rest, as far as there is room. A file is made once for all later runs: it is named by
 the SHA-256 of the photo's file and by what was made of it.
 
-    "minisrgan picture 1", the checksum and the length of the head; the head as JSON; zeros up to START; HR; LR
+    "minisrgan picture 1", the checksum and the length of the head; the head as JSON; zeros up to START
+    HR, and then LR, in strips of STRIP columns, so that a patch lies in few pages
+    the checksums of both, band by band
 
 Any number of runs may use the folder at the same time. A file gets its name when all of it is on the disk; only one
 process at a time adds or removes files; and a picture whose file is gone or damaged is made again. So is one for which
@@ -18,8 +20,9 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,8 +34,9 @@ from ..files import lock_file, make_cache_folder, write_whole
 from ..imaging.pictures import as_image, as_pixels
 
 KIND = "minisrgan picture 1"
-START = 2**16  # bytes before HR
-BAND = 64  # rows whose bytes have a checksum; they are checked when the first of them is read
+START = 4096  # bytes before HR
+STRIP = 256  # columns
+BAND = 64  # rows of a strip that have a checksum; they are checked when the first of them is read
 IN_USE = 900  # seconds since its last use for which a file is not removed
 TOUCH = 120  # seconds between two notes that a file is in use
 SUFFIX = ".picture"
@@ -71,7 +75,7 @@ class PictureCache:
             head = read_head(path)
         except (FileNotFoundError, DamagedError):
             made = make()
-            head = Head([made.hr.shape[:2], made.lr.shape[:2]], checksums_of(made), made.about)
+            head = head_of(made)
             self.add(path, made)
         return Cached(path, head, self, make)
 
@@ -84,12 +88,12 @@ class PictureCache:
     def add(self, path: Path, made: Made) -> None:
         """Write a picture's file, if there is room for it, and keep the picture in memory until the next one."""
         self.last = path, made
-        start = head_of(made)
-        parts = [start, *(np.ascontiguousarray(each).data.cast("B") for each in (made.hr, made.lr))]
+        head = head_of(made)
+        strips = (np.ascontiguousarray(each).data.cast("B") for image in made[:2] for each in strips_of(image))
         with suppress(OSError), self._alone():  # such as a full disk
             path.unlink(missing_ok=True)  # a damaged one
-            if len(start) == START and self._make_room(sum(map(len, parts))):
-                write_whole(path, parts)
+            if self._make_room(head.length):
+                write_whole(path, chain([head.start()], strips, (each.tobytes() for each in head.checksums)))
 
     def _make_room(self, size):
         """Remove the files that were not used for the longest time, until there are `size` bytes left for another."""
@@ -127,49 +131,70 @@ class PictureCache:
 
 
 class Head(NamedTuple):
-    """A picture's head: HR's and LR's shapes, the checksums of their bands, and what is kept beside them."""
+    """What is known of a picture without its pixels: HR's and LR's shapes, what is kept beside them, and the checksums
+    of HR's bands and of LR's, uint32 (strips, bands)."""
 
-    shapes: Sequence[tuple[int, int]]
-    checksums: Sequence[list[int]]
+    shapes: list[tuple[int, int]]
     about: dict[str, Any]
+    checksums: list[np.ndarray]
 
     @property
     def length(self) -> int:
         """Bytes of the file."""
-        return START + sum(3 * height * width for height, width in self.shapes)
+        return START + sum(3 * height * width for height, width in self.shapes) + sum(c.nbytes for c in self.checksums)
+
+    def start(self) -> bytes:
+        """The first START bytes of the file."""
+        head = {
+            "shapes": self.shapes,
+            "about": self.about,
+            "checksums": zlib.crc32(b"".join(map(bytes, self.checksums))),
+        }
+        text = json.dumps(head).encode()
+        return (f"{KIND} {zlib.crc32(text):08x} {len(text)}\n".encode() + text).ljust(START, b"\0")
 
 
-def checksums_of(made: Made) -> list[list[int]]:
-    """The checksums of HR's bands and of LR's."""
-    return [
-        [zlib.crc32(np.ascontiguousarray(image[y : y + BAND]).data) for y in range(0, len(image), BAND)]
-        for image in (made.hr, made.lr)
-    ]
+def head_of(made: Made) -> Head:
+    """The head of a picture."""
+    shapes = [(image.shape[0], image.shape[1]) for image in (made.hr, made.lr)]
+    return Head(shapes, made.about, [checksums_of(image) for image in (made.hr, made.lr)])
 
 
-def head_of(made: Made) -> bytes:
-    """The beginning of a picture's file: START bytes; more for a picture of too many bands."""
-    head = {"shapes": [made.hr.shape[:2], made.lr.shape[:2]], "checksums": checksums_of(made), "about": made.about}
-    text = json.dumps(head).encode()
-    return (f"{KIND} {zlib.crc32(text):08x} {len(text)}\n".encode() + text).ljust(START, b"\0")
+def checksums_of(image: np.ndarray) -> np.ndarray:
+    """The checksums of an image's bands, uint32 (strips, bands)."""
+    strips = (map(np.ascontiguousarray, bands_of(strip)) for strip in strips_of(image))
+    return np.array([[zlib.crc32(band.data) for band in strip] for strip in strips], "<u4")
+
+
+def strips_of(image: np.ndarray) -> list[np.ndarray]:
+    """An image in STRIPs of columns."""
+    return [image[:, x : x + STRIP] for x in range(0, image.shape[1], STRIP)]
+
+
+def bands_of(strip: np.ndarray) -> list[np.ndarray]:
+    """A strip in BANDs of rows."""
+    return [strip[y : y + BAND] for y in range(0, len(strip), BAND)]
 
 
 def read_head(path: Path) -> Head:
     """The head of a picture's file. Raises FileNotFoundError, and DamagedError."""
     with open(path, "rb") as file:
         line, _, rest = file.read(START).partition(b"\n")
-        length = os.fstat(file.fileno()).st_size
-    try:
-        kind, checksum, size = line.decode().rsplit(" ", 2)
-        text = rest[: int(size)]
-        if kind != KIND or int(checksum, 16) != zlib.crc32(text):
-            raise ValueError
-    except ValueError:
-        raise DamagedError(path) from None
-    head = Head(**json.loads(text))
-    if length != head.length:
+        try:
+            kind, checksum, size = line.decode().rsplit(" ", 2)
+            text = rest[: int(size)]
+            if kind != KIND or int(checksum, 16) != zlib.crc32(text):
+                raise ValueError
+        except ValueError:
+            raise DamagedError(path) from None
+        head = json.loads(text)
+        counts = [(-(-width // STRIP), -(-height // BAND)) for height, width in head["shapes"]]
+        file.seek(START + sum(3 * height * width for height, width in head["shapes"]))
+        end = file.read()
+    if zlib.crc32(end) != head["checksums"]:  # so the file has its length too
         raise DamagedError(path)
-    return head
+    parts = np.split(np.frombuffer(end, "<u4"), [counts[0][0] * counts[0][1]])
+    return Head(head["shapes"], head["about"], [each.reshape(count) for each, count in zip(parts, counts)])
 
 
 class Cached:
@@ -177,7 +202,7 @@ class Cached:
 
     def __init__(self, path: Path, head: Head, cache: PictureCache, make: Callable[[], Made]) -> None:
         self.path, self.head, self.cache, self.make = path, head, cache, make
-        self.checked = [bytearray(len(each)) for each in head.checksums]
+        self.checked = [np.zeros(each.shape, bool) for each in head.checksums]
         self.touched = 0.0
         self._touch()
 
@@ -204,7 +229,7 @@ class Cached:
 
     def _part(self, which, rows, columns):
         try:
-            return self._mapped(which, rows)[rows, columns]
+            return self._mapped(which, rows, columns)
         except (FileNotFoundError, DamagedError):
             pass
         path, made = self.cache.last or (None, None)
@@ -212,35 +237,55 @@ class Cached:
             made = self.make()
             self.cache.add(self.path, made)
         for each in self.checked:
-            each[:] = bytes(len(each))
+            each[:] = False
         if made.about != self.head.about:
             raise ImageError(f"{made.about['hash']}: the photo has changed since the training began")
         return as_pixels((made.hr, made.lr)[which][rows])[:, columns]
 
-    def _mapped(self, which, rows):
-        """HR (0) or LR (1) as pixels in the mapped file, whose bands at these rows are sound."""
+    def _mapped(self, which, rows, columns):
+        """A part of HR (0) or LR (1) as pixels, from the mapped file."""
         height, width = self.head.shapes[which]
         with open(self.path, "rb") as file:
             if os.fstat(file.fileno()).st_size != self.head.length:  # to read beyond a file's end kills the process
                 raise DamagedError(self.path)
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if hasattr(mmap, "MADV_RANDOM"):
+            mapped.madvise(mmap.MADV_RANDOM)  # or the system reads megabytes for each patch
         first = START + which * 3 * self.head.shapes[0][0] * self.head.shapes[0][1]
-        image = np.frombuffer(mapped, "V3", height * width, first).reshape(height, width)
-        checked, checksums = self.checked[which], self.head.checksums[which]
-        for band in range(rows.start // BAND, -(-rows.stop // BAND)):
-            if not checked[band]:
-                if zlib.crc32(image[band * BAND : (band + 1) * BAND].data) != checksums[band]:
+        part = np.empty((rows.stop - rows.start, columns.stop - columns.start), "V3")
+        bands = slice(rows.start // BAND, -(-rows.stop // BAND))
+        for i in range(columns.start // STRIP, -(-columns.stop // STRIP)):
+            left, right = i * STRIP, min((i + 1) * STRIP, width)
+            place, size = first + 3 * height * left, 3 * (right - left)  # of the strip; of its rows, in bytes
+            checked = self.checked[which][i]
+            needed = rows if checked[bands].all() else slice(bands.start * BAND, min(bands.stop * BAND, height))
+            ask_for(mapped, place + needed.start * size, place + needed.stop * size)
+            strip = np.frombuffer(mapped, "V3", height * (right - left), place).reshape(height, right - left)
+            for j in range(bands.start, bands.stop):
+                if (
+                    not checked[j]
+                    and zlib.crc32(strip[j * BAND : (j + 1) * BAND].data) != self.head.checksums[which][i][j]
+                ):
                     raise DamagedError(self.path)
-                checked[band] = True
+                checked[j] = True
+            start, stop = max(left, columns.start), min(right, columns.stop)
+            part[:, start - columns.start : stop - columns.start] = strip[rows, start - left : stop - left]
         if time.monotonic() - self.touched > TOUCH:
             self._touch()
-        return image
+        return part
 
     def _touch(self):
         """Note in the file's time that it is in use."""
         with suppress(OSError):
             os.utime(self.path)
         self.touched = time.monotonic()
+
+
+def ask_for(mapped: mmap.mmap, start: int, stop: int) -> None:
+    """Let the system read these bytes of a mapped file at once, not page by page."""
+    if hasattr(mmap, "MADV_WILLNEED"):
+        start -= start % mmap.PAGESIZE
+        mapped.madvise(mmap.MADV_WILLNEED, start, stop - start)
 
 
 def hash_of(path: Path) -> str:

@@ -1,10 +1,14 @@
 """What a training step costs."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from ..device.memory import most_memory
+
+# of a step, the milliseconds; the images; the percentage that it waited for photos; the seconds of what is done besides
+# the steps; all seconds; the most memory
+COLUMNS = "ms images_a_second waiting besides seconds mebibytes".split()
 
 
 class Cost:
@@ -27,13 +31,20 @@ class Cost:
         yield
         self.besides += time.perf_counter() - start
 
-    def sentence(self, stage: str, steps: int, batch: int, device: str, waited: float) -> str:
-        """What so many steps have cost since the clock began, of which they waited for photos for some seconds."""
+    def figures(self, steps: int, batch: int, device: str, waited: float) -> dict[str, float]:
+        """What so many steps have cost since the clock began, of which they waited for photos for some seconds: a
+        number for each of COLUMNS."""
         total = self.total()
         each = (total - self.besides) / steps
-        return (
-            f"stage {stage}: {steps} step{'s' * (steps != 1)} of {1e3 * each:,.1f} ms, "
-            f"{batch / each:,.0f} images a second, {100 * waited / (steps * each):.1f} % of it waiting for photos; "
-            f"{self.besides:.0f} of {total:.0f} s went into measuring, drawing and saving; "
-            f"at most {most_memory(device) / 2**20:,.0f} MiB of memory"
-        )
+        numbers = 1e3 * each, batch / each, 100 * waited / (steps * each), self.besides, total
+        return dict(zip(COLUMNS, (*numbers, most_memory(device) / 2**20)))
+
+
+def in_words(stage: str, steps: int, cost: Mapping[str, float]) -> str:
+    """A stage's figures in words."""
+    return (
+        f"stage {stage}: {steps} step{'s' * (steps != 1)} of {cost['ms']:,.1f} ms, "
+        f"{cost['images_a_second']:,.0f} images a second, {cost['waiting']:.1f} % of it waiting for photos; "
+        f"{cost['besides']:.0f} of {cost['seconds']:.0f} s went into measuring, drawing and saving; "
+        f"at most {cost['mebibytes']:,.0f} MiB of memory"
+    )

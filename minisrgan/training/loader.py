@@ -31,7 +31,7 @@ class Ahead(PhotoSet):
     def __init__(self, trainer: "Trainer") -> None:
         self.trainer, self.photos = trainer, trainer.photos
         vars(self).update(vars(trainer.photos))
-        self.waited, self.part = 0.0, slice(None)
+        self.waited, self.part = 0.0, getattr(trainer, "part", slice(None))  # a RankTrainer has one
         self.thread = ThreadPoolExecutor(1, "photos")
         self.coming: deque[tuple[list[Crop], list[Crop], Future]] = deque()  # (all crops, those of the part, patches)
         self.later = trainer.crop_rng  # the copy, as it is after the last of them
@@ -47,7 +47,7 @@ class Ahead(PhotoSet):
 
     def choose(self, rng: np.random.Generator, n: int) -> list[Crop]:
         """As PhotoSet.choose. From here on, the steps that follow are loaded."""
-        crops = super().choose(rng, n)
+        crops = self.photos.choose(rng, n)
         foretold = self.coming.popleft() if self.coming else None
         if foretold and foretold[0] == crops:
             self.ready = foretold[1:]
@@ -56,8 +56,8 @@ class Ahead(PhotoSet):
             while self.coming:
                 self.coming.pop()[-1].cancel()
         while len(self.coming) < AHEAD:
-            later = super().choose(self.later, n)
-            self.coming.append((later, later[self.part], self.thread.submit(super().both, later[self.part])))
+            later = self.photos.choose(self.later, n)
+            self.coming.append((later, later[self.part], self.thread.submit(self.photos.both, later[self.part])))
         return crops
 
     def hr(self, crops: Sequence[Crop]) -> np.ndarray:
@@ -71,7 +71,7 @@ class Ahead(PhotoSet):
         try:
             if self.ready and self.ready[0] == crops:
                 return self.ready[1].result()[which]
-            self.ready = crops, self.thread.submit(super().both, crops)
+            self.ready = crops, self.thread.submit(self.photos.both, crops)
             return self.ready[1].result()[which]
         finally:
             self.waited += time.perf_counter() - start

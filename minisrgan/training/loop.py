@@ -20,7 +20,7 @@ from ..upscaling.trial import try_photo
 from ..upscaling.upscale import upscale
 from ..weights.generators import load_generator
 from .config import Stage
-from .cost import Cost
+from .cost import Cost, in_words
 from .health import KEPT, WINDOW, Monitor
 from .loader import Ahead
 from .looks import keep
@@ -82,10 +82,12 @@ class StopRequest:
     A second signal ends it at once.
 
     signal   the number of the first signal, or None
+    says     whether a line tells the user
     """
 
-    def __init__(self) -> None:
+    def __init__(self, says: bool = True) -> None:
         self.signal: int | None = None
+        self.says = says
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -98,6 +100,8 @@ class StopRequest:
     def receive(self, number: int, frame: Any) -> None:
         self.signal = number
         self.__exit__()
+        if not self.says:
+            return
         # Not print: the signal may have interrupted a print, which cannot be entered again. The terminal may be gone.
         with suppress(OSError):
             os.write(2, b"\nsaving after this step, then stopping (once more: at once)\n")
@@ -193,10 +197,13 @@ def train_stage(
                     rows = run.rows(POINTS)
                     draw_curves(run.folder / "curves.png", rows, bicubic)
                     renew_report(run, rows, bicubic, say)
-        if bar and trainer.step > first:
+        if trainer.step > first:
             n, batch = trainer.step - first, trainer.config.batch
-            progress.write(cost.sentence(trainer.stage, n, batch, trainer.device, ahead.waited))
-            if isinstance(take_step, RecordedStep):
+            figures = cost.figures(n, batch, trainer.device, ahead.waited)
+            run.add_cost(trainer.stage, first, trainer.step, trainer.device, figures)
+            if bar:
+                progress.write(in_words(trainer.stage, n, figures))
+            if bar and isinstance(take_step, RecordedStep):
                 progress.write(f"stage {trainer.stage}: {take_step.graph}")
 
 

@@ -287,7 +287,7 @@ class Prepared:
         if degrade:
             picture = Held(crop_to_multiple(hr, self.scale), lr)
             lr = degrade.part(picture, (slice(0, lr.shape[0]), slice(0, lr.shape[1])), self.scale, seed)
-        return HeldOut(self.source.name, hr, lr, hash)
+        return HeldOut(self.source.name, hr, lr if degrade or self.source.lr else None, hash)
 
     def made_middle(self) -> Made:
         """HR and LR of the photo's middle."""

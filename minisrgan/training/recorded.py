@@ -14,6 +14,7 @@ from ..imaging.pixels import hr_from_uint8, lr_from_uint8
 from ..regularisers import GradientPenalty, InstanceNoise
 from ..tensor import Tensor
 from .measured import Measured
+from .ranked import RankTrainer
 from .trainer import Trainer
 
 DRAWING = GradientPenalty, InstanceNoise  # regularisers that draw numbers on the host in each step
@@ -27,6 +28,8 @@ def steps_of(trainer: Trainer) -> Callable[[], Measured]:
 
 def problem_of(trainer: Trainer) -> str | None:
     """Why the trainer's step cannot be recorded, in a few words; None if it can."""
+    if isinstance(trainer, RankTrainer):
+        return "several ranks exchange their gradients in each step"
     if trainer.stage == "gan" and isinstance(trainer.adversary.regulariser, DRAWING):
         return f"{trainer.config.regulariser} draws numbers on the host in each step"
     return graph_problem()

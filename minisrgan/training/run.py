@@ -2,6 +2,7 @@
 
 config.json                      the TrainConfig, and where the photos were
 log.csv                          a row for each step
+cost.csv                         what a step cost: a row for each stage, or for the part of it after a stop
 checkpoint.safetensors           everything that the next step depends on
 checkpoint-gan-000040.safetensors, ...   earlier states, to go back to if the training explodes
 generator-pretrain.safetensors   G at the end of stage 1
@@ -22,7 +23,7 @@ import math
 import os
 import re
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -90,6 +91,7 @@ SINCE = {  # the same for entries that the first versions did not write
     "held_out": ("names, each with its hash", has_hashes),
     "vgg_sha256": ("a hash or null", lambda vgg: vgg is None or isinstance(vgg, str)),
     "steps_before": ("a list", lambda before: isinstance(before, list)),  # when --resume lengthened a stage
+    "sync_batch_norm": ("true or false", lambda sync: isinstance(sync, bool)),
 }
 
 
@@ -134,6 +136,7 @@ class Run:
         self.generator = self.folder / "generator.safetensors"
         self.pretrained = self.folder / "generator-pretrain.safetensors"
         self.log = self.folder / "log.csv"
+        self.cost = self.folder / "cost.csv"
         self.lock_path = self.folder / "run.lock"
         self._lock = None  # the open lock file, while this Run holds the lock
         self._newest = None  # the state in `checkpoint`: stage, step, and whether it is kept to go back to
@@ -230,6 +233,17 @@ class Run:
         with open(self.log, "a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
 
+    def add_cost(self, stage: str, first: int, last: int, device: str, figures: Mapping[str, float]) -> None:
+        """Add what the steps after `first` up to `last` have cost to cost.csv: the figures of cost.py."""
+        row = {"stage": stage, "after": first, "to": last, "device": device}
+        row |= {name: f"{value:.4g}" for name, value in figures.items()}
+        new = not self.cost.exists()
+        with open(self.cost, "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(row), lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
     def rows(self, most: int | None = None) -> list[dict[str, str]]:
         """The log as a list of {column: text}; "" means not measured. Incomplete and damaged rows are left out.
 
@@ -273,9 +287,7 @@ class Run:
 
         Raises DivergedError, and writes nothing, if a number in the state is no longer finite.
         """
-        arrays = {
-            f"{part}.{name}": array for part, owner in parts(trainer).items() for name, array in owner.state().items()
-        }
+        arrays, state = state_of(trainer)
         if spoilt := next((name for name, array in arrays.items() if not np.isfinite(array).all()), None):
             raise DivergedError(
                 f"step {trainer.step} of stage {trainer.stage}: {spoilt} is no longer finite; the run's folder keeps "
@@ -298,16 +310,9 @@ class Run:
             self.checkpoint,
             arrays,
             kind=CHECKPOINT,
-            stage=trainer.stage,
-            step=trainer.step,
             kept=kept,
-            adam={"g": trainer.adam_g.t, "d": trainer.adam_d.t},
-            crops=trainer.crop_rng.bit_generator.state,
-            noise=trainer.adversary.regulariser.rng.bit_generator.state,
-            shares=trainer.shares.state(),
-            rollbacks=trainer.rollbacks,
-            seconds=trainer.seconds,
             back=self._back,
+            **state,
         )
         self._newest = {"stage": trainer.stage, "step": trainer.step, "kept": kept}
         self._forget(trainer.stage, trainer.step, KEPT - kept)
@@ -423,18 +428,7 @@ class Run:
         """Set the trainer to the state in a file; return the file's entries beside the arrays."""
         arrays, about = self._read(path)
         try:
-            trainer.start_stage(about["stage"])
-            trainer.step = about["step"]
-            trainer.shares.load_state(about["shares"])
-            trainer.rollbacks = about["rollbacks"]
-            trainer.seconds = about.get("seconds") or 0.0
-            trainer.crop_rng.bit_generator.state = about["crops"]
-            trainer.adversary.regulariser.rng.bit_generator.state = about["noise"]
-            for part, owner in parts(trainer).items():
-                owner.load_state(
-                    {name[len(part) + 1 :]: a for name, a in arrays.items() if name.startswith(part + ".")}
-                )
-            trainer.adam_g.t, trainer.adam_d.t = about["adam"]["g"], about["adam"]["d"]
+            set_state(trainer, arrays, about)
         except (LookupError, ArithmeticError, ValueError, TypeError, WeightsError) as error:
             raise WeightsError(f"{path} does not fit its config.json ({error})") from None
         return about
@@ -477,6 +471,36 @@ def row_of(line: str) -> Any:
     except ValueError:
         return None
     return row
+
+
+def state_of(trainer: Trainer) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """All that the trainer's next step depends on: {name: array}, and what JSON can hold."""
+    states = {part: owner.state() for part, owner in parts(trainer).items()}
+    arrays = {f"{part}.{name}": array for part, state in states.items() for name, array in state.items()}
+    return arrays, {
+        "stage": trainer.stage,
+        "step": trainer.step,
+        "adam": {"g": trainer.adam_g.t, "d": trainer.adam_d.t},
+        "crops": trainer.crop_rng.bit_generator.state,
+        "noise": trainer.adversary.regulariser.rng.bit_generator.state,
+        "shares": trainer.shares.state(),
+        "rollbacks": trainer.rollbacks,
+        "seconds": trainer.seconds,
+    }
+
+
+def set_state(trainer: Trainer, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
+    """Set the trainer, which has the same configuration, to what `state_of` returned."""
+    trainer.start_stage(about["stage"])
+    trainer.step = about["step"]
+    trainer.shares.load_state(about["shares"])
+    trainer.rollbacks = about["rollbacks"]
+    trainer.seconds = about.get("seconds") or 0.0
+    trainer.crop_rng.bit_generator.state = about["crops"]
+    trainer.adversary.regulariser.rng.bit_generator.state = about["noise"]
+    for part, owner in parts(trainer).items():
+        owner.load_state({name[len(part) + 1 :]: a for name, a in arrays.items() if name.startswith(part + ".")})
+    trainer.adam_g.t, trainer.adam_d.t = about["adam"]["g"], about["adam"]["d"]
 
 
 def parts(trainer: Trainer) -> dict[str, Any]:

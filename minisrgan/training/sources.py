@@ -114,7 +114,9 @@ def size_of(path: Path) -> tuple[int, int] | None:
             Image.init()
             with Image.open(path, formats=[name for name in READ if name in Image.OPEN]) as image:
                 width, height = image.size
-                return (height, width) if image.getexif().get(ORIENTATION) in (5, 6, 7, 8) else (width, height)
+                # a PNG's tags may come after its pixels, which would all be read
+                turned = image.format != "PNG" and image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
+                return (height, width) if turned else (width, height)
     except Exception:  # reading the photo will say what is wrong with it
         return None
 

@@ -34,7 +34,6 @@ from ..models.enlarging import (
     enlarge_nearest,
     fold_pixels,
     join,
-    mirror_end,
     repeat_edge,
 )
 from ..models.generator import bicubic_weights, enlarge_bicubic, enlarge_inner, repeat_ends
@@ -280,29 +279,19 @@ def join_bands(*images: Bands) -> Bands:
 
 @register(fold_pixels, is_bands)
 def fold_pixels_bands(x: Bands, r: int) -> Bands:
-    # Bands of whole squares of pixels. To the last one, the lines are added that the image lacks.
-    axis, across, size = x.axis, 3 - x.axis, [-(-side // r) for side in x.size]
-    reader, stops = x.reader(), band_stops(size[axis - 1], [stop // r for stop in x.stops[:-1]])
-
-    def bands():
-        start = 0
-        for stop in stops:
-            band = reader.take(min(stop * r, x.length) - start * r)
-            band = mirror_end(band, across, -x.width % r)
-            yield fold_pixels(mirror_end(band, axis, -band.shape[axis] % r), r)
-            start = stop
-
-    return Bands(size, axis, max(x.step // r, 1), stops, bands())
+    """Bands of whole squares of pixels, but for the last one, which is mirrored as the whole image would be."""
+    reader, size = x.reader(), [-(-side // r) for side in x.size]
+    stops = band_stops(size[x.axis - 1], [stop // r for stop in x.stops[:-1]])
+    pieces = [(start * r, min(stop * r, x.length)) for start, stop in zip([0, *stops], stops)]
+    bands = (fold_pixels(reader.take(stop - start), r) for start, stop in pieces)
+    return Bands(size, x.axis, max(x.step // r, 1), stops, bands)
 
 
 @register(crop_to, is_bands)
 def crop_to_bands(x: Bands, lr: Bands, scale: int) -> Bands:
     size, reader, across = [side * scale for side in lr.size], x.reader(), 3 - x.axis
-    length, breadth = size[x.axis - 1], size[2 - x.axis]
+    length, width = size[x.axis - 1], size[2 - x.axis]
     stops = [min(stop, length) for stop in x.stops]
-
-    def bands():
-        for start, stop in zip([0, *stops], stops):
-            yield lines_between(reader.take(stop - start), across, 0, breadth)
-
-    return Bands(size, x.axis, x.step, stops, bands())
+    pieces = zip([0, *stops], stops)
+    bands = (lines_between(reader.take(stop - start), across, 0, width) for start, stop in pieces)
+    return Bands(size, x.axis, x.step, stops, bands)

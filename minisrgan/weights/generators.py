@@ -1,7 +1,8 @@
 """Reading and writing generators: a run's, and those that ship with the package."""
 
+import json
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,9 @@ from ..errors import ConfigError, WeightsError
 from ..models.architectures import ARCHITECTURES, SRRESNET, Config, Network, build, name_of
 from ..names import MODELS
 from ..nn import check_fit
-from .array_files import check_finite, read_arrays, say_if_unchecked, write_arrays
+from .array_files import Lazy, check_finite, read_arrays, say_if_unchecked, write_arrays
+from .shared import read_shared, recognised
+from .torch_layout import from_torch, our_shape, torch_name
 
 FOLDER = Path(__file__).parent  # where the package's trained generators are
 STAGES = ("gan", "stage1")  # after which they were saved, the best first
@@ -36,6 +39,17 @@ def pack_generator(source: Path | str, path: Path | str, note: str) -> None:
     for name, array in halves.items():
         check_finite(source, name, array, "half precision ends at 65504: keep this generator as it is")
     write_arrays(path, halves, kind=GENERATOR, config=asdict(generator.config), trained={"note": note})
+
+
+def provenance(paths: Sequence[Path]) -> dict[str, str]:
+    """What files say about the generators in them, as {key: text}: how they were trained, and their licence."""
+    found = {"source": " and ".join(path.name for path in paths)}
+    trained = [read_arrays(path)[1].get("trained") for path in paths if read_shared(path) is None]
+    if notes := [each.get("note") or json.dumps(each) for each in trained if isinstance(each, dict)]:
+        found["trained"] = "; ".join(map(str, notes))
+    if all(path.parent == FOLDER for path in paths):
+        found["license"] = "MIT, the minisrgan authors"
+    return found
 
 
 def packaged(model: str | None = None, stage: str | None = None) -> Path:
@@ -68,7 +82,10 @@ def blend(a: Network, b: Network, alpha: float) -> Network:
 
 
 def load_generator(path: Path | str) -> Network:
-    """The generator in a file that `save_generator` wrote, in evaluation mode. Raises WeightsError for other files."""
+    """The generator in a file that `save_generator` wrote, or that others share (shared.py), in evaluation mode.
+    Raises WeightsError for other files."""
+    if (shared := read_shared(path)) is not None:
+        return shared_generator(path, shared)
     arrays, metadata = read_arrays(path, damaged="the training that wrote it went wrong")
     if metadata.get("kind") != GENERATOR:
         raise WeightsError(f"{path}: is not a minisrgan generator; give a generator.safetensors of a run")
@@ -84,6 +101,23 @@ def load_generator(path: Path | str) -> Network:
     generator = build(config, np.random.default_rng(0))
     generator.load_state(arrays)
     say_if_unchecked(path, metadata)
+    return generator.eval()
+
+
+def shared_generator(path: Path | str, arrays: Mapping[str, Lazy]) -> Network:
+    """The generator that the arrays of another program's file make up."""
+    config = recognised(path, {name: each.shape for name, each in arrays.items()})
+    expected = expected_arrays(config, len(arrays))
+    try:
+        check_fit({torch_name(name): each for name, each in expected.items()},
+                  {name: Shape(our_shape(each.shape)) for name, each in arrays.items()})  # fmt: skip
+    except WeightsError as error:
+        raise WeightsError(f"{path}: seems to be {name_of(config)}, but {error}") from None
+    read = {name: arrays[torch_name(name)].read() for name in expected}
+    for name, array in read.items():
+        check_finite(path, torch_name(name), array, "the training that wrote it went wrong")
+    generator = build(config, np.random.default_rng(0))
+    generator.load_state(from_torch(generator, read))
     return generator.eval()
 
 

@@ -260,8 +260,13 @@ def tensor_array(stored: StoredTensor, data: np.ndarray) -> np.ndarray:
         return as_strided(numbers[stored.offset :], stored.shape, strides).astype(np.float32)
 
 
-def read_torch(path: Path | str) -> dict[str, Lazy]:
-    """{name: Lazy} for a state_dict that torch.save wrote. Raises WeightsError for any other file."""
+def read_torch(
+    path: Path | str, advice: str = "save the state_dict of a VGG, and nothing else", nests: Sequence[str] = ()
+) -> dict[str, Lazy]:
+    """{name: Lazy} for a state_dict that torch.save wrote. Raises WeightsError, with advice, for any other file.
+
+    nests   keys under which the state_dict may lie, beside other things; the first that is there is taken
+    """
     check_regular(path, "name the file of a state_dict")
     try:
         with warnings.catch_warnings():
@@ -269,8 +274,9 @@ def read_torch(path: Path | str) -> dict[str, Lazy]:
             state, read_storage = (open_zip if first_bytes(path).startswith(ZIP) else open_stream)(path)
         if not isinstance(state, dict):
             raise Refused("it holds no state_dict")
+        state = next((state[key] for key in nests if isinstance(state.get(key), dict)), state)
     except Refused as error:
-        raise WeightsError(f"{path}: {error}; save the state_dict of a VGG, and nothing else") from None
+        raise WeightsError(f"{path}: {error}; {advice}") from None
     except DAMAGE as error:
         raise WeightsError(f"{path}: a damaged or cut file of PyTorch ({reason(error)}); download it again") from None
 
@@ -307,7 +313,8 @@ def reason(error: Exception) -> str:
 
 def open_zip(path: Path | str) -> Any:
     """(state_dict, a function from a Storage to its bytes) for the zip format."""
-    with zipfile.ZipFile(path) as archive:
+    archive = zipfile.ZipFile(path)  # open as long as its tensors may be read: to find its members takes a while
+    try:
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl") or name == "data.pkl"]
         if len(pickles) != 1:
             raise Refused("it is a zip file, but torch.save did not write it: it has no data.pkl, or several")
@@ -315,10 +322,12 @@ def open_zip(path: Path | str) -> Any:
         if prefix + "byteorder" in archive.namelist() and member(archive, prefix + "byteorder") != b"little":
             raise Refused("its numbers are big-endian, and only little-endian ones are read")
         state = run(member(archive, pickles[0]), {})
+    except BaseException:
+        archive.close()
+        raise
 
     def read_storage(stored):
-        with zipfile.ZipFile(path) as archive:
-            return member(archive, f"{prefix}data/{stored.key}", stored.bytes)
+        return member(archive, f"{prefix}data/{stored.key}", stored.bytes)
 
     return state, read_storage
 

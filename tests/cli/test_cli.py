@@ -37,7 +37,7 @@ from minisrgan.weights.generators import blend, load_generator, packaged, save_g
 from minisrgan.weights.vgg import save_vgg
 
 COMMANDS = (
-    "train, upscale, pack, evaluate, compare, gradcheck, losses, sweep, modes, demo, bench, resources, "
+    "train, upscale, export, pack, evaluate, compare, gradcheck, losses, sweep, modes, demo, bench, resources, "
     "vgg inspect, vgg fetch, vgg distil, doctor".split(", ")
 )
 
@@ -122,7 +122,8 @@ def test_help_of_a_command_shows_an_example(command, capsys):
     assert " ".join(words).startswith(f"minisrgan {command}")
     args = cli.build_parser().parse_args(words[1:])  # an example that the command itself would take
     assert callable(args.run)
-    no_arrays = {"losses", "modes", "resources", "vgg fetch", "pack"}  # an option that these ignored would only mislead
+    # an option that these ignored would only mislead
+    no_arrays = {"losses", "modes", "resources", "vgg fetch", "pack", "export"}
     assert ("--device" in text) == (command not in no_arrays)
 
 

@@ -285,15 +285,15 @@ BAD_FILES = {
     "empty": (lambda path, g: write(path, b""), "it is empty: download or copy it again"),
     "web page": (lambda path, g: write(path, b"<!DOCTYPE html><html>404</html>"), "it is a web page"),
     "text": (lambda path, g: write(path, b"hello, world\n" * 9), "give a generator.safetensors"),
-    "pickle": (lambda path, g: write(path, b"\x80\x04\x95" + bytes(40)), "give a generator.safetensors"),
-    "pth": (lambda path, g: write(path, b"PK\x03\x04archive/data.pkl" + bytes(99)), "give a generator.safetensors"),
+    "pickle": (lambda path, g: write(path, b"\x80\x04\x95" + bytes(40)), "damaged or cut file of PyTorch"),
+    "pth": (lambda path, g: write(path, b"PK\x03\x04archive/data.pkl" + bytes(99)), "damaged or cut file of PyTorch"),
     "pointer": (
         lambda path, g: write(path, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
         "git lfs pull",
     ),
     "truncated": (truncated, "damaged"),
     "bfloat16": (without_number_type, "give a generator.safetensors"),
-    "elsewhere": (from_elsewhere, "is not a minisrgan generator; give a generator.safetensors"),
+    "elsewhere": (from_elsewhere, "1 arrays of an unknown network ('a'); give a generator.safetensors"),
     "checkpoint": (
         lambda path, g: write_arrays(path, g.state(), kind="minisrgan checkpoint"),
         "is not a minisrgan generator; give a generator.safetensors",

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from . import _nccl as nccl  # noqa: F401
 from ._device import (  # noqa: F401
     COUNT,
     DRY,

@@ -1,0 +1,1 @@
+"""Generators as files for other programs: ONNX, ncnn, PyTorch. Nothing of theirs is needed to write them."""
