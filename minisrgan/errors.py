@@ -39,3 +39,10 @@ class DivergedError(MinisrganError, ArithmeticError):
 
 class RanksError(MinisrganError, RuntimeError):
     """Another process of a training on several ranks does not answer."""
+
+
+def message_of(error: BaseException) -> str:
+    """What to tell a user of an error that a command expects."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return "out of memory: try a smaller preset or photo" if isinstance(error, MemoryError) else str(error)

@@ -39,9 +39,13 @@ from PIL import Image
 from safetensors.numpy import save
 
 from minisrgan.errors import MinisrganError
+from minisrgan.exporting.torch import pth
 from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.patches import PhotoSet
+from minisrgan.models.architectures import build
+from minisrgan.models.compact import CompactConfig
 from minisrgan.models.discriminator import DiscriminatorConfig
+from minisrgan.models.esrgan import MSRResNetConfig, RRDBConfig
 from minisrgan.models.generator import Generator, GeneratorConfig
 from minisrgan.models.vgg import VGGConfig
 from minisrgan.names import STAGES
@@ -52,6 +56,7 @@ from minisrgan.weights import vgg as vgg_weights
 from minisrgan.weights.array_files import KEY, SafetensorsFile
 from minisrgan.weights.generators import load_generator, save_generator
 from minisrgan.weights.torch_files import MAGIC, VERSION, read_torch
+from minisrgan.weights.torch_layout import to_torch
 from minisrgan.weights.vgg import load_vgg, save_vgg, shapes
 
 MEMORY = 2 << 30  # bytes more than the process has at its beginning
@@ -134,8 +139,8 @@ def rewritten_header(rng, data):
     """A safetensors file whose header has other words, and the right length."""
     length = int.from_bytes(data[:8], "little")
     header = data[8 : 8 + length]
-    if rng.random() < 0.5:  # the JSON within the JSON
-        parsed = json.loads(header)
+    parsed = json.loads(header)
+    if "__metadata__" in parsed and rng.random() < 0.5:  # the JSON within the JSON
         text = parsed["__metadata__"][KEY]
         parsed["__metadata__"][KEY] = reworded(rng, text.encode()).decode(errors="replace")
         header = json.dumps(parsed).encode()
@@ -223,9 +228,21 @@ def readers(folder):
         "older generator": Reader([without_checksum(generator)], safetensors, read_generator),
     }
     vgg_weights.VGG19, vgg_weights.NAMES = THIN19, {THIN19: "VGG19"}
-    found |= vggs(folder) | runs(folder)
+    found |= vggs(folder) | runs(folder) | shared_models()
     found["photos"] = Reader(photos(), (damaged, damaged, rewritten_chunk), read_pixels)
     return found
+
+
+def shared_models():
+    """Files of others: a small network of each kind."""
+    states = []
+    for config in (CompactConfig(3, 1), RRDBConfig(3, 1, 2, 2, 2), MSRResNetConfig(3, 1)):
+        g = build(config, np.random.default_rng(0))
+        states.append(to_torch(g, g.state()))
+    return {
+        "shared .pth": Reader([pth(state) for state in states], (damaged, rewritten_pickle), read_generator),
+        "shared .safetensors": Reader([save(state) for state in states], (damaged, rewritten_header), read_generator),
+    }
 
 
 def vggs(folder):

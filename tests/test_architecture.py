@@ -36,7 +36,7 @@ OUTSIDE = {  # what a room may import from elsewhere, besides Python's own libra
     "weights": {"safetensors", "h5py"},
     "pages": {"PIL"},
     "ranks": {"mpi4py", "cupy"},
-    "imaging": {"PIL"},
+    "imaging": {"PIL", "pillow_heif", "pillow_jxl"},
     "progress": {"tqdm"},
     "arrays": {"cupy"},
     "device": {"cupy"},

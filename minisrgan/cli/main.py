@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from .. import __version__
-from ..errors import MinisrganError
+from ..errors import MinisrganError, message_of
 from ..ranks.launch import place_of
 from . import (
     bench,
@@ -70,7 +70,8 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. Returns the exit status: 0 done, 1 a check failed, 2 a mistake in what was asked, 130 interrupted.
+    """Run a command. Returns the exit status: 0 done, 1 a check or some of the photos failed, 2 a mistake in what was
+    asked or nothing done, 130 interrupted.
 
     If a signal other than Ctrl-C's stops a training, the exit status is 128 plus the signal's number.
     """
@@ -94,12 +95,8 @@ def attempt(args: argparse.Namespace) -> tuple[int, str | None]:
         return args.run(args) or 0, None
     except BrokenPipeError:
         raise
-    except MinisrganError as error:
-        problem = str(error)
-    except OSError as error:
-        problem = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    except MemoryError:
-        problem = "out of memory: try a smaller preset or photo"
+    except (MinisrganError, OSError, MemoryError) as error:
+        problem = message_of(error)
     except KeyboardInterrupt as stopped:
         return 128 + (stopped.args or (2,))[0], "\ninterrupted"  # the signal's number; 2 is Ctrl-C's
     return 2, f"minisrgan: {one_line(problem)}"

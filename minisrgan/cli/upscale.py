@@ -1,12 +1,32 @@
-"""`minisrgan upscale`: enlarge a photo."""
+"""`minisrgan upscale`: enlarge photos."""
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from typing import TextIO
 
 from ..errors import ConfigError
+from .console import one_line
 from .options import Commands, add_command, add_device, add_generator, chosen_generator, start_device
+
+FEW = 2**14  # pixels that are enlarged before a bar of progress would be seen
+
+
+def scale(text: str) -> float:
+    value = float(text)
+    if not 1 <= value <= 16:
+        raise ValueError
+    return value
+
+
+def quality(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 100:
+        raise ValueError
+    return value
+
+
+scale.__name__ = "number from 1 to 16"
+quality.__name__ = "whole number from 1 to 100"
 
 
 def add(commands: Commands) -> None:
@@ -14,50 +34,117 @@ def add(commands: Commands) -> None:
         commands,
         "upscale",
         run,
-        "enlarge a photo",
-        "minisrgan upscale photo.jpg -o large.png --weights runs/mine/generator.safetensors",
+        "enlarge photos",
+        "minisrgan upscale holidays portrait.jpg -o large --weights runs/mine/generator.safetensors",
     )
     add_device(command)
-    command.add_argument("photo", metavar="PHOTO", help="any photo, of any size")
+    command.add_argument(
+        "photos",
+        metavar="PHOTO",
+        nargs="+",
+        help="files, folders with the folders in them, patterns such as 'scans/*.tif'; - is stdin",
+    )
     command.add_argument(
         "-o",
         "--output",
         metavar="OUT",
-        help="the file to write; by default PHOTO-x4.png beside the photo, or PHOTO-x4-2.png if there is one already",
+        help="the file to write, or a folder for several photos; - is stdout. By default PHOTO-x4.png beside the photo",
     )
+    command.add_argument(
+        "--format",
+        metavar="F",
+        help="png (the default), jpg, webp, tif, avif, gif, bmp, jxl, heic, or same: each photo's own",
+    )
+    command.add_argument(
+        "--scale",
+        type=scale,
+        metavar="S",
+        help="how many times larger, from 1 to 16; by default as the generator enlarges. For another scale, it "
+        "enlarges further, and bicubic reduces the result",
+    )
+    command.add_argument(
+        "--quality",
+        type=quality,
+        metavar="Q",
+        help="1 to 100, for jpg (95 by default), avif and heic (90), webp and jxl (lossless by default)",
+    )
+    command.add_argument("--force", action="store_true", help="replace files that are there already")
     add_generator(command)
 
 
-def run(args: argparse.Namespace) -> None:
-    from ..files import check_writable, free_name
-    from ..imaging.files import check_format, load_photo, write_photo
-    from ..imaging.resize import upsample
-    from ..imaging.transparency import fill_hidden
+def run(args: argparse.Namespace) -> int:
     from ..progress import progress_bar
-    from ..upscaling.upscale import upscale
+    from ..upscaling.files import PIPE, Enlarger, enlarge_files, find_jobs, pixels_of
+    from ..upscaling.upscale import passes_for
 
+    suffix = suffix_of(args.format)
     device = start_device(args)
     generator = chosen_generator(args).to(device)
-    scale = generator.config.scale
-    path = Path(args.photo)
-    photo = load_photo(path)
-    height, width = photo.rgb.shape[:2]
-    default = path.with_name(f"{path.stem}-x{scale}.png")
-    out = Path(args.output) if args.output else free_name(default)
-    if out.is_dir():
-        raise ConfigError(f"{out} is a folder: name a file in it, such as {out / default.name}")
-    check_format(out, height * scale, width * scale, photo.alpha is not None)
-    if out.exists() and out.samefile(path):
-        raise ConfigError(f"{out} is the photo itself: name another file with -o")
-    check_writable(out)
-    if photo.frames > 1:
-        print(f"{path}: only the first of its {photo.frames} pictures is taken", file=sys.stderr)
+    scale = args.scale or generator.config.scale
+    passes_for(generator, scale)  # which notices a scale that cannot be
+    jobs, made = find_jobs(args.photos, args.output, suffix, scale, args.force)
+    if args.quality and all(job.form.lossy is None for job in jobs):
+        raise ConfigError(
+            f"--quality is for formats that lose some of it, and here is {jobs[0].form.name}: leave it out"
+        )
+    if jobs[0].output == PIPE and sys.stdout.isatty():
+        raise ConfigError("the photo would go to the terminal: name a file with -o, or send it to another command")
+    if made:
+        print(f"{made} photos that are called as outputs of others are left out", file=sys.stderr)
+    enlarger = Enlarger(generator, device, scale, args.ensemble, args.quality, args.force)
+    pixels = [pixels_of(job) for job in jobs]
+    results = []
+    bar = progress_bar(total=sum(pixels), unit="px", unit_scale=True, disable=sum(pixels) < FEW, leave=False)
 
-    def bar(bands: Sequence) -> Iterable:
-        return progress_bar(bands, unit="band", disable=len(bands) < 2)
+    def told(share: float) -> None:
+        bar.update(share * pixels[len(results)])
 
-    sr = upscale(generator, fill_hidden(photo.rgb, photo.alpha), device, progress=bar, ensemble=args.ensemble)
-    if not args.output:
-        out = free_name(default)  # another may have taken the name in the meantime
-    write_photo(out, sr, None if photo.alpha is None else upsample(photo.alpha, scale))
-    print(f"{out}: {width}×{height} to {sr.shape[1]}×{sr.shape[0]}")
+    def say(line: str, stream: TextIO = sys.stderr) -> None:
+        if sys.stderr.isatty():
+            bar.clear()
+        print(one_line(line), file=stream, flush=True)
+
+    try:
+        with bar:
+            for result in enlarge_files(jobs, enlarger, told):
+                results.append(result)
+                if not result.new_size:
+                    bar.total -= pixels[len(results) - 1]  # so that the time left is that of the others
+                for note in result.notes:
+                    say(note)
+                if result.error:
+                    say(f"minisrgan: {result.error}")
+                elif result.skipped:
+                    say(f"{result.output} is there already, and {result.source} is skipped: --force replaces it")
+                elif result.size and result.new_size:
+                    sizes = " to ".join(f"{width}×{height}" for width, height in (result.size, result.new_size))
+                    say(f"{result.output}: {sizes}", sys.stderr if result.output == PIPE else sys.stdout)
+                bar.set_postfix_str(f"{len(results)} of {len(jobs)} photos", refresh=False)
+    except KeyboardInterrupt:
+        print(f"\n{summary(results)}, {len(jobs) - len(results)} not done", file=sys.stderr)
+        raise
+    if len(jobs) > 1:
+        print(summary(results), file=sys.stderr)
+    failed = sum(result.error is not None for result in results)
+    return 0 if not failed else 2 if failed == len(jobs) else 1
+
+
+def suffix_of(name: str | None) -> str | None:
+    from ..imaging.writing import FORMATS
+    from ..upscaling.files import SAME
+
+    if name in (None, SAME):
+        return name
+    suffix = "." + name.lower().removeprefix(".")
+    if suffix not in FORMATS:
+        raise ConfigError(f"--format is one of {', '.join(each[1:] for each in FORMATS)} and same, not {name}")
+    return suffix
+
+
+def summary(results: list) -> str:
+    counts = {
+        "enlarged": sum(each.new_size is not None for each in results),
+        "skipped": sum(each.skipped for each in results),
+        "failed": sum(each.error is not None for each in results),
+    }
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count or what == "enlarged")

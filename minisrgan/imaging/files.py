@@ -1,11 +1,15 @@
-"""Reading and writing photos. However a photo is stored, it is read as uint8 RGB, upright."""
+"""Reading and writing photos. However a photo is stored, `load_photo` reads it as uint8 RGB, upright.
+
+originals.py reads photos as they are: their depth, their own colours, what their files say beside the pixels.
+"""
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
@@ -13,23 +17,9 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from ..errors import ImageError, ShapeError
 from ..files import write_whole
 from . import odd_files
-from .png import encode_png
-from .transparency import over_white
-
-JPEG = ("JPEG", {"quality": 95, "subsampling": 0})  # 0 keeps the colours at full resolution
-TIFF = ("TIFF", {})
-FORMATS = {  # suffix: Pillow's name of the format, and how to save it
-    ".png": ("PNG", {}),
-    ".jpg": JPEG,
-    ".jpeg": JPEG,
-    ".webp": ("WEBP", {"lossless": True, "exact": True}),  # exact keeps the colours of transparent pixels
-    ".tif": TIFF,
-    ".tiff": TIFF,
-    ".bmp": ("BMP", {}),
-}
-OPAQUE = ("JPEG", "BMP")  # formats written without transparency
-LONGEST = {"JPEG": 65500, "WEBP": 16383}  # the most pixels on a side
-LARGEST = {"TIFF": 2**32 - 2**16, "BMP": 2**32 - 2**16}  # bytes: the format has 32-bit offsets
+from .about import ORIENTATION, About
+from .plugins import load_plugin, plugin_format
+from .writing import check_size, encode, format_of
 
 # The formats that are read: Pillow's name, and the suffixes. Pillow's other formats are not opened: an EPS file, for
 # one, is a program that Ghostscript would run. TGA comes last, because almost any bytes can pass for TGA.
@@ -42,6 +32,8 @@ READ = {
     "DIB": ".dib",
     "GIF": ".gif",
     "AVIF": ".avif .avifs",
+    "HEIF": ".heic .heif .hif",
+    "JXL": ".jxl",
     "JPEG2000": ".jp2 .j2k .j2c .jpc .jpf .jpx",
     "PPM": ".ppm .pgm .pbm .pnm",
     "QOI": ".qoi",
@@ -72,7 +64,6 @@ UPRIGHT = {  # the EXIF orientation: how to turn the photo upright
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: np.rot90,
 }
-ORIENTATION = 0x0112
 
 
 class Photo(NamedTuple):
@@ -109,23 +100,34 @@ def load_photo(path: Path | str) -> Photo:
     of TIFF that Pillow reads wrongly; for a photo that takes more than MEMORY bytes to unpack; and for one with more
     pixels than Pillow considers safe (twice `Image.MAX_IMAGE_PIXELS`, about 179 million).
     """
+    with opened(path) as (image, png):
+        return _photo(image, png)
+
+
+@contextmanager
+def opened(
+    path: Path | str, data: bytes | None = None, plain: bool = True
+) -> Generator[tuple[Any, odd_files.PlainPNG | None], None, None]:
+    """A photo's file, as (an opened image of Pillow's, its PlainPNG or None). An error within becomes an ImageError.
+
+    data    the file's bytes; `path` is then only its name
+    plain   whether Pillow is kept from seeing a PNG's texts and its animation
+    """
     path, start = Path(path), b""
     try:
-        if path.is_dir():
-            raise ImageError("this is a folder, not a photo: name a file")
-        if path.exists() and not path.is_file():
-            raise ImageError("this is a pipe or a device: save the photo in a file")
-        if path.stat().st_size == 0:
-            raise ImageError("the file is empty: copy or download it again")
-        with warnings.catch_warnings(), open(path, "rb") as file:
+        if data is None:
+            check_is_file(path)
+        with warnings.catch_warnings(), open(path, "rb") if data is None else BytesIO(data) as file:
             # Pillow warns about odd metadata, on which no pixel depends, and about large photos within the limit.
             warnings.simplefilter("ignore")
-            start = file.read(8)
+            start = file.read(64)
             file.seek(0)
-            png = odd_files.plain_png(file) if start == odd_files.PNG else None
+            png = odd_files.plain_png(file) if plain and start.startswith(odd_files.PNG) else None
             Image.init()
+            if name := plugin_format(start):
+                load_plugin(name)
             with Image.open(png.file if png else file, formats=[name for name in READ if name in Image.OPEN]) as image:
-                return _photo(image, png)
+                yield image, png
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
     except (FileNotFoundError, NotADirectoryError):
@@ -148,8 +150,51 @@ def load_photo(path: Path | str) -> Photo:
         ) from None
 
 
+def check_is_file(path: Path) -> None:
+    """Raise ImageError, or OSError, unless this is a file that holds something."""
+    if path.is_dir():
+        raise ImageError("this is a folder, not a photo: name a file")
+    if path.exists() and not path.is_file():
+        raise ImageError("this is a pipe or a device: save the photo in a file")
+    if path.stat().st_size == 0:
+        raise ImageError("the file is empty: copy or download it again")
+
+
 def _photo(image, png):
     """The Photo in an opened file; `png` is its PlainPNG or None. An ImageError raised here does not name the file."""
+    kind = kind_of(image, png)
+    check_memory(image, kind.scratch, 3 + image.has_transparency_data)
+    if image.format == "TIFF":
+        forget_all_but_orientation(image)
+    image.load()
+    turn: Callable[[np.ndarray], np.ndarray] = UPRIGHT.get(orientation(image) or 0, np.asarray)
+    grey = Image.getmodebase(image.mode) == "L" or kind.wide
+    rgb, alpha = rgb_and_alpha(image, kind, kind.profile)
+    frames = frames_of(image, png)
+    image.close()
+    upright = np.ascontiguousarray(turn(rgb))
+    return Photo(upright, None if alpha is None else np.ascontiguousarray(turn(alpha)), grey, frames)
+
+
+class Kind(NamedTuple):
+    """What the pixels of an opened file are.
+
+    profile    the bytes of their ICC profile, or None
+    wide       whether they are grey of more than 8 bits: 0 ... `top`; if `negative`, 0 is white
+    scratch    bytes that reading takes in addition to the pixels
+    bits       of a PNG's sample; 8 for other formats
+    """
+
+    profile: bytes | None
+    wide: bool
+    top: int
+    negative: bool
+    scratch: int
+    bits: int
+
+
+def kind_of(image: Any, png: odd_files.PlainPNG | None) -> Kind:
+    """The Kind of an opened file, at the picture that is to be read. Raises ImageError for pixels without a range."""
     profile, top, negative, scratch = image.info.get("icc_profile"), 65535, False, 0
     if png:
         profile = png.profile
@@ -165,30 +210,17 @@ def _photo(image, png):
     wide = image.mode.startswith("I")
     if wide and image.format not in RANGE_KNOWN:
         raise ImageError("pixels of more than 8 bits in this format have no known range: save it as PNG or TIFF")
-    _check_memory(image, scratch)
-    if image.format == "TIFF":
-        _forget_all_but_orientation(image)
-    image.load()
-    turn: Callable[[np.ndarray], np.ndarray] = UPRIGHT.get(_orientation(image) or 0, np.asarray)
-    grey = Image.getmodebase(image.mode) == "L" or wide
-    clear = image.info.get("transparency")
-    if png and image.mode in ("1", "L") and isinstance(clear, int) and clear < 2**png.bits:
-        image.info["transparency"] = clear * 255 // (2**png.bits - 1)  # Pillow scales the pixels, but not this
-    elif png and png.bits == 16 and isinstance(clear, tuple):
-        image.info["transparency"] = tuple(value >> 8 for value in clear)  # as Pillow keeps the pixels' high bytes
-    rgb, alpha = _rgb_and_alpha(image, profile, top, negative)
-    frames = png.frames if png else _frames(image)
-    image.close()
-    upright = np.ascontiguousarray(turn(rgb))
-    return Photo(upright, None if alpha is None else np.ascontiguousarray(turn(alpha)), grey, frames)
+    return Kind(profile, wide, top, negative, scratch, png.bits if png else 8)
 
 
-def _check_memory(image, scratch):
-    """Raise ImageError if unpacking the photo would take more than MEMORY bytes: Pillow's, the decoder's and ours."""
+def check_memory(image: Any, scratch: int, ours: int) -> None:
+    """Raise ImageError if unpacking the photo would take more than MEMORY bytes: Pillow's, the decoder's and ours.
+
+    `ours` is in bytes per pixel; they are allocated after the decoder has freed its memory.
+    """
     pixels, decoder = image.width * image.height, SCRATCH.get(image.format, 0)
     if image.info.get("progressive"):
         decoder = 2 * len(image.getbands())  # the coefficients of the whole photo
-    ours = 3 + image.has_transparency_data  # allocated after the decoder has freed its memory
     needed = pixels * HELD.get(image.mode, 4) + max(pixels * decoder, scratch, pixels * ours)
     if needed > MEMORY:
         raise ImageError(
@@ -197,7 +229,7 @@ def _check_memory(image, scratch):
         )
 
 
-def _forget_all_but_orientation(image):
+def forget_all_but_orientation(image: Any) -> None:
     """Drop a TIFF's other tags: Pillow writes them again when it turns the photo, and fails on odd ones."""
     try:
         exif = image.getexif()
@@ -207,7 +239,7 @@ def _forget_all_but_orientation(image):
         pass
 
 
-def _orientation(image):
+def orientation(image: Any) -> int | None:
     """The EXIF orientation, an int, or None. Pillow itself turns a TIFF and then removes the tag."""
     try:
         value = image.getexif().get(ORIENTATION)
@@ -216,25 +248,32 @@ def _orientation(image):
     return value if isinstance(value, int) else None
 
 
-def _frames(image):
+def frames_of(image: Any, png: odd_files.PlainPNG | None) -> int:
+    """How many pictures the file holds."""
+    if png:
+        return png.frames
     try:
         return getattr(image, "n_frames", 1)
     except Exception:  # the file is damaged after the first picture
         return 1
 
 
-def _rgb_and_alpha(image, profile, top, negative):
-    """A loaded image's colours in sRGB, and its alpha or None.
+def rgb_and_alpha(image: Any, kind: Kind, profile: bytes | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """A loaded image's colours, uint8 (H, W, 3), and its alpha, uint8 (H, W) or None.
 
-    It works band by band, so that there is never a second copy of the whole image. 16-bit grey has values 0 ... `top`;
-    if `negative`, 0 is white.
+    By the profile, the colours are converted to sRGB; without it they stay as they are. It works band by band, so that
+    there is never a second copy of the whole image.
     """
+    clear = image.info.get("transparency")
+    if image.mode in ("1", "L") and kind.bits < 8 and isinstance(clear, int) and clear < 2**kind.bits:
+        image.info["transparency"] = clear * 255 // (2**kind.bits - 1)  # Pillow scales the pixels, but not this
+    elif kind.bits == 16 and isinstance(clear, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in clear)  # as Pillow keeps the pixels' high bytes
     rgb = np.empty((image.height, image.width, 3), np.uint8)
     alpha = np.empty((image.height, image.width), np.uint8) if image.has_transparency_data else None
-    to_srgb, differs = _to_srgb(image, profile), 0
-    bands = [slice(y, y + max(BAND // image.width, 1)) for y in range(0, image.height, max(BAND // image.width, 1))]
+    to_srgb, differs, bands = _to_srgb(image, profile), 0, bands_of(image)
     for rows in bands:
-        colours, opacity = _part(image, rows, top, negative)
+        colours, opacity = _part(image, rows, kind)
         if alpha is not None:
             alpha[rows] = opacity
         plain = np.asarray(colours.convert("RGB"))
@@ -243,18 +282,25 @@ def _rgb_and_alpha(image, profile, top, negative):
             differs = max(differs, np.abs(rgb[rows].astype(np.int16) - plain).max())
     if to_srgb and differs <= 1:  # the profile is sRGB's own, and the difference is only rounding
         for rows in bands:
-            rgb[rows] = np.asarray(_part(image, rows, top, negative)[0].convert("RGB"))
+            rgb[rows] = np.asarray(_part(image, rows, kind)[0].convert("RGB"))
     return rgb, alpha
 
 
-def _part(image, rows, top, negative):
+def bands_of(image: Any) -> list[slice]:
+    """The rows of an image, about BAND pixels at a time."""
+    rows = max(BAND // image.width, 1)
+    return [slice(top, min(top + rows, image.height)) for top in range(0, image.height, rows)]
+
+
+def _part(image, rows, kind):
     """(rows of a loaded image as an image of at most 8 bits without transparency, their alpha or None)."""
-    part = image.crop((0, rows.start, image.width, min(rows.stop, image.height)))
+    part = image.crop((0, rows.start, image.width, rows.stop))
     clear = image.info.get("transparency")
-    if image.mode.startswith("I"):  # Pillow would clip 16-bit grey at 255, not scale it
-        values = np.asarray(part).astype(np.int32).clip(0, top)
+    if kind.wide:  # Pillow would clip 16-bit grey at 255, not scale it
+        values = np.asarray(part).astype(np.int32).clip(0, kind.top)
         alpha = None if clear is None else np.where(values == clear, 0, 255)
-        if negative:
+        top = kind.top
+        if kind.negative:
             values = top - values
         return Image.fromarray(((values * 510 + top) // (2 * top)).astype(np.uint8)), alpha
     if not image.has_transparency_data:
@@ -272,15 +318,11 @@ def _to_srgb(image, profile):
     The rendering intent is relative colorimetric: colours that sRGB can show stay exact. A perceptual intent would dull
     them, to make room for those that sRGB cannot show. Black is mapped to black; otherwise CMYK's would become grey.
     """
-    if not profile:
+    fitting = fitting_profile(image, profile)
+    if not fitting:
         return None
-    grey = Image.getmodebase(image.mode) == "L" or image.mode.startswith("I")
-    kind = "CMYK" if image.mode == "CMYK" else "L" if grey else "RGB"
+    source, mode = fitting
     try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        mode = PROFILED[source.profile.xcolor_space.strip()]
-        if kind != mode and (kind, mode) != ("L", "RGB"):
-            return None  # the profile is for other pixels than these
         transform = ImageCms.buildTransform(
             source,
             ImageCms.createProfile("sRGB"),
@@ -294,6 +336,20 @@ def _to_srgb(image, profile):
     return lambda part: np.asarray(ImageCms.applyTransform(part.convert(mode), transform))
 
 
+def fitting_profile(image: Any, profile: bytes | None) -> tuple[Any, str] | None:
+    """(an ICC profile of Pillow's, the mode of the pixels that it is for); None if this image's pixels are others."""
+    if not profile:
+        return None
+    grey = Image.getmodebase(image.mode) == "L" or image.mode.startswith("I")
+    kind = "CMYK" if image.mode == "CMYK" else "L" if grey else "RGB"
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        mode = PROFILED[source.profile.xcolor_space.strip()]
+    except (ImageCms.PyCMSError, ImportError, OSError, KeyError, ValueError, TypeError):
+        return None
+    return (source, mode) if kind == mode or (kind, mode) == ("L", "RGB") else None
+
+
 def _reason(error):
     """An exception's message on one line, without the temporary file names that an OSError would add."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -302,26 +358,15 @@ def _reason(error):
 
 def check_format(path: Path | str, height: int, width: int, transparent: bool) -> None:
     """Raise ImageError if the path's suffix is no photo format's, or if that format cannot hold this size."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in FORMATS:
-        raise ImageError(f"{path}: {Path(path).suffix!r} is no photo format's suffix: use one of {', '.join(FORMATS)}")
-    name, _ = FORMATS[suffix]
-    if name in LONGEST and max(height, width) > LONGEST[name]:
-        raise ImageError(
-            f"{path}: {width} × {height} pixels are too many for {name}, which allows {LONGEST[name]} on a side: "
-            "use .png or .tif"
-        )
-    size = height * width * (4 if transparent and name not in OPAQUE else 3)
-    if name in LARGEST and size > LARGEST[name]:
-        raise ImageError(f"{path}: {width} × {height} pixels are too many for {name}, which allows 4 GiB: use .png")
+    check_size(path, format_of(path), (height, width, 3 + transparent))
 
 
 def write_photo(path: Path | str, rgb: np.ndarray, alpha: np.ndarray | None = None) -> None:
     """Write rgb, uint8 (H, W, 3), and alpha, uint8 (H, W), to `path`, in the format that its suffix names.
 
-    Missing folders are created. If writing fails, an older file stays as it was. Every format but JPEG keeps the
-    pixels exactly. JPEG has quality 95 and full colour resolution. JPEG and BMP hold no transparency, so the
-    photo is laid over white: round((alpha rgb + (255 - alpha) 255) / 255).
+    Missing folders are created. If writing fails, an older file stays as it was. PNG, TIFF, WebP, BMP and JPEG XL keep
+    the pixels exactly (writing.py: FORMATS). JPEG and BMP hold no transparency, so the photo is laid over white:
+    round((alpha rgb + (255 - alpha) 255) / 255).
 
     Raises ShapeError for other arrays, and ImageError, with a message of one line, for an unknown suffix or a
     file that cannot be written.
@@ -331,26 +376,47 @@ def write_photo(path: Path | str, rgb: np.ndarray, alpha: np.ndarray | None = No
         raise ShapeError(f"{path}: a photo is uint8 (H, W, 3), not {rgb.dtype} {rgb.shape}")
     if alpha is not None and (alpha.dtype != np.uint8 or alpha.shape != rgb.shape[:2]):
         raise ShapeError(f"{path}: its alpha is uint8 {rgb.shape[:2]}, not {alpha.dtype} {alpha.shape}")
-    check_format(path, rgb.shape[0], rgb.shape[1], alpha is not None)
-    name, options = FORMATS[path.suffix.lower()]
-    if alpha is None or name == "PNG":
-        pixels = rgb
-    elif name in OPAQUE:
-        pixels = over_white(rgb, alpha)
-    else:
-        pixels = np.dstack([rgb, alpha])
+    form, shape = format_of(path), (*rgb.shape[:2], 3 if alpha is None else 4)
+    check_size(path, form, shape)
+    rows = max(BAND // rgb.shape[1], 1)
+    bands = [slice(top, top + rows) for top in range(0, len(rgb), rows)]
+    strips = (rgb[each] if alpha is None else np.dstack([rgb[each], alpha[each]]) for each in bands)
+    write_encoded(path, encode(form, shape, rgb.dtype, strips, About()))
+
+
+def write_encoded(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write the parts of a photo's file. Raises ImageError if they cannot be computed or written."""
     try:
-        if name == "PNG":
-            write_whole(path, encode_png(rgb, alpha))
-        else:
-            encoded = BytesIO()
-            Image.fromarray(pixels).save(encoded, name, **options)
-            write_whole(path, encoded.getbuffer())
+        write_whole(path, parts)
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
     except (OSError, ValueError) as error:  # ValueError: more pixels on a side than the format allows
         raise ImageError(
             f"{path}: the photo cannot be written ({_reason(error)}): "
             "check the folder, the space left, and that the format can hold this size"
         ) from None
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """(width, height) of the upright photo in a file, as its first bytes say; None if they cannot be read."""
+    size = extent_of(path)
+    return size and size[:2]
+
+
+def extent_of(path: Path) -> tuple[int, int, int] | None:
+    """(width, height, how many pictures) of a file, without reading the pixels; None if it cannot be told."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.init()
+            with Image.open(path, formats=[name for name in READ if name in Image.OPEN]) as image:
+                width, height = image.size
+                # a PNG's tags may come after its pixels, which would all be read
+                if image.format != "PNG" and image.getexif().get(ORIENTATION) in range(5, 9):
+                    width, height = height, width
+                return width, height, frames_of(image, None)
+    except Exception:  # reading the photo will say what is wrong with it
+        return None
 
 
 def find_photos(folder: Path | str) -> list[Path]:

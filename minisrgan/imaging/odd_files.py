@@ -7,6 +7,7 @@ from struct import unpack
 from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import ImageError
+from .about import COLOUR_CHUNKS, TEXT_CHUNKS
 
 PNG = b"\x89PNG\r\n\x1a\n"
 LARGEST_PROFILE = 2**24  # bytes; printers' profiles have a few million
@@ -14,22 +15,26 @@ LARGEST_TEXT = 2**20  # bytes of a text that may hold a photo's orientation; Pil
 
 
 class PlainPNG(NamedTuple):
-    """A PNG's pixels as a file of their own, its ICC profile or None, and how many frames it declares."""
+    """A PNG's pixels as a file of their own, its ICC profile or None, and how many frames it declares.
+
+    chunks   (kind, data) of what else it says of its colours, its resolution and in words
+    """
 
     file: BytesIO
     profile: bytes | None
     frames: int
     bits: int  # per sample
+    chunks: list[tuple[bytes, bytes]]
 
 
 def plain_png(file: BinaryIO) -> PlainPNG | None:
-    """The PlainPNG of an open file. Notes, dates, text and the like are dropped: one fault in them makes Pillow fail.
+    """The PlainPNG of an open file. Pillow does not see notes, dates and texts: one fault in them makes it fail.
 
     Everything that the pixels depend on is kept: the critical chunks and tRNS, and the chunks that may hold the
     photo's orientation. An animated PNG keeps its default image. Raises ImageError for a profile of more than
     LARGEST_PROFILE bytes.
     """
-    kept, profile, frames, bits = BytesIO(), None, 1, 8
+    kept, profile, frames, bits, chunks = BytesIO(), None, 1, 8, []
     kept.write(file.read(len(PNG)))
     while len(header := file.read(8)) == 8:
         length, kind = unpack(">I4s", header)
@@ -45,9 +50,32 @@ def plain_png(file: BinaryIO) -> PlainPNG | None:
                 raise ImageError(f"its colour profile has more than {LARGEST_PROFILE >> 20} MB: save it without one")
         elif sound and kind == b"acTL" and length == 8:
             frames = unpack(">I", data[:4])[0]
+        elif sound and may_go_on(kind, data):
+            chunks.append((kind, data))
     kept.write(header)  # the partial header at the end of a file that was cut short
     kept.seek(0)
-    return PlainPNG(kept, profile, frames, bits)
+    return PlainPNG(kept, profile, frames, bits, chunks)
+
+
+def may_go_on(kind: bytes, data: bytes) -> bool:
+    """Whether a chunk about colours, resolution or in words may stand in another PNG of the same photo.
+
+    EXIF, XMP and profiles in the guise of a text go other ways. A compressed text that is too long when it is unpacked
+    would make Pillow refuse the file.
+    """
+    if kind not in TEXT_CHUNKS:
+        return kind == b"pHYs" or len(data) == COLOUR_CHUNKS.get(kind)
+    if len(data) > LARGEST_TEXT or data.startswith((b"XML:com.adobe.xmp\0", b"Raw profile type")):
+        return False
+    _, _, rest = data.partition(b"\0")
+    if kind == b"iTXt" and rest[:1] == b"\1":
+        rest = rest[2:].split(b"\0", 2)[-1]
+    elif kind == b"zTXt":
+        rest = rest[1:]
+    else:
+        return True
+    text = unpacked(rest, LARGEST_TEXT)
+    return text is not None and len(text) <= LARGEST_TEXT
 
 
 def may_turn(kind: bytes, data: bytes) -> bool:

@@ -15,6 +15,7 @@ sums are then exact in float64, and no half can be rounded the wrong way.
 """
 
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -59,15 +60,22 @@ def resize_matrix(n_in: int, n_out: int, scale: float) -> np.ndarray:
     return matrix
 
 
-def _resize_rows(image, n_out, scale):
-    """One pass over the first axis of a uint8 image: the product with `resize_matrix`, computed without its zeros."""
-    pixels, weights = _taps(len(image), n_out, scale)
+def _weighted(image, pixels, weights):
+    """The lines Σ_t weights[:, t] image[pixels[:, t]], for (n, taps) pixels and weights; levels are rounded."""
     weights = weights.reshape(weights.shape + (1,) * (image.ndim - 1))
-    out = np.empty((n_out, *image.shape[1:]), np.uint8)
+    total = np.asarray(sum(weights[:, tap] * image[pixels[:, tap]] for tap in range(pixels.shape[1])))
+    if image.dtype.kind == "f":
+        return total.astype(image.dtype)
+    return np.floor(total + 0.5).clip(0, np.iinfo(image.dtype).max).astype(image.dtype)
+
+
+def _resize_rows(image, n_out, scale):
+    """One pass over the first axis of an image: the product with `resize_matrix`, computed without its zeros."""
+    pixels, weights = _taps(len(image), n_out, scale)
+    out = np.empty((n_out, *image.shape[1:]), image.dtype)
     for start in range(0, n_out, BAND):
         band = slice(start, start + BAND)
-        total = sum(weights[band, tap] * image[pixels[band, tap]] for tap in range(pixels.shape[1]))
-        out[band] = np.floor(total + 0.5).clip(0, 255)
+        out[band] = _weighted(image, pixels[band], weights[band])
     return out
 
 
@@ -92,6 +100,44 @@ def shrink(image: np.ndarray, factor: float) -> np.ndarray:
         raise ShapeError(f"an image is shrunk by a factor from 0 to 1, not {factor}")
     height, width = (math.ceil(side * factor) for side in image.shape[:2])
     return _resize(image, height, width, factor)
+
+
+def resize_strips(
+    strips: Iterable[np.ndarray], size: tuple[int, int], new_size: tuple[int, int], rows: int
+) -> Iterator[np.ndarray]:
+    """Resize an image that comes strip by strip from the top: yields the strips of the result, of `rows` rows each.
+
+    size, new_size   (height, width). Each side has its own scale, so that the result fills the new size
+
+    uint8, uint16 or float32 (height, width, C). Levels are rounded after each pass, floats are not. Of the image, only
+    the rows that the strip needs are held.
+    """
+    (down, down_weights), across = (_taps(a, b, b / a) for a, b in zip(size, new_size))
+    strips = iter(strips)
+    held, first = next(strips), 0  # the rows from `first` on
+    for start in range(0, new_size[0], rows):
+        band = slice(start, start + rows)
+        least, most = down[band].min(), down[band].max() + 1
+        parts, first = [held[least - first :]], least
+        while sum(map(len, parts)) < most - least:
+            parts.append(next(strips))
+        held = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        yield _both_ways(held, (down[band] - least, down_weights[band]), across)
+
+
+def resize_part(image: np.ndarray, new_size: tuple[int, int], start: int, stop: int) -> np.ndarray:
+    """The rows from `start` to before `stop` of an (h, w, C) image that is resized to `new_size`, (height, width).
+
+    As by `resize_strips`. For uint8 and a whole scale, they are rows of what `upsample` gives.
+    """
+    (pixels, weights), across = (_taps(a, b, b / a) for a, b in zip(image.shape, new_size))
+    return _both_ways(image, (pixels[start:stop], weights[start:stop]), across)
+
+
+def _both_ways(image, down, across):
+    """An image resized by the taps of its rows, and then by those of its columns."""
+    lines = _weighted(image, *down)
+    return np.ascontiguousarray(_weighted(lines.swapaxes(0, 1), *across).swapaxes(0, 1))
 
 
 def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:

@@ -18,8 +18,8 @@ def fill_hidden(rgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     """A copy of the photo in which each fully transparent pixel has the colour of the nearest visible one.
 
     A network's receptive field spans many pixels, so hidden colours would leak into visible edges. The distance is
-    counted in steps up, down, left and right. A photo without a visible pixel stays as it is. rgb is uint8 (H, W, 3),
-    alpha uint8 (H, W) or None.
+    counted in steps up, down, left and right. A photo without a visible pixel stays as it is. rgb is (H, W, C), alpha
+    (H, W) or None.
     """
     if alpha is None or alpha.all() or not alpha.any():
         return rgb
@@ -27,7 +27,7 @@ def fill_hidden(rgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     beside = hidden[:-2, 1:-1] | hidden[2:, 1:-1] | hidden[1:-1, :-2] | hidden[1:-1, 2:]
     edge = np.flatnonzero(np.pad(beside & (alpha > 0), 1))  # the visible pixels beside hidden ones
     shape, steps = hidden.shape, (-1, 1, -hidden.shape[1], hidden.shape[1])
-    hidden, rgb = hidden.ravel(), np.pad(rgb, ((1, 1), (1, 1), (0, 0))).reshape(-1, 3)
+    hidden, rgb = hidden.ravel(), np.pad(rgb, ((1, 1), (1, 1), (0, 0))).reshape(-1, rgb.shape[2])
     while edge.size:
         reached = []
         for step in steps:
@@ -36,4 +36,4 @@ def fill_hidden(rgb: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
             hidden[new + step] = False
             reached.append(new + step)
         edge = np.concatenate(reached)
-    return np.ascontiguousarray(rgb.reshape(*shape, 3)[1:-1, 1:-1])
+    return np.ascontiguousarray(rgb.reshape(*shape, -1)[1:-1, 1:-1])

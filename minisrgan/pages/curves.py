@@ -43,10 +43,11 @@ class Chart(NamedTuple):
     unit: str = ""
 
 
-def thinned(points: Points, most: int = POINTS) -> Points:
-    """At most so many points, evenly, the last included."""
-    every = max(-(-len(points) // most), 1)
-    return points[(len(points) - 1) % every :: every]
+def thinned(points: Points, most: int = POINTS) -> tuple[Points, int]:
+    """(at most so many points, of how many each is the mean)."""
+    each = max(-(-len(points) // most), 1)
+    groups = [points[start : start + each] for start in range(0, len(points), each)]
+    return [(group[-1][0], sum(y for _, y in group) / len(group)) for group in groups], each
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
@@ -78,11 +79,12 @@ def short(value: float) -> str:
 def chart(drawn: Chart) -> Html:
     """A chart, with a legend; the script adds a reading of the values under the pointer. Nothing, if there is nothing
     to show."""
-    curves = {
-        name: [(x, y) for x, y in thinned(points) if math.isfinite(y) and (y > 0 or not drawn.log)]
+    there = {
+        name: [(x, y) for x, y in points if math.isfinite(y) and (y > 0 or not drawn.log)]
         for name, points in drawn.curves.items()
     }
-    curves = {name: points for name, points in curves.items() if points}
+    thin = {name: thinned(points) for name, points in there.items() if points}
+    curves, most = {name: points for name, (points, _) in thin.items()}, max((n for _, n in thin.values()), default=1)
     if not curves:
         return Html("")
     places = [x for points in curves.values() for x, _ in points] + [each.last for each in drawn.marks]
@@ -139,7 +141,7 @@ def chart(drawn: Chart) -> Html:
     caption = element(
         "figcaption",
         element("b", drawn.title),
-        element("span", drawn.unit, class_="unit"),
+        element("span", ", ".join(filter(None, [drawn.unit, f"means of {most} steps" * (most > 1)])), class_="unit"),
         element("ul", *legend),
         element("output", class_="reading"),
     )

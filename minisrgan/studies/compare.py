@@ -151,9 +151,10 @@ def figures(seen: Sequence[Seen]) -> Html:
             if found := each.looks.figures.get(key):
                 psnr_y, psnr_rgb, ssim, far = found["mean"]
                 after = f", step {found['step']:,}" if found.get("step") else ""
-                row = [each.name, LABELS[key] + after, number(psnr_y), number(psnr_rgb), number(ssim, 4)]
+                label = f"{each.name}: {LABELS[key]}{after}"
+                row = [label, number(psnr_y), number(psnr_rgb), number(ssim, 4)]
                 rows.append([*row, number(far, 5)] if name else row)
-    head = ["run", "", "PSNR Y", "PSNR RGB", "SSIM", *([f"{name} distance"] if name else [])]
+    head = ["", "PSNR Y", "PSNR RGB", "SSIM", *([f"{name} distance"] if name else [])]
     return table(head, rows, "Means over the middles of each run's held-out photos")
 
 

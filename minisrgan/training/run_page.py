@@ -106,9 +106,8 @@ def subtitle(config: TrainConfig, about: Mapping[str, Any], rows: Rows) -> str:
     wanted = getattr(config, stage)
     of = f"{wanted.minutes:g} minutes" if wanted.minutes else f"{wanted.steps:,} steps"
     whole = not wanted.minutes and step >= wanted.steps and stage == about["stages"][-1]
-    where = f"{'GAN stage' if stage == 'gan' else 'Stage 1'}: step {step:,}" + (
-        f" ({of})" if wanted.minutes else f" of {of}"
-    )
+    where = f"{'GAN stage' if stage == 'gan' else 'Stage 1'}, step {step:,}"
+    where += f" ({of})" if wanted.minutes else f" of {of}"
     return f"{where}{', finished' if whole else ''}. {duration(float(rows[-1]['seconds'] or 0))} in all."
 
 

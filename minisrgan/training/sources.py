@@ -1,15 +1,12 @@
 """Which photos `--data` and `--data-lr` name: folders with the folders in them, and lists of files."""
 
 import re
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from ..errors import ConfigError, ImageError
-from ..imaging.files import ORIENTATION, PHOTO_SUFFIXES, READ, look_for_photos
+from ..imaging.files import PHOTO_SUFFIXES, look_for_photos, size_of
 
 
 class Source(NamedTuple):
@@ -104,21 +101,6 @@ def partner(name: str, path: Path, lower: dict[str, Path], folder: str, scale: i
             f"{scale} are {expected[0]} x {expected[1]}"
         )
     return lr
-
-
-def size_of(path: Path) -> tuple[int, int] | None:
-    """(width, height) of the upright photo in a file, as its first bytes say; None if they cannot be read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            Image.init()
-            with Image.open(path, formats=[name for name in READ if name in Image.OPEN]) as image:
-                width, height = image.size
-                # a PNG's tags may come after its pixels, which would all be read
-                turned = image.format != "PNG" and image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
-                return (height, width) if turned else (width, height)
-    except Exception:  # reading the photo will say what is wrong with it
-        return None
 
 
 def others_in(folder: Path | str, others: list[Path]) -> str:

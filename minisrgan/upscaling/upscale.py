@@ -1,23 +1,27 @@
 """Enlarges a photo of any size with a generator, band by band.
 
-`upscale` gives the same bits as the generator gives for the whole photo at once, whatever the size of the photo and of
-the bands (bands.py says why). That holds on every device and in every process. Between two devices or two machines, the
+`upscale` gives the whole result, `upscale_strips` strip by strip, in any scale, and grey or of 16 bits too. Both give
+the bits that the generator gives for the whole photo at once, whatever the size of the photo and of the bands (bands.py
+says why). That holds on every device and in every process. Between two devices or two machines, the
 last bit may differ (device/__init__.py).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
 from ..arrays import to_device, to_numpy
 from ..device import uses_kernels
-from ..errors import WeightsError
-from ..imaging.pixels import lr_from_uint8, uint8_from_sr
+from ..errors import ConfigError, WeightsError
+from ..imaging.pixels import grey_of, levels_from_sr, lr_from_levels, lr_from_sr
+from ..imaging.resize import resize_strips
 from ..models.architectures import Network
 from ..tensor import Tensor, no_grad
 from .bands import Bands, band_stops
 
 BAND = 16384  # about how many pixels of LR a band has; it bounds the memory, with the length of a photo's shorter side
+OUT = 2**18  # about how many pixels a strip of a reduced result has
 UNIT = 8  # the fewest lines of LR in a band; scale times as many are a whole number of conv_few.cu's bands too
 
 
@@ -41,25 +45,114 @@ def upscale(
     """
     scale, (height, width) = generator.config.scale, photo.shape[:2]
     shape = (height * scale, width * scale, 3)
+    out = np.empty(shape, np.uint8)
+    if not ensemble:
+        with evaluating(generator):
+            for _, lines, sr in in_bands(generator, [photo], device, tile, progress):
+                out[lines] = levels_from_sr(sr, "uint8")
+        return out
+    for row, mean in zip(out, mean_of_eight(generator, photo, device, tile, progress)):
+        row[:] = levels_from_sr(mean, "uint8")
+    return out
+
+
+def upscale_strips(
+    generator: Network,
+    photo: np.ndarray,
+    device: str,
+    scale: float,
+    dtype: str,
+    ensemble: bool = False,
+    progress: Callable[[float], object] = lambda share: None,
+) -> Iterator[np.ndarray]:
+    """Enlarge a photo to `scale` times its size; yields the strips of the result from the top, (rows, width, C).
+
+    Where the generator has another scale, it enlarges the photo once or more often to `scale` times its size or more,
+    and MATLAB's bicubic reduces that. Nothing is rounded before the end. Of a grey photo, G sees three equal channels,
+    and the result is the brightness of what it makes of them.
+
+    photo      uint8 or uint16, (h, w, 3) or (h, w, 1), which is grey. A colour photo whose channels are equal is
+               enlarged as a grey one, and its channels stay equal
+    scale      a number from 1 on; each side of the result is rounded to whole pixels, as in `new_size`
+    dtype      of the result: "uint8" or "uint16"
+    ensemble   as in `upscale`. The whole mean is held then
+    progress   a function that is told again and again how large a share of the work has been done since
+
+    Raises WeightsError if SR is not finite.
+    """
+    passes, (height, width, channels) = passes_for(generator, scale), photo.shape
+    whole = tuple(side * generator.config.scale**passes for side in (height, width))
+    bands = (photo[top : top + UNIT] for top in range(0, height, UNIT))
+    equal = channels == 3 and all((band[..., :1] == band).all() for band in bands)
+    if equal:
+        photo = photo[..., :1]
+    if ensemble:
+
+        def told(bands: list) -> Iterator:
+            for band in bands:
+                yield band
+                progress(1 / len(bands))
+
+        mean = mean_of_eight(generator, photo, device, None, told, passes)
+        rows = max(BAND // whole[1], 1)
+        strips = (mean[top : top + rows] for top in range(0, whole[0], rows))
+    else:
+        strips = row_bands(generator, photo, device, passes, progress)
+    if photo.shape[2] == 1:
+        strips = map(grey_of, strips)
+    size = new_size(height, width, scale)
+    if size != whole:
+        strips = resize_strips(strips, whole, size, max(OUT // size[1], 1))
+    for strip in strips:
+        levels = levels_from_sr(strip, dtype)
+        yield levels.repeat(3, axis=2) if equal else levels
+
+
+def new_size(height: int, width: int, scale: float) -> tuple[int, int]:
+    """(height, width) of a photo enlarged to `scale` times its size: rounded, and at least 1."""
+    return max(round(height * scale), 1), max(round(width * scale), 1)
+
+
+def passes_for(generator: Network, scale: float) -> int:
+    """How often the generator enlarges a photo, for `scale` times its size or more. Raises ConfigError for one that
+    does not enlarge."""
+    if generator.config.scale == 1 < scale:
+        raise ConfigError("this generator keeps a photo's size: leave out --scale, or choose a generator that enlarges")
+    passes, reached = 1, generator.config.scale
+    while reached < scale:
+        passes, reached = passes + 1, reached * generator.config.scale
+    return passes
+
+
+@contextmanager
+def evaluating(generator: Network) -> Generator[None, None, None]:
+    """Within the block, the generator is in evaluation mode, and no graph is kept."""
     was_training = generator.training
     generator.eval()
     try:
         with no_grad():
-            if not ensemble:
-                out = np.empty(shape, np.uint8)
-                for _, lines, sr in in_bands(generator, [photo], device, tile, progress):
-                    out[lines] = uint8_from_sr(sr)
-                return out
-            total = np.zeros(shape, np.float32)
-            views = eight_views(total)
-            for way, lines, sr in in_bands(generator, eight_views(photo), device, tile, progress):
-                views[way][lines] += sr
+            yield
     finally:
         generator.train(was_training)
-    out = np.empty(shape, np.uint8)
-    for row, mean in zip(out, total):
-        row[:] = uint8_from_sr(mean / len(views))
-    return out
+
+
+def mean_of_eight(
+    generator: Network,
+    photo: np.ndarray,
+    device: str,
+    tile: int | None,
+    progress: Callable[[list], Iterable],
+    passes: int = 1,
+) -> np.ndarray:
+    """The mean SR of the photo's eight views, float32 (H, W, 3), turned back."""
+    scale = generator.config.scale**passes
+    total = np.zeros((photo.shape[0] * scale, photo.shape[1] * scale, 3), np.float32)
+    views = eight_views(total)
+    with evaluating(generator):
+        for way, lines, sr in in_bands(generator, eight_views(photo), device, tile, progress, passes):
+            views[way][lines] += sr
+    total /= len(views)
+    return total
 
 
 def eight_views(image: np.ndarray) -> list[np.ndarray]:
@@ -73,18 +166,55 @@ def in_bands(
     device: str,
     tile: int | None,
     progress: Callable[[list], Iterable],
+    passes: int = 1,
 ) -> Iterator[tuple[int, tuple[slice, ...], np.ndarray]]:
     """Yields (a photo's number, which lines of its SR, those lines as floats (…, …, 3)), band by band, photo by photo.
 
     `generator` has to be in evaluation mode.
     """
-    streams = [generator(lr_bands(photo, device, *plan(photo, device, tile))) for photo in photos]
+    streams = [enlarged(generator, lr_bands(photo, device, *plan(photo, device, tile)), passes) for photo in photos]
     readers = [stream.reader() for stream in streams]
     for number, start, stop in progress([(i, *piece) for i, stream in enumerate(streams) for piece in stream.pieces]):
-        band = to_numpy(readers[number].take(stop - start).data[0])
-        if not np.isfinite(band).all():  # NaN would become black pixels
-            raise WeightsError("the generator's output is not finite: its weights are damaged or diverged, use others")
-        yield number, lines_of(streams[number].axis, start, stop), band
+        yield number, lines_of(streams[number].axis, start, stop), finite(readers[number].take(stop - start))
+
+
+def row_bands(
+    generator: Network, photo: np.ndarray, device: str, passes: int, progress: Callable[[float], object]
+) -> Iterator[np.ndarray]:
+    """Yields a photo's SR from the top, as floats (rows, width, 3). The generator computes between the yields alone."""
+    with evaluating(generator):
+        stream = enlarged(generator, lr_bands(photo, device, 1, lines_for(photo.shape[1])), passes)
+        reader = stream.reader()
+    for start, stop in stream.pieces:
+        with evaluating(generator):
+            band = finite(reader.take(stop - start))
+        progress((stop - start) / stream.length)
+        yield band
+
+
+def finite(band: Tensor) -> np.ndarray:
+    """A band as an array of NumPy's. Raises WeightsError if it is not finite: NaN would become black pixels."""
+    array = to_numpy(band.data[0])
+    if not np.isfinite(array).all():
+        raise WeightsError("the generator's output is not finite: its weights are damaged or diverged, use others")
+    return array
+
+
+def enlarged(generator: Network, lr: Bands, passes: int) -> Bands:
+    """SR of LR, of which the generator makes SR again, `passes` times in all."""
+    sr = generator(lr)
+    for _ in range(passes - 1):
+        sr = generator(cut_again(sr))
+    return sr
+
+
+def cut_again(sr: Bands) -> Bands:
+    """SR as LR, in bands of about BAND pixels: those that the generator gives are longer than those that it took."""
+    lines = lines_for(sr.width)
+    lr = Bands(sr.size, sr.axis, lines, band_stops(sr.length, range(lines, sr.length, lines)), iter(()))
+    reader = sr.reader()
+    lr.bands = (Tensor(lr_from_sr(reader.take(stop - start).data)) for start, stop in lr.pieces)
+    return lr
 
 
 def plan(photo: np.ndarray, device: str, tile: int | None) -> tuple[int, int]:
@@ -95,16 +225,21 @@ def plan(photo: np.ndarray, device: str, tile: int | None) -> tuple[int, int]:
     """
     height, width = photo.shape[:2]
     sideways = width > height and uses_kernels(to_device(photo[:1, :1], device))
-    lines = max(tile or BAND // (height if sideways else width), 1)
-    return 2 if sideways else 1, -(-lines // UNIT) * UNIT
+    return 2 if sideways else 1, lines_for(height if sideways else width, tile)
+
+
+def lines_for(width: int, tile: int | None = None) -> int:
+    """How many lines of this width a band has."""
+    return -(-max(tile or BAND // width, 1) // UNIT) * UNIT
 
 
 def lr_bands(photo: np.ndarray, device: str, axis: int, lines: int) -> Bands:
-    """A uint8 photo as Bands of `lines` lines each, in G's input range."""
+    """A uint8 or uint16 photo as Bands of `lines` lines each, in G's input range; grey has three equal channels."""
     length = photo.shape[axis - 1]
     lr = Bands(photo.shape[:2], axis, lines, band_stops(length, range(lines, length, lines)), iter(()))
     pieces = [lines_of(axis, *piece) for piece in lr.pieces]
-    lr.bands = (Tensor(to_device(lr_from_uint8(np.ascontiguousarray(photo[each])[None]), device)) for each in pieces)
+    bands = (np.ascontiguousarray(photo[each].repeat(3 // photo.shape[2], axis=2))[None] for each in pieces)
+    lr.bands = (Tensor(to_device(lr_from_levels(band), device)) for band in bands)
     return lr
 
 

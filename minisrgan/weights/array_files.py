@@ -80,16 +80,7 @@ class SafetensorsFile:
 
     def read(self, name: str) -> np.ndarray:
         """An array as float32. Raises ValueError if its numbers are not floating-point."""
-        kind, shape, start, end = self.arrays[name]
-        if kind not in KINDS:
-            raise ValueError(f"{name[:80]!r} holds {kind} numbers instead of weights")
-        self.file.seek(start)
-        data = bytearray(end - start)  # not bytes: the array on top of it shall be writeable
-        if self.file.readinto(data) != len(data):
-            raise ValueError(f"{name[:80]!r} is incomplete")
-        numbers = np.frombuffer(data, KINDS[kind]).reshape(shape)
-        with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite; check_finite finds it
-            return from_bfloat16(numbers) if kind == "BF16" else numbers.astype(np.float32, copy=False)
+        return read_stored(self.file, name, self.arrays[name])
 
     def digest(self) -> str:
         """The SHA-256 of everything in the file but the checksum itself."""
@@ -136,6 +127,20 @@ def parse_entry(name: str, about: Any, offset: int) -> Stored:
                 if size == end - start:
                     return Stored(kind, tuple(shape), offset + start, offset + end)
     raise ValueError(f"its header is damaged at {name[:80]!r}")
+
+
+def read_stored(file: Any, name: str, stored: Stored) -> np.ndarray:
+    """An array of an open file as float32. Raises ValueError if its numbers are not floating-point."""
+    kind, shape, start, end = stored
+    if kind not in KINDS:
+        raise ValueError(f"{name[:80]!r} holds {kind} numbers instead of weights")
+    file.seek(start)
+    data = bytearray(end - start)  # not bytes: the array on top of it shall be writeable
+    if file.readinto(data) != len(data):
+        raise ValueError(f"{name[:80]!r} is incomplete")
+    numbers = np.frombuffer(data, KINDS[kind]).reshape(shape)
+    with np.errstate(over="ignore"):  # a number too large for float32 becomes infinite; check_finite finds it
+        return from_bfloat16(numbers) if kind == "BF16" else numbers.astype(np.float32, copy=False)
 
 
 def from_bfloat16(bits: np.ndarray) -> np.ndarray:
@@ -188,17 +193,17 @@ def open_checked(path: Path | str, advice: str) -> Generator[SafetensorsFile, No
         ) from None
 
 
-def lazy_array(path: Path | str, name: str, shape: tuple[int, ...], advice: str) -> Lazy:
+def lazy_array(path: Path | str, name: str, stored: Stored, advice: str) -> Lazy:
     """The Lazy of an array in a safetensors file that has been checked."""
 
     def read():
         try:
             with open(path, "rb") as file:
-                return SafetensorsFile(file).read(name)
-        except (ValueError, OSError, KeyError, RecursionError) as error:
+                return read_stored(file, name, stored)
+        except (ValueError, OSError) as error:
             raise WeightsError(f"{path}: {error}; {advice}") from None
 
-    return Lazy(shape, read)
+    return Lazy(stored.shape, read)
 
 
 def say_if_unchecked(path: Path | str, about: Mapping[str, Any]) -> None:

@@ -58,7 +58,7 @@ def read_shared(path: Path | str) -> dict[str, Lazy] | None:
         with open_checked(path, ADVICE) as file:
             if KEY in file.metadata:
                 return None
-            found = {name: lazy_array(path, name, each.shape, ADVICE) for name, each in file.arrays.items()}
+            found = {name: lazy_array(path, name, each, ADVICE) for name, each in file.arrays.items()}
     for prefix in PREFIXES:
         if all(name.startswith(prefix) for name in found):
             found = {name.removeprefix(prefix): lazy for name, lazy in found.items()}
@@ -68,7 +68,8 @@ def read_shared(path: Path | str) -> dict[str, Lazy] | None:
 def names_of_today(names: Mapping[str, object]) -> dict[str, str]:
     """{name: its name in BasicSR's code}."""
     pairs = {r"upconv(\d)\.": r"conv_up\1."} if any("RDB" in name for name in names) else {}
-    layers = sorted({int(name.split(".")[1]) for name in names if re.fullmatch(r"model\.\d+\.(weight|bias)", name)})
+    numbered = [re.fullmatch(r"model\.([0-9]{1,4})\.(weight|bias)", name) for name in names]
+    layers = sorted({int(found[1]) for found in numbered if found})
     if len(layers) > 2:  # the first ESRGAN numbers its layers
         first, *ups, hr, last = layers
         titles = {first: "conv_first", hr: "conv_hr", last: "conv_last"}

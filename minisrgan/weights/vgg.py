@@ -179,7 +179,7 @@ def torchvision_names(arrays: Mapping[str, Lazy]) -> dict[str, Lazy]:
 
 def read_safetensors(path: Path | str) -> tuple[dict[str, Lazy], str | None, bool]:
     with open_checked(path, ADVICE) as file:
-        arrays = {name: lazy_array(path, name, each.shape, ADVICE) for name, each in file.arrays.items()}
+        arrays = {name: lazy_array(path, name, each, ADVICE) for name, each in file.arrays.items()}
         about = file.about()
         family = about.get("variant") or file.metadata.get("variant")
     return torchvision_names(arrays), family if family in (*FAMILIES, ST_LPIPS) else None, CHECKSUM in about

@@ -1,0 +1,319 @@
+"""Enlarges files of photos: which files, into which files, and one after the other, whatever becomes of the others.
+
+Its result is a plain list of what was done, from which reports are made.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import ConfigError, ImageError, MinisrganError, message_of
+from ..files import check_writable
+from ..imaging.files import extent_of, look_for_photos, write_encoded
+from ..imaging.originals import Animation, Original, load_original, pictures, survey
+from ..imaging.pixels import levels_as
+from ..imaging.resize import resize_part
+from ..imaging.transparency import fill_hidden
+from ..imaging.writing import FORMATS, Format, check_size, encode, encode_animation, format_of
+from ..models.architectures import Network
+from .upscale import new_size, upscale_strips
+
+PIPE = Path("-")  # stdin as a photo, stdout as an output
+SAME = "same"  # each photo's own format
+MADE = re.compile(r"(.+)-x\d+(\.\d+)?")  # the stem of a file that an earlier run made
+
+
+class Job(NamedTuple):
+    """A photo's file, the file to write, its format, and what is already known to be wrong, or None."""
+
+    source: Path
+    output: Path
+    form: Format
+    problem: str | None = None
+
+
+class Result(NamedTuple):
+    """What became of one photo.
+
+    size, new_size   (width, height), or None if it was not enlarged
+    notes            what the output could not keep, and the like
+    error            one line, or None
+    skipped          whether the output was there already
+    """
+
+    source: Path
+    output: Path
+    size: tuple[int, int] | None = None
+    new_size: tuple[int, int] | None = None
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class Enlarger:
+    """A generator and how it is used on every file."""
+
+    generator: Network
+    device: str
+    scale: float
+    ensemble: bool = False
+    quality: int | None = None
+    force: bool = False
+
+
+# ---- Which files ------------------------------------------------------------------------------------------
+
+
+def find_jobs(
+    names: Sequence[str], output: str | None, suffix: str | None, scale: float, force: bool = False
+) -> tuple[list[Job], int]:
+    """(the jobs for what was named, how many photos that earlier runs made were left out).
+
+    names    files, folders, patterns; "-" is stdin
+    output   a file for one photo, a folder for several, "-" for stdout; None: beside each photo
+    suffix   such as ".jpg"; None: as the output says, else ".png"; SAME: each photo's own
+    force    whether a file that is named as the output may be there
+
+    An output is called PHOTO-x4.png; PHOTO.jpg-x4.png where two photos would have one name. In an output folder, a
+    given folder's photos keep their folders. Raises ConfigError or ImageError for an output that cannot be.
+    """
+    found = named(names, Path(output) if output else None)
+    originals = {(path.parent, name) for path, _, _ in found for name in (path.stem, path.name)}
+    left = [each for each in found if not is_made(each[0], originals)]
+    if output and output != "-" and not is_folder(output, names, left):
+        return [single(left[0][0], Path(output), suffix, force)], len(found) - len(left)
+    jobs = []
+    for path, inside, problem in left:
+        end = suffix or ".png"
+        if suffix == SAME:
+            end = path.suffix.lower() if path.suffix.lower() in FORMATS else ".png"
+        if output == "-" or (path == PIPE and not output):
+            if len(left) > 1:
+                raise ConfigError(f"stdout takes one photo, and here are {len(left)}: name a folder with -o")
+            return [Job(path, PIPE, FORMATS[end], problem)], len(found) - len(left)
+        name = f"{'stdin' if path == PIPE else path.stem}-x{scale:g}{end}"
+        jobs.append(Job(path, (Path(output) / inside if output else path.parent) / name, FORMATS[end], problem))
+    return apart(jobs, scale), len(found) - len(left)
+
+
+def named(names: Sequence[str], output: Path | None) -> list[tuple[Path, Path, str | None]]:
+    """(photo, its folder within the output folder, what is wrong) for all that was named, each file once."""
+    found, seen = [], set()
+    folders = [name for name in names if Path(name).is_dir()]
+    for name in names:
+        for path in [Path(name)] if name == "-" or os.path.lexists(name) else expanded(name):
+            inside = Path()
+            try:
+                photos = look_for_photos(path)[0] if path.is_dir() else [path]
+            except ImageError as error:
+                found.append((path, inside, str(error)))
+                continue
+            for photo in photos:
+                if path.is_dir():
+                    label = path.resolve().name if len(folders) > 1 or path != Path(name) else ""
+                    inside = label / photo.relative_to(path).parent
+                    if output and within(photo, output) and within(output, path):
+                        continue
+                if (place := photo.absolute()) not in seen:
+                    seen.add(place)
+                    found.append((photo, inside, None))
+    return found
+
+
+def expanded(pattern: str) -> list[Path]:
+    """The paths that a pattern matches, for shells that do not look; if there are none, the pattern as a name."""
+    paths = glob.glob(os.path.expanduser(pattern), recursive=True) if glob.has_magic(pattern) else []
+    return [Path(path) for path in sorted(paths) or [pattern]]
+
+
+def within(path: Path, folder: Path) -> bool:
+    return folder.resolve() in path.resolve().parents
+
+
+def is_made(path: Path, originals: set[tuple[Path, str]]) -> bool:
+    """Whether a photo is called as the output of one of the others."""
+    match = MADE.fullmatch(path.stem)
+    return match is not None and (path.parent, match[1]) in originals
+
+
+def is_folder(output: str, names: Sequence[str], photos: Sequence) -> bool:
+    """Whether -o names a folder. Raises ConfigError if it cannot be one and there are several photos."""
+    several = len(photos) != 1 or not (names[0] == "-" or Path(names[0]).is_file())
+    if several and (Path(output).is_file() or (Path(output).suffix.lower() in FORMATS and not Path(output).is_dir())):
+        raise ConfigError(f"{output} is one file, and here are {len(photos)} photos: name a folder with -o")
+    return several or Path(output).is_dir() or output.endswith(("/", os.sep))
+
+
+def single(source: Path, output: Path, suffix: str | None, force: bool) -> Job:
+    """The Job of one photo whose output was named."""
+    form = format_of(output)
+    if suffix and suffix != SAME and FORMATS[suffix] is not form:
+        raise ConfigError(f"{output} is named as {form.name}: leave out --format, or name another file")
+    if output.exists() and source != PIPE and source.exists() and output.samefile(source):
+        raise ConfigError(f"{output} is the photo itself: name another file with -o")
+    if os.path.lexists(output) and not force:
+        raise ConfigError(f"{output} is there already: --force replaces it")
+    return Job(source, output, form)
+
+
+def apart(jobs: list[Job], scale: float) -> list[Job]:
+    """The jobs, of which no two write to one file."""
+    shared = Counter(job.output for job in jobs)
+    jobs = [
+        job._replace(output=job.output.with_name(f"{job.source.name}-x{scale:g}{job.output.suffix}"))
+        if shared[job.output] > 1
+        else job
+        for job in jobs
+    ]
+    taken: dict[Path, Path] = {}
+    for i, job in enumerate(jobs):
+        if (first := taken.setdefault(job.output, job.source)) != job.source:
+            jobs[i] = job._replace(problem=f"{job.source}: {job.output} is the output of {first} too: rename one")
+    return jobs
+
+
+def pixels_of(job: Job) -> int:
+    """About how many pixels have to be enlarged."""
+    extent = None if job.source == PIPE else extent_of(job.source)
+    if extent is None:
+        return 0
+    width, height, frames = extent
+    return width * height * (frames if job.source.suffix.lower() in (".gif", ".webp", ".png", ".apng") else 1)
+
+
+# ---- One after the other ----------------------------------------------------------------------------------
+
+
+def enlarge_files(
+    jobs: Iterable[Job], enlarger: Enlarger, progress: Callable[[float], object] = lambda share: None
+) -> Iterator[Result]:
+    """Yields the Result of each job, once it is done. What fails does not stop the others.
+
+    `progress` is told again and again how large a share of the job has been done since.
+    """
+    for job in jobs:
+        start = time.perf_counter()
+        try:
+            result = enlarge_file(job, enlarger, progress)
+        except BrokenPipeError:  # the reader of stdout has gone
+            raise
+        except (MinisrganError, OSError, MemoryError) as error:
+            result = Result(job.source, job.output, error=message_of(error))
+        yield result._replace(seconds=time.perf_counter() - start)
+
+
+def enlarge_file(job: Job, enlarger: Enlarger, progress: Callable[[float], object]) -> Result:
+    """Enlarge one photo. Raises ImageError, WeightsError, OSError or MemoryError if that fails."""
+    if job.problem:
+        raise ImageError(job.problem)
+    if job.output != PIPE and os.path.lexists(job.output) and not enlarger.force:
+        return Result(job.source, job.output, skipped=True)
+    data = sys.stdin.buffer.read() if job.source == PIPE else None
+    name = Path("stdin") if job.source == PIPE else job.source
+    original = load_original(name, data)
+    if job.output != PIPE:
+        check_writable(job.output)
+    notes = list(what_is_lost(job, original))
+    animation = None
+    if original.moving:
+        try:
+            animation = survey(name, data)
+        except ImageError:
+            notes.append(f"{name}: its animation cannot be read, and only its first picture is taken")
+    elif original.frames > 1:
+        notes.append(f"{name}: only the first of its {original.frames} pictures is taken")
+    if animation:
+        frames = (
+            Original(each[..., :3], each[..., 3:], original.about, 1, False) for each in pictures(name, data, animation)
+        )
+        parts, size = moving_parts(job, animation, frames, enlarger, progress)
+    else:
+        parts, size = still_parts(job, original, enlarger, progress)
+    if job.output == PIPE:
+        for part in parts:
+            sys.stdout.buffer.write(part)
+        sys.stdout.buffer.flush()
+    else:
+        write_encoded(job.output, parts)
+    height, width = original.pixels.shape[:2]
+    return Result(job.source, job.output, (width, height), size[::-1], notes=tuple(notes))
+
+
+def what_is_lost(job: Job, original: Original) -> Iterator[str]:
+    """Lines that say what of a photo its output's format cannot hold."""
+    if original.pixels.dtype == np.uint16 and not job.form.deep:
+        yield f"{job.source}: its 16 bits are rounded, for {job.form.name} has 8 here: .png and .tif keep them"
+    if original.alpha is not None and not job.form.alpha:
+        yield f"{job.source}: {job.form.name} holds no transparency, and the photo is laid over white"
+
+
+def still_parts(
+    job: Job, original: Original, enlarger: Enlarger, progress: Callable[[float], object]
+) -> tuple[Iterator[bytes | memoryview], tuple[int, int]]:
+    """(the bytes of the enlarged photo's file part by part, its height and width)."""
+    height, width, channels = original.pixels.shape
+    size = new_size(height, width, enlarger.scale)
+    shape = (*size, channels + (original.alpha is not None))
+    check_size(job.output, job.form, shape)
+    dtype = original.pixels.dtype if job.form.deep else np.dtype(np.uint8)
+    strips = enlarged_strips(original, enlarger, dtype, size, progress)
+    return encode(job.form, shape, dtype, strips, original.about, enlarger.quality), size
+
+
+def moving_parts(
+    job: Job, animation: Animation, frames: Iterable[Original], enlarger: Enlarger, progress: Callable[[float], object]
+) -> tuple[Iterator[bytes | memoryview], tuple[int, int]]:
+    """The same of an animation, picture by picture."""
+    height, width, channels = animation.shape
+    size, count = new_size(height, width, enlarger.scale), len(animation.durations)
+    shape = (*size, channels)
+    check_size(job.output, job.form, shape)
+    strips = (
+        enlarged_strips(
+            each if channels == 4 else each._replace(alpha=None), enlarger, np.dtype(np.uint8), size,
+            lambda share: progress(share / count),
+        )
+        for each in frames
+    )  # fmt: skip
+    return (
+        encode_animation(
+            job.form, shape, strips, animation.durations, animation.plays, animation.about, enlarger.quality
+        ),
+        size,
+    )
+
+
+def enlarged_strips(
+    original: Original,
+    enlarger: Enlarger,
+    dtype: np.dtype,
+    size: tuple[int, int],
+    progress: Callable[[float], object],
+) -> Iterator[np.ndarray]:
+    """The strips of an enlarged photo, with its alpha as the last channel, if it has one."""
+    alpha = original.alpha
+    pixels = fill_hidden(original.pixels, None if alpha is None else alpha[..., 0])
+    strips = upscale_strips(
+        enlarger.generator, pixels, enlarger.device, enlarger.scale, dtype.name, enlarger.ensemble, progress
+    )
+    if alpha is None:
+        yield from strips
+        return
+    alpha, top = levels_as(alpha, dtype.name), 0
+    for strip in strips:
+        opacity = resize_part(alpha, size, top, top + len(strip))
+        yield np.concatenate([strip, opacity], axis=2)
+        top += len(strip)
