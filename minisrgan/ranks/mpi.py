@@ -40,6 +40,7 @@ class Mpi(Communicator):
                 + INSTALL
             )
         self.rank, self.size = self.world.rank, self.world.size
+        self.crowded = place.local_size > (os.cpu_count() or 1)
         self.ending = self.world.Dup()  # for `meet`, which must not be taken for another message
 
     def gather(self, array: Array) -> Array:
@@ -68,7 +69,7 @@ class Mpi(Communicator):
         return Nccl(self)
 
     def wait(self, request: Any) -> None:
-        if not arrives(request, PATIENCE):
+        if not arrives(request, PATIENCE, self.crowded):
             raise RanksError(f"no answer from the others in {PATIENCE / 60:g} minutes: one of them is stuck")
 
     def meet(self, seconds: float = PATIENCE) -> bool:
@@ -80,8 +81,8 @@ class Mpi(Communicator):
         self.world.Abort(status)
 
 
-def arrives(request: Any, seconds: float) -> bool:
-    """Whether a message arrives within so many seconds."""
+def arrives(request: Any, seconds: float, crowded: bool = True) -> bool:
+    """Whether a message arrives within so many seconds. `crowded`: others of us may need this core meanwhile."""
     began = time.monotonic()
     while not request.Test():
         waited = time.monotonic() - began
@@ -89,6 +90,6 @@ def arrives(request: Any, seconds: float) -> bool:
             return False
         if waited > AWAKE:
             time.sleep(PAUSE)
-        elif hasattr(os, "sched_yield"):
-            os.sched_yield()  # to another rank on this core
+        elif crowded and hasattr(os, "sched_yield"):
+            os.sched_yield()
     return True

@@ -23,10 +23,10 @@ pytestmark = pytest.mark.skipif(
 ROOT = Path(__file__).parents[2]
 LONGEST = 60  # seconds
 QUICK = """
-import sys
-from minisrgan.training import loop
+import sys, types
+report = sys.modules["minisrgan.training.report"] = types.ModuleType("report")  # pictures take longer than the training
+report.draw_comparison = report.draw_curves = lambda *args: None
 from minisrgan.cli.main import main
-loop.draw_comparison = loop.draw_curves = lambda *args: None  # which take longer than the training
 """
 MAIN = "sys.exit(main(sys.argv[1:]))\n"
 
@@ -156,7 +156,7 @@ def test_two_ranks_train_as_one_does_and_twice_to_the_same_bits(tmp_path, small)
 
 def test_a_run_goes_on_with_any_number_of_ranks(tmp_path, small):
     words = [*small, "--sync-batch-norm", "--adversarial", "relativistic"]
-    for name, sizes in {"straight": [2], "changing": [4, 1, 2]}.items():
+    for name, sizes in {"straight": [2], "changing": [4, 2, 1]}.items():
         out = tmp_path / name
         status, _, err = run(sizes[0], *words, "--steps", 2, *([2] if len(sizes) > 1 else [4]), "--out", out)
         assert status == 0, err
@@ -200,6 +200,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(asked, tmp_path, sma
 
 
 QUICKER = """
+from minisrgan.training import loop
 loop.look = lambda *args: [30.0, 30.0]
 """
 
@@ -281,7 +282,6 @@ def test_a_rank_that_is_stuck_is_given_up(tmp_path, small):
     [
         (["train", "--steps", "x"], "invalid whole number value: 'x'"),
         (["train", "--batch", "3"], "3 crops a step cannot be shared equally by 2 ranks"),
-        (["train", "--data", "/nowhere"], "/nowhere"),
         (["doctor"], "doctor is for one process"),
     ],
 )
