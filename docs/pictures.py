@@ -1,7 +1,8 @@
-"""Makes the pictures of what the shipped generators do, for training.md.
+"""Makes the pictures of what the shipped generators do, for training.md; and of a run's page, for results.md.
 
     python docs/pictures.py SET5          gan.png, plane.png, training.png and degradations.png, beside this file
     python docs/pictures.py degradations  degradations.png alone
+    python docs/pictures.py RUN           results.png: the page of a run on the packaged photos, such as runs/demo
 
 The details are of photos that come with scikit-image and matplotlib, which no shipped generator was trained on. The
 plane is measured on the folder SET5, and needs the network of ST-LPIPS (`minisrgan vgg fetch --st-lpips`). The curves
@@ -10,6 +11,7 @@ of the states that they saved.
 """
 
 import csv
+import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -146,7 +148,22 @@ def draw_degradations(path):
     save_figure(figure, path)
 
 
+def show_page(path, run):
+    """The upper part of a run's page, in the Chromium of the system."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1100, "height": 1200})
+        page.goto((run / "report.html").resolve().as_uri())
+        page.locator(".stage input").fill("62")
+        page.screenshot(path=path)
+        browser.close()
+
+
 def main(folder):
+    if Path(folder, "report.html").is_file():
+        return show_page(HERE / "results.png", Path(folder))
     draw_degradations(HERE / "degradations.png")
     if folder == "degradations":
         return

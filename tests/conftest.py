@@ -101,6 +101,8 @@ def no_pictures(monkeypatch):
     """Training without its pictures, which take longer than tiny steps do."""
     monkeypatch.setattr(train, "draw_comparison", lambda *args: None)
     monkeypatch.setattr(train, "draw_curves", lambda *args: None)
+    monkeypatch.setattr(train, "keep", lambda *args: None)
+    monkeypatch.setattr(train, "renew_report", lambda *args: None)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """`minisrgan evaluate`: measure how near a generator comes to photos that were shrunk."""
 
 import argparse
+from pathlib import Path
 
 from .options import Commands, add_command, add_device, add_family, add_generator, chosen_generator, start_device
 
@@ -24,12 +25,39 @@ def add(commands: Commands) -> None:
         "--vgg", metavar="FILE", help="a file of a VGG19, to measure the perceptual distance with it too"
     )
     add_family(command)
+    command.add_argument("--csv", metavar="FILE", help="write the figures of each photo into this file too")
+    command.add_argument("--json", metavar="FILE", help="the same as JSON, with the means over the photos")
+    command.add_argument(
+        "--published",
+        action="store_true",
+        help="for Set5, Set14, BSD100 and Urban100: show what the literature reports, with its sources",
+    )
+    command.add_argument(
+        "--save",
+        metavar="FOLDER",
+        help="keep the images, of bicubic, the model and the original, in this new folder, with a page to look at them",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
+    from ..files import check_writable
     from ..studies.evaluate import evaluate, rulers
+    from ..studies.evaluated import Evaluated, say_published
 
     device = start_device(args)
+    for path in filter(None, (args.csv, args.json)):
+        check_writable(path)
     measured_by = rulers(device, args.vgg, args.family)
     generator = chosen_generator(args).to(device)
-    evaluate(generator, args.folder, device, measured_by, ensemble=args.ensemble)
+    found, scale = Evaluated(args.save), generator.config.scale
+    means = evaluate(generator, args.folder, device, measured_by, ensemble=args.ensemble, take=found)
+    versions = dict(zip(next(iter(found.rows.values())), means))
+    if args.published:
+        say_published(args.folder, len(found.rows), scale, versions, print)
+    if args.csv:
+        found.write_csv(args.csv)
+    if args.json:
+        found.write_json(args.json, means, folder=args.folder, scale=scale)
+    if args.save:
+        name = Path(args.folder).resolve().name
+        print(found.write_page(name, f"Shrunk {scale} times and enlarged again: bicubic, the model and the original"))

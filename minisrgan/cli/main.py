@@ -10,6 +10,7 @@ from ..errors import MinisrganError, message_of
 from ..ranks.launch import place_of
 from . import (
     bench,
+    compare,
     demo,
     doctor,
     evaluate,
@@ -35,6 +36,7 @@ COMMANDS = (
     export,
     pack,
     evaluate,
+    compare,
     gradcheck,
     losses,
     sweep,

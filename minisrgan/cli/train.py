@@ -261,6 +261,7 @@ def lead(run: Run, trainer: Trainer, photos: Gathered, about: dict, here: dict, 
     print(f"generator: {run.generator}")
     if (run.folder / "curves.png").exists():  # there are none of 0 steps
         print(f"curves:    {run.folder / 'curves.png'}")
+        print(f"report:    {run.folder / 'report.html'}")
 
 
 def new_training(run: Run, args: argparse.Namespace, settings: Settings | None) -> tuple[TrainConfig, dict]:

@@ -11,6 +11,7 @@ from ..errors import ConfigError, ImageError
 from .degrade import Degradation
 from .files import read_photo
 from .pictures import Held, Picture, as_pixels
+from .pixels import luma
 from .resize import crop_to_multiple, downsample
 from .transparency import over_white
 
@@ -174,3 +175,18 @@ def centre(photo: np.ndarray, side: int = SHOWN) -> np.ndarray:
     """The middle of a photo, at most `side` pixels on a side."""
     top, left = (max((size - side) // 2, 0) for size in photo.shape[:2])
     return photo[top : top + side, left : left + side]
+
+
+def place_of_most_contrast(image: np.ndarray, side: int) -> tuple[int, int]:
+    """(top, left) of the side×side window with the most contrast between neighbours. Windows are half a side apart.
+
+    In LR, that is where edges are left to restore, not where fine texture is lost for good.
+    """
+    y = luma(image)
+    contrast = np.abs(np.diff(y, axis=0))[:, :-1] + np.abs(np.diff(y, axis=1))[:-1]
+    places = [
+        (top, left)
+        for top in range(0, y.shape[0] - side + 1, max(side // 2, 1))
+        for left in range(0, y.shape[1] - side + 1, max(side // 2, 1))
+    ]
+    return max(places, key=lambda p: contrast[p[0] : p[0] + side, p[1] : p[1] + side].sum())

@@ -5,7 +5,7 @@ makes of the two images: the mean (φ(SR) - φ(HR))² of a VGG, or ST-LPIPS, whi
 Smaller is better. The grid is a pattern of period 4 that a generator may draw even where the original has none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +32,8 @@ from ..weights.vgg import EMBEDDED_NAME, load_content, load_vgg
 from . import Say
 
 Rulers = dict[str, Callable[[np.ndarray, np.ndarray], float]]  # by name: what measures an image beside its original
+# given a photo's name, its images by version and their Qualities
+Take = Callable[[str, Mapping[str, np.ndarray], Mapping[str, "Quality"]], object]
 
 TILE = 256  # the most pixels a side that a VGG sees at a time: its maps are much larger than the image
 WHOLE = 1024  # the most pixels a side that ST-LPIPS sees at a time
@@ -153,11 +155,12 @@ def evaluate(
     rulers: Rulers,
     say: Say = print,
     ensemble: bool = False,
+    take: Take = lambda *_: None,
 ) -> list[Quality]:
     """Say a row for each photo of a folder and the folders in it, and then the mean.
 
     Returns the mean Quality of bicubic and of the model. With `ensemble` there is a third: that of the model's mean
-    over the photo turned and mirrored in all eight ways.
+    over the photo turned and mirrored in all eight ways. `take` is given each photo that was measured.
 
     A photo that cannot be read or measured is left out, named and counted. So is a photo that bicubic or the model
     enlarges without any error, such as a flat one: its PSNR is infinite, and so would be the mean. The transparent
@@ -166,7 +169,8 @@ def evaluate(
     border, (paths, others) = generator.config.scale, look_for_photos(folder)
     names = [name_in(folder, path) for path in paths]
     width = max(24, *(len(name) + 1 for name in names))  # names are not cut, since two could then look the same
-    say(header(rulers, "bicubic", "model", *(["ensemble of 8"] if ensemble else []), width=width))
+    columns = ["bicubic", "model", *(["ensemble of 8"] if ensemble else [])]
+    say(header(rulers, *columns, width=width))
     results, left_out, several = [], [], []
     for name, path in zip(names, paths):
         try:
@@ -185,6 +189,7 @@ def evaluate(
         else:
             results.append(qualities)
             say(row(name, *qualities, width=width))
+            take(name, dict(zip(columns, images)) | {"HR": trial.hr}, dict(zip(columns, qualities)))
     if not results:
         raise ImageError(f"{folder}: none of the {len(paths)} photos here can be measured, such as: {left_out[0]}")
     means = [mean_quality(qualities) for qualities in zip(*results)]

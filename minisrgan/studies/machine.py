@@ -6,7 +6,6 @@ import platform
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from .. import __version__
 from ..device import cuda_problem
 from ..device.cpu import find_compiler, runtime
+from ..device.processor import cpu_count, cpu_model
 from ..errors import KernelError
 from ..nvidia import cupy_extra, nvidia_gpu
 
@@ -39,21 +39,6 @@ def describe_machine(device: str) -> dict:
     if device == "cuda":
         about["gpu"] = gpu()
     return about
-
-
-def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name: from Linux, from macOS, else what Python knows."""
-    if cpuinfo.exists() and (found := re.search(r"model name\s*: (.+)", cpuinfo.read_text(encoding="utf-8"))):
-        return found[1]
-    if sys.platform == "darwin":
-        asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
-        return asked.stdout.strip() or platform.machine()
-    return platform.processor() or platform.machine()
-
-
-def cpu_count() -> int:
-    """How many CPUs this process may use. In a container that is often fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def free_memory(meminfo: Path = Path("/proc/meminfo")) -> str | None:

@@ -23,10 +23,12 @@ from .config import Stage
 from .cost import Cost, in_words
 from .health import KEPT, WINDOW, Monitor
 from .loader import Ahead
+from .looks import keep
 from .measured import Board
 from .recorded import RecordedStep, steps_of
 from .report import draw_comparison, draw_curves
 from .run import Run
+from .run_page import renew_report
 from .trainer import Trainer
 
 LOOKS = 10  # how many times per stage held-out photos are measured, pictures drawn and the state saved
@@ -192,7 +194,9 @@ def train_stage(
                 raise KeyboardInterrupt(request.signal)
             if looked:
                 with cost.stopped():
-                    draw_curves(run.folder / "curves.png", run.rows(POINTS), bicubic)
+                    rows = run.rows(POINTS)
+                    draw_curves(run.folder / "curves.png", rows, bicubic)
+                    renew_report(run, rows, bicubic, say)
         if trainer.step > first:
             n, batch = trainer.step - first, trainer.config.batch
             figures = cost.figures(n, batch, trainer.device, ahead.waited)
@@ -231,6 +235,7 @@ def look(run: Run, trainer: Trainer, photos: Sequence[Pair]) -> list[float]:
     border = trainer.config.generator.scale
     trials = [try_photo(trainer.best, photo, trainer.device, lr) for photo, lr in photos]
     scores = [[score(image, trial.hr, border) for image in (trial.sr, trial.bicubic)] for trial in trials]
+    keep(run, trainer, trials, scores)
     first, (of_sr, of_bicubic) = trials[0], scores[0]
     enlarged = {"bicubic": (first.bicubic, of_bicubic)}
     if trainer.stage == "gan":

@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..files import write_whole
 from ..imaging.metrics import Score
-from ..imaging.pixels import luma
+from ..imaging.patches import place_of_most_contrast
 from .config import TERMS
 from .health import STATES
 
@@ -66,21 +66,6 @@ def draw_comparison(
         for each in (whole, detail):
             each.set(xticks=[], yticks=[])
     save_figure(figure, path)
-
-
-def place_of_most_contrast(image: np.ndarray, side: int) -> tuple[int, int]:
-    """(top, left) of the side×side window with the most contrast between neighbours. Windows are half a side apart.
-
-    In LR, that is where edges are left to restore, not where fine texture is lost for good.
-    """
-    y = luma(image)
-    contrast = np.abs(np.diff(y, axis=0))[:, :-1] + np.abs(np.diff(y, axis=1))[:-1]
-    places = [
-        (top, left)
-        for top in range(0, y.shape[0] - side + 1, max(side // 2, 1))
-        for left in range(0, y.shape[1] - side + 1, max(side // 2, 1))
-    ]
-    return max(places, key=lambda p: contrast[p[0] : p[0] + side, p[1] : p[1] + side].sum())
 
 
 def draw_curves(path: Path | str, rows: Sequence[Mapping[str, str]], bicubic: float | None = None) -> None:

@@ -8,6 +8,8 @@ checkpoint-gan-000040.safetensors, ...   earlier states, to go back to if the tr
 generator-pretrain.safetensors   G at the end of stage 1
 generator.safetensors            G as last saved
 curves.png, samples/             pictures, drawn by report.py
+report.html                      the page of the run, made by run_page.py
+looks/                           images and figures for it, kept by looks.py
 run.lock                         locked by the one process that writes here; it names that process
 
 A folder with a config.json is a run. config.json is written last, so every run has a state to start from.
@@ -196,7 +198,7 @@ class Run:
                 f"{self.folder}: another training writes here ({error.strerror}): let it end, or stop it, or choose "
                 "another --out"
             ) from None
-        for folder in (self.folder, self.folder / "samples"):
+        for folder in (self.folder, self.folder / "samples", self.folder / "looks"):
             remove_leftovers(folder)
 
     def unlock(self) -> None:

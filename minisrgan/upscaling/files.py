@@ -6,6 +6,8 @@ Its result is a plain list of what was done, from which reports are made.
 from __future__ import annotations
 
 import glob
+import hashlib
+import json
 import os
 import re
 import sys
@@ -27,6 +29,8 @@ from ..imaging.resize import resize_part
 from ..imaging.transparency import fill_hidden
 from ..imaging.writing import FORMATS, Format, check_size, encode, encode_animation, format_of
 from ..models.architectures import Network
+from ..ranks.communicator import Communicator
+from ..ranks.sharing import shared_out
 from .upscale import new_size, upscale_strips
 
 PIPE = Path("-")  # stdin as a photo, stdout as an output
@@ -223,6 +227,23 @@ def enlarge_files(
                 message = f"{name_of(job)}: {message}"
             result = Result(job.source, job.output, error=message)
         yield result._replace(seconds=time.perf_counter() - start)
+
+
+def enlarge_on_ranks(jobs: Sequence[Job], enlarger: Enlarger, ranks: Communicator) -> Iterator[Result]:
+    """The same by several ranks, each of which enlarges some of the photos. Rank 0 yields all the Results.
+
+    Raises ConfigError if the ranks do not see the same files.
+    """
+    names = json.dumps([[str(job.source), str(job.output), job.problem] for job in jobs])
+    ranks.check_alike({"set of photos": f"{len(jobs)} ({hashlib.sha256(names.encode()).hexdigest()[:8]})"})
+
+    def work(i):
+        (result,) = enlarge_files([jobs[i]], enlarger)
+        return result._asdict() | {"source": str(result.source), "output": str(result.output)}
+
+    for answer in shared_out(ranks, work, [pixels_of(job) for job in jobs]):
+        paths = {name: Path(answer[name]) for name in ("source", "output")}
+        yield Result(**answer | paths | {name: answer[name] and tuple(answer[name]) for name in ("size", "new_size")})
 
 
 def name_of(job: Job) -> str:

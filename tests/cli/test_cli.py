@@ -37,7 +37,7 @@ from minisrgan.weights.generators import blend, load_generator, packaged, save_g
 from minisrgan.weights.vgg import save_vgg
 
 COMMANDS = (
-    "train, upscale, export, pack, evaluate, gradcheck, losses, sweep, modes, demo, bench, resources, "
+    "train, upscale, export, pack, evaluate, compare, gradcheck, losses, sweep, modes, demo, bench, resources, "
     "vgg inspect, vgg fetch, vgg distil, doctor".split(", ")
 )
 

@@ -1,0 +1,112 @@
+"""What an evaluation has measured, for files: figures as CSV and JSON, the images, and a page with both."""
+
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import ConfigError
+from ..files import write_whole
+from ..imaging.metrics import Score
+from ..pages.markup import number
+from ..pages.viewer import Item, before_and_after
+from ..training.report import write_csv
+from . import Say
+from .evaluate import PLACES, Quality
+from .published import published
+
+
+class Evaluated:
+    """Collects the photos of an evaluation, as its `take`.
+
+    save   a folder for the images, which is new or empty; None: they are not kept
+    """
+
+    def __init__(self, save: str | Path | None = None) -> None:
+        """Raises ConfigError if the folder has something in it."""
+        self.save = None if save is None else Path(save)
+        self.rows: dict[str, Mapping[str, Quality]] = {}  # by the photo's name
+        if self.save and (self.save.is_file() or self.save.is_dir() and any(self.save.iterdir())):
+            raise ConfigError(f"{self.save} is there already: name a new folder to save the images in")
+
+    def __call__(self, name: str, images: Mapping[str, np.ndarray], qualities: Mapping[str, Quality]) -> None:
+        self.rows[name] = qualities
+        if self.save:
+            for version, image in images.items():
+                buffer = io.BytesIO()
+                Image.fromarray(image).save(buffer, "PNG")
+                write_whole(self.path_of(name, version), buffer.getvalue())
+
+    def path_of(self, name: str, version: str) -> Path:
+        """Where an image is saved: a folder for each version, and in it the photos' own names, as PNG."""
+        assert self.save
+        end = "" if name.lower().endswith(".png") else ".png"  # a.jpg and a.png stay apart
+        return self.save / version / f"{name}{end}"
+
+    def columns(self) -> list[str]:
+        """The names of the figures."""
+        first = next(iter(next(iter(self.rows.values())).values()))
+        return [*Score._fields, *first.distances]
+
+    def write_csv(self, path: str | Path) -> None:
+        """A row for each photo and version. What was not measured is empty."""
+        rows = [
+            [name, version, *("" if math.isnan(figure) else figure for figure in quality.figures())]
+            for name, versions in self.rows.items()
+            for version, quality in versions.items()
+        ]
+        write_csv(path, ["photo", "version", *self.columns()], rows)
+
+    def write_json(self, path: str | Path, means: Sequence[Quality], **about: Any) -> None:
+        """The same, and the means over the photos. What was not measured is null."""
+
+        def named(versions: Mapping[str, Quality]) -> dict[str, dict[str, float | None]]:
+            columns = self.columns()
+            return {
+                version: {column: None if math.isnan(x) else x for column, x in zip(columns, quality.figures())}
+                for version, quality in versions.items()
+            }
+
+        versions = next(iter(self.rows.values()))
+        found = {**about, "mean": named(dict(zip(versions, means)))}
+        found["photos"] = {name: named(qualities) for name, qualities in self.rows.items()}
+        write_whole(path, json.dumps(found, indent=2).encode())
+
+    def write_page(self, title: str, subtitle: str) -> Path:
+        """A page of the saved images under a slider, with all figures. Returns its path."""
+        assert self.save
+        head = ["photo", "version", *self.columns()]
+        rows = [
+            [name, version, *map(number, quality.score[:2]), number(quality.score.ssim_y, 4)]
+            + [number(far, PLACES.get(which, 5)) for which, far in quality.distances.items()]
+            for name, versions in self.rows.items()
+            for version, quality in versions.items()
+        ]
+        path = self.save / "report.html"
+        before_and_after(path, title, subtitle, map(self.item, self.rows), head, rows)
+        return path
+
+    def item(self, name: str) -> Item:
+        """A photo on the page, from its saved images."""
+        versions = [*self.rows[name], "HR"]
+        images = {version: self.path_of(name, version).read_bytes() for version in versions}
+        below = {version: f"{quality.score.psnr_y:.2f} dB" for version, quality in self.rows[name].items()}
+        return Item(name, images, below)
+
+
+def say_published(folder: str | Path, photos: int, scale: int, means: Mapping[str, Quality], say: Say) -> None:
+    """Say what the literature reports for this set beside what was measured, the least PSNR first."""
+    name, found = published(folder, photos, scale)
+    if not found:
+        say(name)
+        return
+    rows = [(each.psnr[name], each.method, each.trained_on, each.source) for each in found]
+    rows += [(mean.score.psnr_y, f"{version}, measured here", "", "") for version, mean in means.items()]
+    say(f"\nPublished for {name} at scale {scale}, PSNR on Y in dB:")
+    for psnr, method, trained_on, source in sorted(rows):
+        say(f"{psnr:8.2f}  {method:26}{trained_on:24}{source}".rstrip())
