@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PATHS = "data data_lr weights vgg out".split()
 RECORDED = "photos held_out vgg_sha256 steps_before".split()  # what config.json notes of a run, and is no setting
 INSTEAD = {"steps": "minutes", "minutes": "steps"}  # of each other
-BESIDE = ("help", "settings", "resume")  # options that are no settings
+BESIDE = ("settings", "resume")  # options that are no settings
 PARTS = "generator discriminator pretrain gan".split()  # of TrainConfig, each a table
 
 
@@ -64,7 +64,7 @@ class Settings:
 
         Raises ConfigError.
         """
-        options = {name for name in vars(args) if name not in (*BESIDE, "run", "command", "parser")}
+        options = {*vars(parser.parse_args([]))} - {*BESIDE, "run", "parser"}
         check_names(self.path, self.options, options | {*self.fields} | {*names_of_fields()})
         words = [word for name, value in self.options.items() for word in self.words(name, value)]
 

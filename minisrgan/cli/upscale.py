@@ -85,7 +85,7 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..progress import progress_bar
-    from ..upscaling.files import PIPE, Enlarger, enlarge_files, find_jobs, pixels_of
+    from ..upscaling.files import PIPE, Enlarger, enlarge_files, enlarge_on_ranks, find_jobs, pixels_of
     from ..upscaling.report import write_report
     from ..upscaling.upscale import passes_for
 
@@ -101,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
         )
     if jobs[0].output == PIPE and sys.stdout.isatty():
         raise ConfigError("the photo would go to the terminal: name a file with -o, or send it to another command")
+    if args.ranks and PIPE in (jobs[0].source, jobs[0].output):
+        raise ConfigError("stdin and stdout are for one process: start it without mpiexec, or name files")
     if args.report:
         check_report(args.report, args.force, PIPE in (jobs[0].source, jobs[0].output))
     if made:
@@ -120,7 +122,10 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         with bar:
-            for result in enlarge_files(jobs, enlarger, told):
+            shared = enlarge_on_ranks(jobs, enlarger, args.ranks) if args.ranks else None
+            for result in shared or enlarge_files(jobs, enlarger, told):
+                if shared and result.new_size:
+                    told(1.0)
                 results.append(result)
                 if not result.new_size:
                     bar.total -= pixels[len(results) - 1]  # so that the time left is that of the others
@@ -132,14 +137,17 @@ def run(args: argparse.Namespace) -> int:
                     say(f"{result.output} is there already, and {result.source} is skipped: --force replaces it")
                 elif result.size and result.new_size:
                     sizes = " to ".join(f"{width}×{height}" for width, height in (result.size, result.new_size))
-                    say(f"{result.output}: {sizes}", sys.stderr if result.output == PIPE else sys.stdout)
+                    if result.output == PIPE:
+                        say(f"stdout: {sizes}")
+                    else:
+                        say(f"{result.output}: {sizes}", sys.stdout)
                 bar.set_postfix_str(f"{len(results)} of {len(jobs)} photos", refresh=False)
     except KeyboardInterrupt:
         print(f"\n{summary(results)}, {len(jobs) - len(results)} not done", file=sys.stderr)
         raise
     if len(jobs) > 1:
         print(summary(results), file=sys.stderr)
-    if args.report:
+    if args.report and results:  # which rank 0 has
         write_report(args.report, results)
         say(f"{args.report}: the page of them")
     failed = sum(result.error is not None for result in results)

@@ -10,7 +10,10 @@ import numpy as np
 from .. import check, losses, nn, ops, regularisers
 from ..arrays import Array, array_module, on_gpu, to_device
 from ..errors import ConfigError
+from ..models.architectures import build, name_of
+from ..models.compact import CompactConfig
 from ..models.discriminator import Discriminator, DiscriminatorConfig
+from ..models.esrgan import MSRResNetConfig, RRDBConfig
 from ..models.generator import Generator, GeneratorConfig
 from ..models.vgg import VGG, VGGConfig, VGGFeatures
 from ..names import FAMILIES
@@ -225,6 +228,9 @@ def penalty_case(
     return Case(name, function, moved_off(discriminator, rng))
 
 
+SHARED = (CompactConfig(4, 1, 3), RRDBConfig(3, 1, 2, 2, 2), MSRResNetConfig(3, 1, 2))  # architectures of shared models
+
+
 def module_cases(rng: np.random.Generator) -> list[Case]:
     """Each layer, and whole small models, as functions of their input and of all their parameters."""
     image = rng.standard_normal((2, 5, 7, 3))
@@ -264,6 +270,7 @@ def module_cases(rng: np.random.Generator) -> list[Case]:
         ),
         module_case("D, spectral norm", Discriminator(spectral, rng).eval(), rng.uniform(-1, 1, (3, 16, 16, 3)), rng),
         *(vgg_case(family, rng) for family in FAMILIES),
+        *(module_case(name_of(config), build(config, rng), photo, rng) for config in SHARED),
     ]
 
 

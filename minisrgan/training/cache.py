@@ -29,7 +29,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL
 
-from ..errors import ImageError
 from ..files import lock_file, make_cache_folder, write_whole
 from ..imaging.pictures import as_image, as_pixels
 
@@ -73,10 +72,10 @@ class PictureCache:
         path = self.folder / (name + SUFFIX)
         try:
             head = read_head(path)
-        except (FileNotFoundError, DamagedError):
+        except (FileNotFoundError, DamagedError) as error:
             made = make()
             head = head_of(made)
-            self.add(path, made)
+            self.add(path, made, isinstance(error, DamagedError))
         return Cached(path, head, self, make)
 
     def find(self, name: str) -> "dict[str, Any] | None":
@@ -85,18 +84,25 @@ class PictureCache:
             return read_head(self.folder / (name + SUFFIX)).about
         return None
 
-    def add(self, path: Path, made: Made) -> None:
-        """Write a picture's file, if there is room for it, and keep the picture in memory until the next one."""
+    def add(self, path: Path, made: Made, damaged: bool = False) -> None:
+        """Write a picture's file, if there is room for it, and keep the picture in memory until the next one.
+
+        damaged   whether the file is to be replaced, if it is there
+        """
         self.last = path, made
         head = head_of(made)
         strips = (np.ascontiguousarray(each).data.cast("B") for image in made[:2] for each in strips_of(image))
         with suppress(OSError), self._alone():  # such as a full disk
-            path.unlink(missing_ok=True)  # a damaged one
+            if not damaged and path.exists():  # another process was quicker
+                return
+            path.unlink(missing_ok=True)
             if self._make_room(head.length):
                 write_whole(path, chain([head.start()], strips, (each.tobytes() for each in head.checksums)))
 
     def _make_room(self, size):
         """Remove the files that were not used for the longest time, until there are `size` bytes left for another."""
+        if size > self.most:
+            return False
         files = sorted(self._files(), key=lambda each: each[1].st_mtime)
         left = self.most - sum(stat.st_size for _, stat in files)
         for path, stat in files:
@@ -230,16 +236,14 @@ class Cached:
     def _part(self, which, rows, columns):
         try:
             return self._mapped(which, rows, columns)
-        except (FileNotFoundError, DamagedError):
-            pass
+        except (FileNotFoundError, DamagedError) as error:
+            damaged = isinstance(error, DamagedError)
         path, made = self.cache.last or (None, None)
         if made is None or path != self.path:
             made = self.make()
-            self.cache.add(self.path, made)
+            self.cache.add(self.path, made, damaged)
         for each in self.checked:
             each[:] = False
-        if made.about != self.head.about:
-            raise ImageError(f"{made.about['hash']}: the photo has changed since the training began")
         return as_pixels((made.hr, made.lr)[which][rows])[:, columns]
 
     def _mapped(self, which, rows, columns):
@@ -261,13 +265,11 @@ class Cached:
             needed = rows if checked[bands].all() else slice(bands.start * BAND, min(bands.stop * BAND, height))
             ask_for(mapped, place + needed.start * size, place + needed.stop * size)
             strip = np.frombuffer(mapped, "V3", height * (right - left), place).reshape(height, right - left)
-            for j in range(bands.start, bands.stop):
-                if (
-                    not checked[j]
-                    and zlib.crc32(strip[j * BAND : (j + 1) * BAND].data) != self.head.checksums[which][i][j]
-                ):
+            for band in range(bands.start, bands.stop):
+                checksum = self.head.checksums[which][i][band]
+                if not checked[band] and zlib.crc32(bands_of(strip)[band].data) != checksum:
                     raise DamagedError(self.path)
-                checked[j] = True
+                checked[band] = True
             start, stop = max(left, columns.start), min(right, columns.stop)
             part[:, start - columns.start : stop - columns.start] = strip[rows, start - left : stop - left]
         if time.monotonic() - self.touched > TOUCH:

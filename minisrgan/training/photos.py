@@ -36,6 +36,7 @@ TRAINING = {
 }
 HELD_OUT = {"skimage": "chelsea.png coffee.png"}
 COPY = 0.8  # each copy of a photo has this fraction of the size of the one before
+MIDDLE = f"the middle {SHOWN}"  # in the names of the cache, where a photo's size would be
 MEMORY = 2**29  # bytes that the photos of a training may take in memory; more are kept in the cache
 FOLDERS = {"skimage": "data", "matplotlib": "mpl-data/sample_data"}
 
@@ -241,7 +242,7 @@ class Prepared:
             except OSError:
                 self.decoded()  # says what is wrong
                 raise
-            found = (cache.find(name_of(*self.of, what)) for what in (0, "middle"))
+            found = (cache.find(name_of(*self.of, what)) for what in (MIDDLE, COPY**0))
             known = next((about for about in found if about), None)
         self.about = known or self.decoded().about
 
@@ -262,8 +263,9 @@ class Prepared:
         if not self.cache:
             made = self.made(k)
             return Entry(name, made.about["hash"], Held(made.hr, made.lr))
-        picture = self.cache.get(name_of(*self.of, k), partial(self.made, k))
-        picture.make = partial(made_anew, self.source, self.scale, k)  # which does not hold the photo in memory
+        picture = self.cache.get(name_of(*self.of, COPY**k), partial(self.made, k))
+        # a function that does not hold the photo in memory
+        picture.make = partial(made_anew, self.source, self.scale, k, picture.head.about)
         return Entry(name, picture.head.about["hash"], picture)
 
     def made(self, k: int) -> Made:
@@ -281,7 +283,7 @@ class Prepared:
         if not (self.cache or degrade or self.source.lr):
             return HeldOut(self.source.name, self.decoded().rgb, None, hash)
         if self.cache:
-            hr, lr = self.cache.get(name_of(*self.of, "middle"), self.made_middle).whole()
+            hr, lr = self.cache.get(name_of(*self.of, MIDDLE), self.made_middle).whole()
         else:
             hr, lr, _ = self.made_middle()
         if degrade:
@@ -303,9 +305,12 @@ class Prepared:
         return Made(rgb[rows, columns], middle, about)
 
 
-def made_anew(source: Source, scale: int, k: int) -> Made:
-    """HR and LR of a photo, shrunk k times, read again."""
-    return Prepared(source, scale, None).made(k)
+def made_anew(source: Source, scale: int, k: int, about: Mapping[str, Any]) -> Made:
+    """HR and LR of a photo, shrunk k times, read again. Raises ImageError unless it is still the same photo."""
+    made = Prepared(source, scale, None).made(k)
+    if made.about != about:
+        raise ImageError(f"{source.path}: the photo has changed since the training began: begin a new one")
+    return made
 
 
 def copy_name(name: str, k: int) -> str:

@@ -329,13 +329,15 @@ for large, finite in ((1e18, True), (1e20, False)):
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_a_bicubic_enlargement_is_in_float32(precision):
+def test_a_smooth_enlargement_is_in_float32(precision):
     code = """
 import cupy, numpy as np, minisrgan.device
+from minisrgan.models.enlarging import enlarge_bilinear
 from minisrgan.models.generator import enlarge_bicubic
 from minisrgan.tensor import Tensor
 x = np.random.default_rng(0).random((1, 5, 6, 3), np.float32)
-exact, made = enlarge_bicubic(Tensor(x.astype(float)), 4).data, enlarge_bicubic(Tensor(cupy.asarray(x)), 4).data.get()
-assert abs(made - exact).max() < 1e-6, abs(made - exact).max()
+for enlarge in (enlarge_bicubic, enlarge_bilinear):
+    exact, made = enlarge(Tensor(x.astype(float)), 4).data, enlarge(Tensor(cupy.asarray(x)), 4).data.get()
+    assert abs(made - exact).max() < 1e-6, abs(made - exact).max()
 """
     on_stand_in("-c", code, precision=precision)

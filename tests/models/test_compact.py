@@ -101,6 +101,15 @@ def test_a_run_of_it_is_resumed_to_the_same_bits(trained):
     assert TrainConfig.from_dict(whole.config()[0].to_dict()) == whole.config()[0]
 
 
+def test_the_gan_stage(tiny_config, smooth_photo):
+    photos = PhotoSet([(str(i), smooth_photo(36, 40, seed=i)) for i in range(3)], 4, 16)
+    trainer = Trainer(tiny_config(generator=CompactConfig(channels=4, blocks=1)), photos, "numpy")
+    trainer.start_stage("gan")
+    before = trainer.generator.state()
+    assert trainer.gan_step()["loss_d"] > 0
+    assert all((before[name] != array).any() for name, array in trainer.generator.state().items() if "weight" in name)
+
+
 @pytest.mark.parametrize(
     ("config", "says"),
     [

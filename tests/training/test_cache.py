@@ -67,6 +67,17 @@ def test_a_training_is_the_same_from_the_cache_to_the_bit(gather, tmp_path, degr
     assert patches(held) == patches(cached) == patches(again)
 
 
+def test_photos_that_are_damaged_or_small_are_left_out_of_the_cache_too(gather, folder, smooth_photo):
+    (folder / "03.png").write_bytes((folder / "03.png").read_bytes()[:2000])
+    Image.fromarray(smooth_photo(15, 90)).save(folder / "00.png")
+    held, cached, again = gather(1e9), gather(), gather()
+    assert held.small == cached.small == again.small == ["00.png"]
+    assert len(held.crops) == 9 and held.held_out[0].name == "01.png"
+    assert held.crops.names == cached.crops.names == again.crops.names
+    first, second, third = (gather.said[i : i + 2] for i in (0, 2, 4))
+    assert first == second == third and "03.png" in first[0]
+
+
 def test_what_is_in_the_cache_is_not_decoded_again(gather, monkeypatch):
     gather(copies=1)
     monkeypatch.setattr(photos, "load_photo", lambda path: pytest.fail(f"{path} was read"))

@@ -79,7 +79,9 @@ def test_after_going_back_other_crops_are_loaded(trainer):
         assert not same(other, expected)
         trainer.crop_rng.bit_generator.state = state
         assert same(steps(trainer, 3), expected)
-        assert ahead.waited > 0
+        waited = ahead.waited
+        steps(trainer, 5, pause=3 * Slow.seconds)
+        assert ahead.waited - waited < 5 * Slow.seconds / 2  # for what was asked for last; the others come ahead again
 
 
 def test_a_step_may_take_a_part_of_its_crops(trainer):

@@ -7,10 +7,12 @@ from test_upscale import in_bands, in_one_piece, noise
 
 from minisrgan.arrays import to_numpy
 from minisrgan.device import blas, use_device
+from minisrgan.imaging.pixels import lr_from_uint8, uint8_from_sr
 from minisrgan.models.architectures import build
 from minisrgan.models.compact import CompactConfig
 from minisrgan.models.esrgan import MSRResNetConfig, RRDBConfig
-from minisrgan.upscaling.upscale import upscale
+from minisrgan.tensor import Tensor, no_grad
+from minisrgan.upscaling.upscale import upscale, upscale_strips
 
 CONFIGS = [
     CompactConfig(16, 2),
@@ -46,6 +48,19 @@ def test_bands_have_the_bits_of_one_piece(device, config, monkeypatch):
                 banded = in_bands(g, noise(*size), device, axis, step)
             assert whole.shape == (size[0] * config.scale, size[1] * config.scale, 3)
             np.testing.assert_array_equal(to_numpy(banded), to_numpy(whole))
+
+
+def test_a_network_that_folds_pixels_enlarges_what_it_made():
+    """Twice in a row, from an odd size, to a scale in between."""
+    g, photo = network(RRDBConfig(8, 1, growth=4, scale=2, fold=2)), noise(9, 7)
+    rows = np.concatenate(list(upscale_strips(g, photo, "numpy", 3, "uint8")))
+    assert rows.shape == (27, 21, 3)
+    twice = list(upscale_strips(g, photo, "numpy", 4, "uint8"))
+    with no_grad():
+        once = g.eval()(Tensor(lr_from_uint8(photo[None])))
+        whole = g(Tensor(np.clip(once.data * 0.5 + 0.5, 0, 1)))
+    difference = np.concatenate(twice).astype(int) - uint8_from_sr(whole.data[0])
+    assert abs(difference).max() <= 1
 
 
 @needs_kernels
