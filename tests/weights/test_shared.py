@@ -207,6 +207,17 @@ def compared(path, model, size=(11, 7)):
     return np.abs(ours - theirs).max() / np.abs(theirs).max(), generator.config
 
 
+@pytest.mark.parametrize("how", [{"_use_new_zipfile_serialization": False}, {}])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_what_torch_saves_is_read(tmp_path, how, dtype):
+    torch = pytest.importorskip("torch", reason="torch is not installed: make peers")
+    state = {name: torch.from_numpy(array).to(getattr(torch, dtype)) for name, array in state_of(CONFIGS[3]).items()}
+    torch.save({"params_ema": state, "iter": 5}, tmp_path / "a.pth", **how)
+    g = load_generator(tmp_path / "a.pth")
+    back = to_torch(g, g.state())
+    assert g.config == CONFIGS[3] and all((back[name] == state[name].float().numpy()).all() for name in state)
+
+
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 def test_compact_makes_the_pixels_of_spandrel(tmp_path, scale):
     pytest.importorskip("spandrel", reason="spandrel is not installed: make peers")
