@@ -227,11 +227,12 @@ def test_csv_and_json_have_the_figures_of_each_photo(evaluated, tmp_path):
 
 
 def test_the_images_are_saved_as_they_were_measured(evaluated):
-    found, _, g, folder = evaluated
+    found, means, g, folder = evaluated
     trial = try_photo(g, read_photo(folder / "b.png")[0], "numpy")
     for version, image in {"bicubic": trial.bicubic, "model": trial.sr, "HR": trial.hr}.items():
         np.testing.assert_array_equal(read_photo(found.save / version / "<script>" / "b.png")[0], image)
-    text = found.write_page("title", "subtitle").read_text(encoding="utf-8")
+    text = found.write_page("title", "subtitle", means).read_text(encoding="utf-8")
+    assert f"mean of 3</th><td>bicubic</td><td>{means[0].score.psnr_y:.2f}</td>" in text
     assert text.count("<img") == 9 and text.count("<script>") == 1 and "flat.png" not in text
     assert f"{found.rows['<script>/b.png']['model'].score.psnr_y:.2f} dB" in text
     assert found.path_of("a.jpg", "HR") != found.path_of("a.png", "HR")
