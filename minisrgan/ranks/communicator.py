@@ -26,6 +26,7 @@ class Communicator:
 
     rank: int
     size: int
+    patient = False  # whether a rank may take as long as it likes before it answers
 
     def gather(self, array: Array) -> Array:
         """(size, *the array's shape): each rank's array, in the order of the ranks."""
@@ -78,17 +79,20 @@ class Communicator:
         self.broadcast(json.dumps({"value": value}).encode())
         return value
 
+    def texts(self, text: str) -> list[str]:
+        """Every rank's text, in the order of the ranks."""
+        mine = np.frombuffer(text.encode(), np.uint8)
+        sizes = self.gather(np.array([mine.size]))[:, 0].tolist()
+        padded = np.zeros(max(sizes), np.uint8)
+        padded[: mine.size] = mine
+        return [bytes(row[:size]).decode() for row, size in zip(self.gather(padded), sizes)]
+
     def check_alike(self, facts: dict[str, str]) -> None:
         """Raise ConfigError on all ranks, which names the first difference, unless `facts` are the same on all.
 
         facts   {what it is, such as "device": which one it is here, in a few words}
         """
-        mine = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-        sizes = self.gather(np.array([mine.size]))
-        sent = np.zeros(int(sizes.max()), np.uint8)
-        sent[: mine.size] = mine
-        texts = [bytes(row[: int(n)]) for row, (n,) in zip(self.gather(sent), sizes)]
-        first, *others = (json.loads(text) for text in texts)
+        first, *others = map(json.loads, self.texts(json.dumps(facts)))
         for rank, theirs in enumerate(others, 1):
             for what in first:
                 if theirs.get(what) != first[what]:

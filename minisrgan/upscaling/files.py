@@ -6,6 +6,8 @@ Its result is a plain list of what was done, from which reports are made.
 from __future__ import annotations
 
 import glob
+import hashlib
+import json
 import os
 import re
 import sys
@@ -20,13 +22,15 @@ import numpy as np
 
 from ..errors import ConfigError, ImageError, MinisrganError, message_of
 from ..files import check_writable
-from ..imaging.files import extent_of, look_for_photos, write_encoded
+from ..imaging.files import READ, extent_of, look_for_photos, write_encoded
 from ..imaging.originals import Animation, Original, load_original, pictures, survey
 from ..imaging.pixels import levels_as
 from ..imaging.resize import resize_part
 from ..imaging.transparency import fill_hidden
 from ..imaging.writing import FORMATS, Format, check_size, encode, encode_animation, format_of
 from ..models.architectures import Network
+from ..ranks.communicator import Communicator
+from ..ranks.sharing import shared_out
 from .upscale import new_size, upscale_strips
 
 PIPE = Path("-")  # stdin as a photo, stdout as an output
@@ -93,13 +97,13 @@ def find_jobs(
     found = named(names, Path(output) if output else None)
     originals = {(path.parent, name) for path, _, _ in found for name in (path.stem, path.name)}
     left = [each for each in found if not is_made(each[0], originals)]
+    if not left:
+        raise ConfigError("there is nothing to enlarge: all that was named lies in the output folder")
     if output and output != "-" and not is_folder(output, names, left):
         return [single(left[0][0], Path(output), suffix, force)], len(found) - len(left)
     jobs = []
     for path, inside, problem in left:
-        end = suffix or ".png"
-        if suffix == SAME:
-            end = path.suffix.lower() if path.suffix.lower() in FORMATS else ".png"
+        end = own_suffix(path) if suffix == SAME else suffix or ".png"
         if output == "-" or (path == PIPE and not output):
             if len(left) > 1:
                 raise ConfigError(f"stdout takes one photo, and here are {len(left)}: name a folder with -o")
@@ -153,7 +157,7 @@ def is_folder(output: str, names: Sequence[str], photos: Sequence) -> bool:
     """Whether -o names a folder. Raises ConfigError if it cannot be one and there are several photos."""
     several = len(photos) != 1 or not (names[0] == "-" or Path(names[0]).is_file())
     if several and (Path(output).is_file() or (Path(output).suffix.lower() in FORMATS and not Path(output).is_dir())):
-        raise ConfigError(f"{output} is one file, and here are {len(photos)} photos: name a folder with -o")
+        raise ConfigError(f"{output} is one file: name a folder with -o for folders, patterns and several photos")
     return several or Path(output).is_dir() or output.endswith(("/", os.sep))
 
 
@@ -167,6 +171,15 @@ def single(source: Path, output: Path, suffix: str | None, force: bool) -> Job:
     if os.path.lexists(output) and not force:
         raise ConfigError(f"{output} is there already: --force replaces it")
     return Job(source, output, form)
+
+
+def own_suffix(path: Path) -> str:
+    """The suffix for an output in a photo's own format; ".png" if that cannot be written."""
+    own = path.suffix.lower()
+    if own in FORMATS:
+        return own
+    name = next((name for name, suffixes in READ.items() if own in suffixes.split()), "")
+    return next((suffix for suffix, form in FORMATS.items() if form.name == name), ".png")
 
 
 def apart(jobs: list[Job], scale: float) -> list[Job]:
@@ -211,8 +224,32 @@ def enlarge_files(
         except BrokenPipeError:  # the reader of stdout has gone
             raise
         except (MinisrganError, OSError, MemoryError) as error:
-            result = Result(job.source, job.output, error=message_of(error))
+            message = message_of(error)
+            if not message.startswith((f"{name_of(job)}: ", f"{job.output}: ")):
+                message = f"{name_of(job)}: {message}"
+            result = Result(job.source, job.output, error=message)
         yield result._replace(seconds=time.perf_counter() - start)
+
+
+def enlarge_on_ranks(jobs: Sequence[Job], enlarger: Enlarger, ranks: Communicator) -> Iterator[Result]:
+    """The same by several ranks, each of which enlarges some of the photos. Rank 0 yields all the Results.
+
+    Raises ConfigError if the ranks do not see the same files.
+    """
+    names = json.dumps([[str(job.source), str(job.output), job.problem] for job in jobs])
+    ranks.check_alike({"set of photos": f"{len(jobs)} ({hashlib.sha256(names.encode()).hexdigest()[:8]})"})
+
+    def work(i):
+        (result,) = enlarge_files([jobs[i]], enlarger)
+        return result._asdict() | {"source": str(result.source), "output": str(result.output)}
+
+    for answer in shared_out(ranks, work, [pixels_of(job) for job in jobs]):
+        paths = {name: Path(answer[name]) for name in ("source", "output")}
+        yield Result(**answer | paths | {name: answer[name] and tuple(answer[name]) for name in ("size", "new_size")})
+
+
+def name_of(job: Job) -> str:
+    return "stdin" if job.source == PIPE else str(job.source)
 
 
 def enlarge_file(job: Job, enlarger: Enlarger, progress: Callable[[float], object]) -> Result:
@@ -222,7 +259,7 @@ def enlarge_file(job: Job, enlarger: Enlarger, progress: Callable[[float], objec
     if job.output != PIPE and os.path.lexists(job.output) and not enlarger.force:
         return Result(job.source, job.output, skipped=True)
     data = sys.stdin.buffer.read() if job.source == PIPE else None
-    name = Path("stdin") if job.source == PIPE else job.source
+    name = name_of(job)
     original = load_original(name, data)
     if job.output != PIPE:
         check_writable(job.output)
@@ -235,7 +272,7 @@ def enlarge_file(job: Job, enlarger: Enlarger, progress: Callable[[float], objec
             notes.append(f"{name}: its animation cannot be read, and only its first picture is taken")
     elif original.frames > 1:
         notes.append(f"{name}: only the first of its {original.frames} pictures is taken")
-    if animation:
+    if animation and len(animation.durations) > 1:
         frames = (
             Original(each[..., :3], each[..., 3:], original.about, 1, False) for each in pictures(name, data, animation)
         )
@@ -254,10 +291,11 @@ def enlarge_file(job: Job, enlarger: Enlarger, progress: Callable[[float], objec
 
 def what_is_lost(job: Job, original: Original) -> Iterator[str]:
     """Lines that say what of a photo its output's format cannot hold."""
+    name = name_of(job)
     if original.pixels.dtype == np.uint16 and not job.form.deep:
-        yield f"{job.source}: its 16 bits are rounded, for {job.form.name} has 8 here: .png and .tif keep them"
+        yield f"{name}: its 16 bits are rounded, for {job.form.name} has 8 here: .png and .tif keep them"
     if original.alpha is not None and not job.form.alpha:
-        yield f"{job.source}: {job.form.name} holds no transparency, and the photo is laid over white"
+        yield f"{name}: {job.form.name} holds no transparency, and the photo is laid over white"
 
 
 def still_parts(

@@ -8,6 +8,7 @@ from minisrgan.errors import ConfigError, GraphError
 from minisrgan.nn import BatchNorm, Sequential
 from minisrgan.ranks.batch import MeanOfRanks, OfAllRanks, SynchronisedBatchNorm, synchronise
 from minisrgan.ranks.communicator import SMALL
+from minisrgan.ranks.sharing import shared_out
 from minisrgan.tensor import Tensor, grad
 
 
@@ -126,3 +127,27 @@ def test_synchronised_batch_norm_has_no_second_derivative_and_is_itself_in_evalu
     x = Tensor(np.float32(normal(2, 3)), requires_grad=True)
     with pytest.raises(GraphError, match="no second derivative"):
         grad(norm.train()(x).sum(), x, create_graph=True)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("jobs", [0, 1, 5, 6])
+def test_jobs_are_shared_out_and_come_back_in_their_order(size, jobs):
+    def work_on(ranks):
+        done = []
+
+        def work(i):
+            done.append(i)
+            return {"job": i, "rank": ranks.rank}
+
+        return list(shared_out(ranks, work, [(7 * i) % 5 for i in range(jobs)])), done
+
+    (first, mine), *others = on_ranks(size, work_on)
+    assert [each["job"] for each in first] == [*range(jobs)]
+    assert sorted(mine + [i for _, done in others for i in done]) == [*range(jobs)]  # each once
+    assert max([len(mine), *(len(done) for _, done in others)]) == -(-jobs // size)  # evenly
+    assert all(answers == [] for answers, _ in others)
+
+
+def test_texts_of_different_lengths():
+    texts = ["", "ä long one", "b"]
+    assert on_ranks(3, lambda ranks: ranks.texts(texts[ranks.rank])) == [texts] * 3

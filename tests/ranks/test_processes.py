@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from minisrgan.device.cpu import cpu_problem
 from minisrgan.weights.array_files import read_arrays
@@ -283,6 +284,7 @@ def test_a_rank_that_is_stuck_is_given_up(tmp_path, small):
         (["train", "--steps", "x"], "invalid whole number value: 'x'"),
         (["train", "--batch", "3"], "3 crops a step cannot be shared equally by 2 ranks"),
         (["doctor"], "doctor is for one process"),
+        (["upscale", "nothing.png", "-o", "-"], "stdin and stdout are for one process"),
     ],
 )
 def test_a_mistake_is_said_once(words, line, tmp_path):
@@ -320,3 +322,25 @@ def test_a_process_alone_does_not_import_mpi4py(photo_folder):
         env=environment(), capture_output=True, text=True,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
+
+
+# ---- A folder's photos, shared out -------------------------------------------------------------------------
+
+
+def test_upscale_shares_out_a_folder(tmp_path, smooth_photo, generator_file):
+    folder = tmp_path / "photos"
+    (folder / "within").mkdir(parents=True)
+    for i, name in enumerate(["a.png", "b.png", "c.png", "d.png", "within/a.png"]):
+        Image.fromarray(smooth_photo(20 + 9 * i, 40 - 5 * i, seed=i)).save(folder / name)
+    (folder / "broken.png").write_bytes(b"nothing")
+    said, found = {}, []
+    for name, size in {"one": 1, "two": 2, "four": 4}.items():
+        out = tmp_path / name
+        status, stdout, err = run(size, "upscale", folder, "-o", out, "--weights", generator_file)
+        assert status == 1, err  # one failed
+        said[name] = stdout.replace(str(out), "out"), [line for line in err.splitlines() if "broken" in line]
+        files = {path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("*.png"))}
+        assert len(files) == 5
+        found.append(files)
+    assert found[0] == found[1] == found[2]
+    assert said["one"] == said["two"] == said["four"]
