@@ -16,7 +16,6 @@ from minisrgan.models.compact import CompactConfig
 from minisrgan.models.esrgan import MSRResNetConfig, RRDBConfig
 from minisrgan.tensor import Tensor, no_grad
 from minisrgan.weights.generators import load_generator
-from minisrgan.weights.shared import MOST_BLOCKS
 from minisrgan.weights.torch_layout import to_torch
 
 CONFIGS = [
@@ -145,13 +144,8 @@ REFUSED = {
     "grey": (changed(**{"conv_first.weight": np.ones((5, 1, 3, 3), np.float32)}), "takes 1 channels and gives 3"),
     "no shape": (changed(**{"conv_first.weight": np.ones(1, np.float32)}), "fit no network"),
     "NaN": (changed(**{"conv_hr.bias": np.full(5, np.nan, np.float32)}), "'conv_hr.bias' holds NaN"),
-    "too deep": (
-        changed(CompactConfig(1, 0), drop=["body.2.weight", "body.2.bias"], **{
-            f"body.{2 * MOST_BLOCKS + 4}.weight": np.ones((48, 1, 3, 3), np.float32),
-            f"body.{2 * MOST_BLOCKS + 4}.bias": np.ones(48, np.float32),
-        }),
-        f"has {MOST_BLOCKS + 1} blocks, and no more than {MOST_BLOCKS}",
-    ),
+    "blocks without end": (changed(**{f"body.{10**9}.rdb1.conv1.bias": ONE}), "seems to be rrdb, but .*only one"),
+    "more digits than Python reads": (changed(**{f"body.{'9' * 5000}.rdb1.conv1.bias": ONE}), "fit no network"),
 }  # fmt: skip
 
 
