@@ -210,7 +210,7 @@ def add(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> None:
     from ..training.photos import gather, hashes
     from ..training.run import Run
-    from ..training.tensorboard import FOLDER, BoardRun, check_installed
+    from ..training.tensorboard import FOLDER, run_with_board
     from .settings import Settings
 
     if args.resume and args.settings:
@@ -219,11 +219,8 @@ def run(args: argparse.Namespace) -> None:
     if settings:
         settings.give(args, args.parser)
     folder = Path(args.resume or args.out or "runs/train")
-    if args.tensorboard or (args.resume and (folder / FOLDER).is_dir()):
-        check_installed()
-        run = BoardRun(folder)
-    else:
-        run = Run(folder)
+    board = args.tensorboard or args.resume and (folder / FOLDER).is_dir()
+    run = run_with_board(folder, asked_for=bool(args.tensorboard)) if board else Run(folder)
     device = start_device(args)
 
     def asked():

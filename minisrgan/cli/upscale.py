@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TextIO
 
 from ..errors import ConfigError
@@ -25,8 +26,15 @@ def quality(text: str) -> int:
     return value
 
 
+def html(text: str) -> Path:
+    if not text.lower().endswith((".html", ".htm")):
+        raise ValueError
+    return Path(text)
+
+
 scale.__name__ = "number from 1 to 16"
 quality.__name__ = "whole number from 1 to 100"
+html.__name__ = "name ending in .html"
 
 
 def add(commands: Commands) -> None:
@@ -69,12 +77,16 @@ def add(commands: Commands) -> None:
         help="1 to 100, for jpg (95 by default), avif and heic (90), webp and jxl (lossless by default)",
     )
     command.add_argument("--force", action="store_true", help="replace files that are there already")
+    command.add_argument(
+        "--report", type=html, metavar="FILE", help="write a page too, with bicubic and the results under a slider"
+    )
     add_generator(command)
 
 
 def run(args: argparse.Namespace) -> int:
     from ..progress import progress_bar
     from ..upscaling.files import PIPE, Enlarger, enlarge_files, enlarge_on_ranks, find_jobs, pixels_of
+    from ..upscaling.report import write_report
     from ..upscaling.upscale import passes_for
 
     suffix = suffix_of(args.format)
@@ -91,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("the photo would go to the terminal: name a file with -o, or send it to another command")
     if args.ranks and PIPE in (jobs[0].source, jobs[0].output):
         raise ConfigError("stdin and stdout are for one process: start it without mpiexec, or name files")
+    if args.report:
+        check_report(args.report, args.force, PIPE in (jobs[0].source, jobs[0].output))
     if made:
         print(f"{made} photos that are called as outputs of others are left out", file=sys.stderr)
     enlarger = Enlarger(generator, device, scale, args.ensemble, args.quality, args.force)
@@ -123,15 +137,32 @@ def run(args: argparse.Namespace) -> int:
                     say(f"{result.output} is there already, and {result.source} is skipped: --force replaces it")
                 elif result.size and result.new_size:
                     sizes = " to ".join(f"{width}×{height}" for width, height in (result.size, result.new_size))
-                    say(f"{result.output}: {sizes}", sys.stderr if result.output == PIPE else sys.stdout)
+                    if result.output == PIPE:
+                        say(f"stdout: {sizes}")
+                    else:
+                        say(f"{result.output}: {sizes}", sys.stdout)
                 bar.set_postfix_str(f"{len(results)} of {len(jobs)} photos", refresh=False)
     except KeyboardInterrupt:
         print(f"\n{summary(results)}, {len(jobs) - len(results)} not done", file=sys.stderr)
         raise
     if len(jobs) > 1:
         print(summary(results), file=sys.stderr)
+    if args.report and results:  # which rank 0 has
+        write_report(args.report, results)
+        say(f"{args.report}: the page of them")
     failed = sum(result.error is not None for result in results)
     return 0 if not failed else 2 if failed == len(jobs) else 1
+
+
+def check_report(path: Path, force: bool, pipe: bool) -> None:
+    """Raise ConfigError or OSError if the page cannot be written."""
+    from ..files import check_writable
+
+    if pipe:
+        raise ConfigError("--report shows files, and - is none: leave one of them out")
+    if path.exists() and not force:
+        raise ConfigError(f"{path} is there already: --force replaces it")
+    check_writable(path)
 
 
 def suffix_of(name: str | None) -> str | None:

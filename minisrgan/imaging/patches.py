@@ -190,3 +190,13 @@ def place_of_most_contrast(image: np.ndarray, side: int) -> tuple[int, int]:
         for left in range(0, y.shape[1] - side + 1, max(side // 2, 1))
     ]
     return max(places, key=lambda p: contrast[p[0] : p[0] + side, p[1] : p[1] + side].sum())
+
+
+def place_of_detail(image: np.ndarray, side: int, most: int = 1024) -> tuple[int, int]:
+    """(top, left) of a side×side window with much contrast, within a large image. So that it takes little time and
+    memory, about `most` pixels of its longer side are looked at."""
+    every = max(max(image.shape[:2]) // most, 1)
+    seen = image[::every, ::every]
+    height, width = image.shape[:2]
+    top, left = (each * every for each in place_of_most_contrast(seen, min(max(side // every, 2), *seen.shape[:2])))
+    return max(min(top, height - side), 0), max(min(left, width - side), 0)

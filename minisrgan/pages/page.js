@@ -17,7 +17,7 @@ const versionsOf = (place) => [...place.querySelectorAll(":scope > figure")].map
 function buildViewer(viewer) {
   const photos = [...viewer.querySelectorAll(".photo")].map((photo) => ({
     name: photo.dataset.name, top: photo.dataset.top, left: photo.dataset.left, element: photo,
-    note: photo.querySelector(".note")?.textContent ?? "", versions: versionsOf(photo.querySelector(".versions")),
+    note: [...photo.querySelector(":scope > .note")?.childNodes ?? []], versions: versionsOf(photo.querySelector(".versions")),
   }));
   if (!photos.length || photos[0].versions.length < 2) return;
   photos.forEach((photo) => { photo.element.hidden = true; });
@@ -34,11 +34,11 @@ function buildViewer(viewer) {
   const selects = ["left", "right"].map((side) => make("select", { name: side }));
   const size = make("input", { type: "range", min: 16, max: 128, step: 1, value: 64, className: "size" });
   const name = make("h3");
-  const note = make("p", { className: "note" });
+  const note = make("div", { className: "note" });
   const choices = make("div", { className: "photos" });
   const controls = make("div", { className: "controls" },
     make("label", {}, "left", selects[0]), make("label", {}, "right", selects[1]), make("label", {}, "detail", size));
-  viewer.prepend(choices, controls, name, note, make("div", { className: "bench" }, stage, details));
+  viewer.prepend(choices, controls, name, make("div", { className: "bench" }, stage, make("div", {}, details, note)));
 
   let photo, side, top, left; // of the detail, in pixels of the photo
   const version = (label) => photo.versions.find((each) => each.label === label) ?? photo.versions[0];
@@ -89,8 +89,8 @@ function buildViewer(viewer) {
     const labels = selects.map((select) => select.value);
     photo = next;
     name.textContent = photo.name;
-    note.textContent = photo.note;
-    note.hidden = !photo.note;
+    note.replaceChildren(...photo.note);
+    note.hidden = !photo.note.length;
     selects.forEach((select, i) => {
       select.replaceChildren(...photo.versions.map(({ label }) => make("option", { value: label }, label)));
       const wanted = labels[i] || (i ? viewer.dataset.after : viewer.dataset.before);

@@ -2,16 +2,19 @@
 
 import base64
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from .markup import Html, element, joined, section, table, write_page
 
 BUDGET = 3_500_000  # bytes of a page's pictures; in base64 they take a third more
+FOLDER = 12_000_000  # the same, of a page for a folder of photos: some twenty of them
+DETAIL = 384  # the pixels a side of the detail that such a page shows of a large photo
+PREVIEW = 240  # the most pixels a side of the small picture that shows where a detail is
 
 
 class Item(NamedTuple):
@@ -52,14 +55,20 @@ def figure(label: str, image: np.ndarray | bytes, alt: str, below: str = "") -> 
     return element("figure", picture(image, alt), caption, data_label=label, data_below=below)
 
 
-def within(items: Iterable[Item], budget: int = BUDGET) -> tuple[list[Item], int]:
-    """(the first items whose pictures fit into so many bytes, how many were left out). Their images are encoded."""
+def within(items: Iterable[Item | Callable[[], Item | None]], budget: int = BUDGET) -> tuple[list[Item], int]:
+    """(the first items whose pictures fit into so many bytes, how many were left out). Their images are encoded.
+
+    A function makes an item, or None if there is nothing to show. It is called only while there is room.
+    """
     kept, left_out = [], 0
-    for item in items:
+    for each in items:
         if left_out:
             left_out += 1
             continue
-        images = {k: each if isinstance(each, bytes) else encoded(each) for k, each in item.images.items()}
+        item = each if isinstance(each, Item) else each()
+        if item is None:
+            continue
+        images = {k: image if isinstance(image, bytes) else encoded(image) for k, image in item.images.items()}
         size = sum(map(len, images.values()))
         if size <= budget:
             budget -= size
@@ -67,6 +76,21 @@ def within(items: Iterable[Item], budget: int = BUDGET) -> tuple[list[Item], int
         else:
             left_out = 1
     return kept, left_out
+
+
+def where(whole: np.ndarray, place: tuple[int, int], side: int = DETAIL) -> Html:
+    """A small picture of a uint8 (H, W, 3) image, with a frame around the detail of `side` pixels at `place`."""
+    small = Image.fromarray(whole)
+    small.thumbnail((PREVIEW, PREVIEW), Image.Resampling.BOX)
+    times = small.width / whole.shape[1]
+    top, left, extent = (round(each * times) for each in (*place, side))
+    box = left, top, min(left + extent, small.width) - 1, min(top + extent, small.height) - 1
+    draw = ImageDraw.Draw(small)
+    draw.rectangle(box, outline=(0, 0, 0), width=3)
+    draw.rectangle(box, outline=(255, 211, 77))
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=85)  # it shows only where the detail is
+    return picture(buffer.getvalue(), "the whole photo, with a frame around the detail")
 
 
 def viewer(items: Sequence[Item], left: str, right: str) -> Html:
@@ -81,7 +105,7 @@ def viewer(items: Sequence[Item], left: str, right: str) -> Html:
             figure(label, image, f"{item.name}: {label}", item.figures.get(label, ""))
             for label, image in item.images.items()
         ]
-        note = element("p", item.note, class_="note") if item.note else ""
+        note = element("div", item.note, class_="note") if item.note else ""
         photos.append(
             element(
                 "div",
@@ -117,20 +141,21 @@ def before_and_after(
     path: str | Path,
     title: str,
     subtitle: object,
-    items: Iterable[Item | tuple[str, Mapping[str, np.ndarray]]],
+    items: Iterable[Item | Callable[[], Item | None]],
     head: Sequence[object] = (),
     rows: Iterable[Sequence[object]] = (),
-    budget: int = BUDGET,
+    budget: int = FOLDER,
 ) -> int:
     """Write a self-contained page: photos before and after, under a slider, and a table.
 
-    items    (name, {label: uint8 image}) or Items; the first label is on the left of the slider, the last on the right
+    items    Items, or functions that make them, as `within` takes them; the first label is on the left of the slider,
+             the last on the right
     head     the table's columns, the first of which names the rows
 
     Returns how many photos the page leaves out, since their pictures would take more than `budget` bytes. The page says
     so. Raises OSError.
     """
-    kept, left_out = within((each if isinstance(each, Item) else Item(*each) for each in items), budget)
+    kept, left_out = within(items, budget)
     parts = []
     if kept:
         labels = [*kept[0].images]

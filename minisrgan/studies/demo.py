@@ -51,4 +51,5 @@ def demo(out: str | Path, device: str, config: TrainConfig = PRESETS["tiny"], ba
     print(f"\n{NOTE}\n")
     print(f"picture: {run.folder / names[0]}.png")
     print(f"curves:  {run.folder / 'curves.png'}")
+    print(f"report:  {run.folder / 'report.html'}")
     return means

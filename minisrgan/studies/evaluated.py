@@ -4,6 +4,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ from PIL import Image
 from ..errors import ConfigError
 from ..files import write_whole
 from ..imaging.metrics import Score
-from ..pages.markup import number
-from ..pages.viewer import Item, before_and_after
+from ..imaging.patches import place_of_detail
+from ..pages.markup import joined, number
+from ..pages.viewer import DETAIL, Item, before_and_after, where
 from ..training.report import write_csv
 from . import Say
 from .evaluate import PLACES, Quality
 from .published import published
+
+WHOLE = 512  # the most pixels a side of a photo that the page shows whole
 
 
 class Evaluated:
@@ -88,15 +92,22 @@ class Evaluated:
             for version, quality in versions.items()
         ]
         path = self.save / "report.html"
-        before_and_after(path, title, subtitle, map(self.item, self.rows), head, rows)
+        before_and_after(path, title, subtitle, [partial(self.item, name) for name in self.rows], head, rows)
         return path
 
     def item(self, name: str) -> Item:
-        """A photo on the page, from its saved images."""
-        versions = [*self.rows[name], "HR"]
-        images = {version: self.path_of(name, version).read_bytes() for version in versions}
+        """A photo on the page, from its saved images; a detail of a large one."""
+        images: dict[str, np.ndarray] = {}
+        for version in [*self.rows[name], "HR"]:
+            with Image.open(self.path_of(name, version)) as image:
+                images[version] = np.asarray(image)
         below = {version: f"{quality.score.psnr_y:.2f} dB" for version, quality in self.rows[name].items()}
-        return Item(name, images, below)
+        if max(images["HR"].shape) <= WHOLE:
+            return Item(name, images, below)
+        top, left = place = place_of_detail(images["HR"], DETAIL)
+        parts = {version: image[top : top + DETAIL, left : left + DETAIL] for version, image in images.items()}
+        note = joined(["A detail, from here; PSNR is of the whole photo: ", where(images["HR"], place)])
+        return Item(name, parts, below, note=note)
 
 
 def say_published(folder: str | Path, photos: int, scale: int, means: Mapping[str, Quality], say: Say) -> None:

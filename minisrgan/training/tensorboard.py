@@ -6,8 +6,10 @@ that will be taken again are removed, and those that are missing are written.
 """
 
 import struct
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +27,18 @@ FOLDER = "tensorboard"
 NUMBERS = "stage step seconds".split()  # columns that are not drawn
 
 
-def check_installed() -> None:
-    """Raise ConfigError if there is no tensorboardX."""
-    try:
-        import tensorboardX  # noqa: F401
-    except ImportError:
-        raise ConfigError("--tensorboard needs a package: pip install 'tensorboardX>=2.6'") from None
+def run_with_board(folder: Path, asked_for: bool) -> Run:
+    """A run that keeps a folder for TensorBoard too.
+
+    Without tensorboardX: a ConfigError if it was asked for now; if it was when the run began, a plain run and a line.
+    """
+    if find_spec("tensorboardX"):
+        return BoardRun(folder)
+    line = "TensorBoard's files are written by tensorboardX: pip install 'tensorboardX>=2.6'"
+    if asked_for:
+        raise ConfigError(line)
+    print(f"{folder / FOLDER} is not continued: {line}", file=sys.stderr)
+    return Run(folder)
 
 
 class BoardRun(Run):

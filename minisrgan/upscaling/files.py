@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import ConfigError, ImageError, MinisrganError, message_of
 from ..files import check_writable
-from ..imaging.files import extent_of, look_for_photos, write_encoded
+from ..imaging.files import READ, extent_of, look_for_photos, write_encoded
 from ..imaging.originals import Animation, Original, load_original, pictures, survey
 from ..imaging.pixels import levels_as
 from ..imaging.resize import resize_part
@@ -101,9 +101,7 @@ def find_jobs(
         return [single(left[0][0], Path(output), suffix, force)], len(found) - len(left)
     jobs = []
     for path, inside, problem in left:
-        end = suffix or ".png"
-        if suffix == SAME:
-            end = path.suffix.lower() if path.suffix.lower() in FORMATS else ".png"
+        end = own_suffix(path) if suffix == SAME else suffix or ".png"
         if output == "-" or (path == PIPE and not output):
             if len(left) > 1:
                 raise ConfigError(f"stdout takes one photo, and here are {len(left)}: name a folder with -o")
@@ -173,6 +171,15 @@ def single(source: Path, output: Path, suffix: str | None, force: bool) -> Job:
     return Job(source, output, form)
 
 
+def own_suffix(path: Path) -> str:
+    """The suffix for an output in a photo's own format; ".png" if that cannot be written."""
+    own = path.suffix.lower()
+    if own in FORMATS:
+        return own
+    name = next((name for name, suffixes in READ.items() if own in suffixes.split()), "")
+    return next((suffix for suffix, form in FORMATS.items() if form.name == name), ".png")
+
+
 def apart(jobs: list[Job], scale: float) -> list[Job]:
     """The jobs, of which no two write to one file."""
     shared = Counter(job.output for job in jobs)
@@ -215,7 +222,10 @@ def enlarge_files(
         except BrokenPipeError:  # the reader of stdout has gone
             raise
         except (MinisrganError, OSError, MemoryError) as error:
-            result = Result(job.source, job.output, error=message_of(error))
+            message = message_of(error)
+            if not message.startswith((f"{name_of(job)}: ", f"{job.output}: ")):
+                message = f"{name_of(job)}: {message}"
+            result = Result(job.source, job.output, error=message)
         yield result._replace(seconds=time.perf_counter() - start)
 
 
@@ -236,6 +246,10 @@ def enlarge_on_ranks(jobs: Sequence[Job], enlarger: Enlarger, ranks: Communicato
         yield Result(**answer | paths | {name: answer[name] and tuple(answer[name]) for name in ("size", "new_size")})
 
 
+def name_of(job: Job) -> str:
+    return "stdin" if job.source == PIPE else str(job.source)
+
+
 def enlarge_file(job: Job, enlarger: Enlarger, progress: Callable[[float], object]) -> Result:
     """Enlarge one photo. Raises ImageError, WeightsError, OSError or MemoryError if that fails."""
     if job.problem:
@@ -243,7 +257,7 @@ def enlarge_file(job: Job, enlarger: Enlarger, progress: Callable[[float], objec
     if job.output != PIPE and os.path.lexists(job.output) and not enlarger.force:
         return Result(job.source, job.output, skipped=True)
     data = sys.stdin.buffer.read() if job.source == PIPE else None
-    name = Path("stdin") if job.source == PIPE else job.source
+    name = name_of(job)
     original = load_original(name, data)
     if job.output != PIPE:
         check_writable(job.output)
@@ -275,10 +289,11 @@ def enlarge_file(job: Job, enlarger: Enlarger, progress: Callable[[float], objec
 
 def what_is_lost(job: Job, original: Original) -> Iterator[str]:
     """Lines that say what of a photo its output's format cannot hold."""
+    name = name_of(job)
     if original.pixels.dtype == np.uint16 and not job.form.deep:
-        yield f"{job.source}: its 16 bits are rounded, for {job.form.name} has 8 here: .png and .tif keep them"
+        yield f"{name}: its 16 bits are rounded, for {job.form.name} has 8 here: .png and .tif keep them"
     if original.alpha is not None and not job.form.alpha:
-        yield f"{job.source}: {job.form.name} holds no transparency, and the photo is laid over white"
+        yield f"{name}: {job.form.name} holds no transparency, and the photo is laid over white"
 
 
 def still_parts(

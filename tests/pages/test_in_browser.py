@@ -117,7 +117,7 @@ def test_any_two_versions_of_any_photo_can_be_chosen(opened):
     assert shares(opened)[0] < 0.01 and share(opened.shown(), GREEN) > 0.3
     opened.page.locator(".photos button").nth(1).click()
     assert opened.page.locator(".viewer > h3").text_content() == EVIL  # as text, not as markup
-    assert opened.page.locator(".viewer > .note").text_content() == "a note"
+    assert opened.page.locator(".bench .note").text_content() == "a note"
     assert shares(opened)[0] == pytest.approx(0.5, abs=0.1)  # the choice stays: on the left "blue", which is red here
     assert [each.get_attribute("aria-pressed") for each in opened.page.locator(".photos button").all()] == [
         "false",

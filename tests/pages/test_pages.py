@@ -55,9 +55,9 @@ def test_an_image_is_embedded_without_loss(smooth_photo):
 
 
 def test_pictures_beyond_the_budget_are_left_out_and_counted(tmp_path, smooth_photo):
-    items = [(f"photo {i}", {"a": smooth_photo(64, 64, i), "b": smooth_photo(64, 64, i + 9)}) for i in range(6)]
-    each = sum(len(encoded(image)) for image in items[0][1].values())
-    kept, left_out = within([Item(*item) for item in items], int(3.5 * each))
+    items = [Item(f"photo {i}", {"a": smooth_photo(64, 64, i), "b": smooth_photo(64, 64, i + 9)}) for i in range(6)]
+    each = sum(len(encoded(image)) for image in items[0].images.values())
+    kept, left_out = within(items, int(3.5 * each))
     assert len(kept) in (3, 4) and left_out == 6 - len(kept)
     told = before_and_after(tmp_path / "p.html", "t", "s", items, ["photo", "size"], [["x", 1]], int(3.5 * each))
     text = (tmp_path / "p.html").read_text(encoding="utf-8")

@@ -1,12 +1,14 @@
 """Measuring a generator: figures, tables, and what is left out."""
 
+import csv
+import json
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from minisrgan.errors import ImageError
+from minisrgan.errors import ConfigError, ImageError
 from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.metrics import Score, grid, score
 from minisrgan.imaging.transparency import over_white
@@ -22,6 +24,8 @@ from minisrgan.studies.evaluate import (
     say_rulers,
     st_lpips_distance,
 )
+from minisrgan.studies.evaluated import Evaluated, say_published
+from minisrgan.studies.published import SETS, TABLE, published
 from minisrgan.tensor import Tensor
 from minisrgan.training import photos
 from minisrgan.upscaling.trial import try_photo
@@ -187,3 +191,78 @@ def test_a_large_photo_is_measured_in_tiles(monkeypatch):
     halves = [network.distance(*(Tensor(each[None, part].astype(np.float32) / 127.5 - 1) for each in (image, hr)))
               for part in (slice(35), slice(35, None))]  # fmt: skip
     assert st_lpips_distance(network, image, hr) == pytest.approx(np.mean(halves), rel=1e-5)
+
+
+# ---- Files, and what is published -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def evaluated(generator_file, photo_folder, tmp_path, by):
+    """What an evaluation has collected, and its means; its images are saved."""
+    found = Evaluated(tmp_path / "saved")
+    folder = tmp_path / "photos" / "<script>"
+    shutil.copytree(photo_folder, folder)
+    Image.new("RGB", (40, 40), (128, 128, 128)).save(folder / "flat.png")  # which is left out
+    g = load_generator(generator_file)
+    rulers = by | {"grid": lambda image, hr: grid(image)}  # which is NaN: the photos are too small for it
+    return found, evaluate(g, folder.parent, "numpy", rulers, say=lambda line: None, take=found), g, folder
+
+
+def test_csv_and_json_have_the_figures_of_each_photo(evaluated, tmp_path):
+    found, means, *_ = evaluated
+    found.write_csv(tmp_path / "a.csv")
+    found.write_json(tmp_path / "a.json", means, scale=4)
+    with open(tmp_path / "a.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    told = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert [(each["photo"], each["version"]) for each in rows] == [
+        (f"<script>/{name}.png", version) for name in "abc" for version in ("bicubic", "model")
+    ]
+    for each in rows:
+        quality, of_json = found.rows[each["photo"]][each["version"]], told["photos"][each["photo"]][each["version"]]
+        assert float(each["psnr_y"]) == of_json["psnr_y"] == quality.score.psnr_y
+        assert float(each["random"]) == of_json["random"] == quality.distances["random"]
+        assert each["grid"] == "" and of_json["grid"] is None
+    assert told["scale"] == 4 and told["mean"]["model"]["ssim_y"] == means[1].score.ssim_y
+
+
+def test_the_images_are_saved_as_they_were_measured(evaluated):
+    found, _, g, folder = evaluated
+    trial = try_photo(g, read_photo(folder / "b.png")[0], "numpy")
+    for version, image in {"bicubic": trial.bicubic, "model": trial.sr, "HR": trial.hr}.items():
+        np.testing.assert_array_equal(read_photo(found.save / version / "<script>" / "b.png")[0], image)
+    text = found.write_page("title", "subtitle").read_text(encoding="utf-8")
+    assert text.count("<img") == 9 and text.count("<script>") == 1 and "flat.png" not in text
+    assert f"{found.rows['<script>/b.png']['model'].score.psnr_y:.2f} dB" in text
+    assert found.path_of("a.jpg", "HR") != found.path_of("a.png", "HR")
+    with pytest.raises(ConfigError, match="is there already"):
+        Evaluated(found.save)
+
+
+def test_of_a_large_photo_the_page_shows_a_detail(monkeypatch, evaluated):
+    found, *_ = evaluated
+    monkeypatch.setattr("minisrgan.studies.evaluated.WHOLE", 30)
+    monkeypatch.setattr("minisrgan.studies.evaluated.DETAIL", 24)
+    item = found.item("<script>/a.png")
+    assert {image.shape for image in item.images.values()} == {(24, 24, 3)} and "<img" in item.note
+
+
+def test_published_figures_are_for_their_own_set_and_scale(tmp_path):
+    assert {name for name, _ in SETS.values()} >= {name for each in TABLE for name in each.psnr}
+    for folder, (name, n) in SETS.items():
+        said, found = published(tmp_path / folder.upper(), n, 4)
+        assert said == name and found and all(name in each.psnr and each.source for each in found)
+        assert published(tmp_path / folder, n - 1, 4)[1] == [] == published(tmp_path / folder, n, 2)[1]
+    assert published(tmp_path / "mine", 5, 4)[1] == [] and "Set5 with 5 photos" in published(tmp_path / "mine", 5, 4)[0]
+    assert {each.method: each.psnr["Set5"] for each in TABLE}["bicubic"] == 28.42  # what evaluate measures too
+
+
+def test_published_figures_stand_beside_the_measured_in_order(tmp_path):
+    lines, quality = [], Quality(Score(30.0, 29.0, 0.9), {})
+    say_published(tmp_path / "Set5", 5, 4, {"model": quality}, lines.append)
+    figures = [float(line.split()[0]) for line in lines[1:]]
+    assert figures == sorted(figures) and len(figures) == len(TABLE) + 1
+    assert "   30.00  model, measured here" in lines
+    lines.clear()
+    say_published(tmp_path / "mine", 5, 4, {}, lines.append)
+    assert len(lines) == 1 and "at hand for folders named" in lines[0]

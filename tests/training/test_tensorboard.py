@@ -1,6 +1,6 @@
 """What TensorBoard is given: the log's numbers and the pictures, each once, however the run was stopped."""
 
-import builtins
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,9 +13,7 @@ from minisrgan.training import tensorboard
 from minisrgan.training.run import Run
 from minisrgan.training.trainer import Trainer
 
-needs_package = pytest.mark.skipif(
-    __import__("importlib.util").util.find_spec("tensorboardX") is None, reason="tensorboardX is not installed"
-)
+needs_package = pytest.mark.skipif(not find_spec("tensorboardX"), reason="tensorboardX is not installed")
 
 
 @pytest.fixture
@@ -110,14 +108,9 @@ def test_a_run_that_was_begun_without_it_gets_all(start):
     is_the_log(start(resume=True))
 
 
-def test_without_the_package_one_line_says_what_to_install(monkeypatch):
-    imports = builtins.__import__
-
-    def missing(name, *args, **options):
-        if name == "tensorboardX":
-            raise ImportError(name)
-        return imports(name, *args, **options)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+def test_without_the_package_one_line_says_what_to_install(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pip install 'tensorboardX"):
-        tensorboard.check_installed()
+        tensorboard.run_with_board(tmp_path, asked_for=True)
+    assert type(tensorboard.run_with_board(tmp_path, asked_for=False)) is Run  # a resumed run goes on
+    assert "is not continued: " in capsys.readouterr().err

@@ -28,7 +28,7 @@ from minisrgan.imaging.pixels import grey_of, levels_as, levels_from_sr, lr_from
 from minisrgan.imaging.resize import resize_matrix, resize_part, resize_strips, upsample
 from minisrgan.tensor import Tensor, no_grad
 from minisrgan.upscaling import upscale as module
-from minisrgan.upscaling.files import PIPE, SAME, Enlarger, enlarge_files, find_jobs
+from minisrgan.upscaling.files import PIPE, SAME, Enlarger, enlarge_files, find_jobs, own_suffix
 from minisrgan.upscaling.upscale import new_size, passes_for, upscale, upscale_strips
 from minisrgan.weights.generators import load_generator
 
@@ -194,6 +194,12 @@ def test_patterns_files_and_formats(photos):
     }
     assert set(outputs(["in/**/*.tif"], "out")) == {"in/deep/er/c.tif"}
     assert outputs(["in/deep"], None, SAME)["in/deep/er/c.tif"] == "in/deep/er/c-x4.tif"
+    assert [own_suffix(Path(name)) for name in ("a.JPE", "a.apng", "a.psd", "a.heif")] == [
+        ".jpg",
+        ".png",
+        ".png",
+        ".heic",
+    ]
     assert outputs(["in/a.png"], "large.webp") == {"in/a.png": "large.webp"}
     (photos / "there").mkdir()
     for folder in ("there", "new/"):
