@@ -63,4 +63,5 @@ def run(args: argparse.Namespace) -> None:
         found.write_json(args.json, means, folder=args.folder, scale=scale)
     if args.save:
         name = Path(args.folder).resolve().name
-        print(found.write_page(name, f"Shrunk {scale} times and enlarged again: bicubic, the model and the original"))
+        subtitle = f"Shrunk {scale} times and enlarged again: bicubic, the model and the original"
+        print(found.write_page(name, subtitle, means))

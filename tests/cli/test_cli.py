@@ -605,7 +605,7 @@ def test_mistakes_in_upscaling(refused, generator_file, smooth_photo, tmp_path):
     assert "is empty" in upscaling(tmp_path / "empty.png")
     assert "no photos in this folder" in upscaling(tmp_path / "sub")
     assert "no such file" in upscaling(tmp_path / "*.tif")
-    assert "a.gif is one file, and here are 2 photos" in upscaling(photo, tmp_path / "empty.png", "-o", "a.gif")
+    assert "a.gif is one file: name a folder" in upscaling(photo, tmp_path / "empty.png", "-o", "a.gif")
     assert "--format is one of png, " in upscaling(photo, "--format", "pgn")
     assert "is named as PNG" in upscaling(photo, "-o", tmp_path / "out.png", "--format", "jpg")
     assert "--quality is for formats that lose" in upscaling(photo, "--quality", "90")

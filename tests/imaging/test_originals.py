@@ -18,7 +18,15 @@ from minisrgan.imaging import tiff, writing
 from minisrgan.imaging.about import About
 from minisrgan.imaging.files import load_photo
 from minisrgan.imaging.originals import load_original, pictures, survey
-from minisrgan.imaging.pixels import grey_of, levels_as, levels_from_sr, lr_from_levels, lr_from_uint8, uint8_from_sr
+from minisrgan.imaging.pixels import (
+    grey_of,
+    levels_as,
+    levels_from_sr,
+    lr_from_levels,
+    lr_from_uint8,
+    luma,
+    uint8_from_sr,
+)
 from minisrgan.imaging.plugins import PLUGINS
 from minisrgan.imaging.writing import FORMATS, encode_animation
 
@@ -143,7 +151,8 @@ def test_every_level_comes_back_from_the_networks_range():
     np.testing.assert_array_equal(levels_from_sr(sr, "uint8"), uint8_from_sr(sr))
     np.testing.assert_array_equal(lr_from_levels(eight), lr_from_uint8(eight))
     np.testing.assert_array_equal(levels_as(levels_as(eight, "uint16"), "uint8"), eight)
-    np.testing.assert_allclose(grey_of(np.full((2, 3), 0.7)), 0.7, rtol=1e-12)
+    rgb = noise(9, 3).astype(float)
+    np.testing.assert_allclose(16 + grey_of(rgb)[..., 0] * 219 / 255, luma(rgb), atol=0.01)
 
 
 # What the file says

@@ -222,6 +222,9 @@ def test_what_earlier_runs_made_is_not_enlarged_again(photos, smooth_photo):
         assert not any("in/out" in each for each in sources)
     assert outputs(["in/a-x4.png"]) == {"in/a-x4.png": "in/a-x4-x4.png"}  # it was named
     assert "in/a.png" in outputs(["in/a.png", "other"], ".")
+    (photos / "in" / "deep" / "b.png").unlink()
+    with pytest.raises(ConfigError, match="nothing to enlarge"):
+        find_jobs(["in/deep"], "in/deep/er", None, 4)
 
 
 def test_two_photos_never_share_an_output(photos):
