@@ -84,7 +84,8 @@ class Bands:
     def pointwise(self, f: Callable[..., Tensor], *others: Bands) -> Bands:
         """f(this, *others), for Bands of one size and an f whose every line depends on the same lines alone."""
         readers = [each.reader() for each in (self, *others)]
-        return Bands(self.size, self.axis, self.step, self.stops, computed(f, self.pieces, *readers))
+        pieces = zip([0, *self.stops], self.stops)
+        return Bands(self.size, self.axis, self.step, self.stops, computed(f, pieces, *readers))
 
     def windows(
         self,
@@ -111,7 +112,8 @@ class Bands:
         wanted += range(max(wanted) + step, self.length, step)
         stops = band_stops(self.length, wanted)
         bands, size = windowed(f, mine, other, stops, radius, ends, scale), [side * scale for side in self.size]
-        return Bands(size, self.axis, self.step * scale, [stop * scale for stop in stops], bands)
+        scaled = stops if scale == 1 else [stop * scale for stop in stops]
+        return Bands(size, self.axis, self.step * scale, scaled, bands)
 
     def __add__(self, other: Bands) -> Bands:
         return self.pointwise(lambda x, y: x + y, other)
