@@ -26,7 +26,7 @@ WHOLE = 512  # the most pixels a side of a photo that the page shows whole
 
 
 class Evaluated:
-    """Collects the photos of an evaluation, as its `take`.
+    """Collects the photos of an evaluation, as its `take`, and their images, with `keep`.
 
     save   a folder for the images, which is new or empty; None: they are not kept
     """
@@ -38,8 +38,11 @@ class Evaluated:
         if self.save and (self.save.is_file() or self.save.is_dir() and any(self.save.iterdir())):
             raise ConfigError(f"{self.save} is there already: name a new folder to save the images in")
 
-    def __call__(self, name: str, images: Mapping[str, np.ndarray], qualities: Mapping[str, Quality]) -> None:
+    def __call__(self, name: str, qualities: Mapping[str, Quality]) -> None:
         self.rows[name] = qualities
+
+    def keep(self, name: str, images: Mapping[str, np.ndarray]) -> None:
+        """Save the images of a photo, if they are to be saved."""
         if self.save:
             for version, image in images.items():
                 buffer = io.BytesIO()

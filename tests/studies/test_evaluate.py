@@ -206,7 +206,12 @@ def evaluated(generator_file, photo_folder, tmp_path, by):
     Image.new("RGB", (40, 40), (128, 128, 128)).save(folder / "flat.png")  # which is left out
     g = load_generator(generator_file)
     rulers = by | {"grid": lambda image, hr: grid(image)}  # which is NaN: the photos are too small for it
-    return found, evaluate(g, folder.parent, "numpy", rulers, say=lambda line: None, take=found), g, folder
+    return (
+        found,
+        evaluate(g, folder.parent, "numpy", rulers, say=lambda line: None, keep=found.keep, take=found),
+        g,
+        folder,
+    )
 
 
 def test_csv_and_json_have_the_figures_of_each_photo(evaluated, tmp_path):
