@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..training.config import TrainConfig
     from ..training.trainer import Trainer
 
-SHARED = ("train", "upscale")  # the commands whose work several ranks share
+SHARED = ("train", "upscale", "evaluate")  # the commands whose work several ranks share
 GRACE = 5.0  # seconds in which the others may come to an end too, before one that has failed ends them
 
 

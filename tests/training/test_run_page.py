@@ -15,6 +15,7 @@ from minisrgan.imaging.metrics import score
 from minisrgan.imaging.patches import PhotoSet
 from minisrgan.imaging.resize import crop_to_multiple
 from minisrgan.names import STAGES
+from minisrgan.studies.compare import compare
 from minisrgan.training import looks, loop, run_page
 from minisrgan.training.run import Run
 from minisrgan.training.trainer import Trainer
@@ -214,3 +215,15 @@ def test_mistakes_get_one_line(trained, tmp_path, capfd, monkeypatch):
     Run(folder).log.write_text(header + "\n")
     (folder / "looks" / "figures.json").unlink()
     assert "has not looked at its held-out photos yet" in refused(folder)
+
+
+def test_runs_that_share_no_photo_are_compared_by_their_figures(begin, tmp_path, smooth_photo):
+    from minisrgan.pages.viewer import encoded
+
+    a, b = begin("a"), begin("b")
+    for n in range(2):
+        (b.folder / "looks" / f"{n}-hr.webp").write_bytes(encoded(smooth_photo(40, 40, seed=9 + n)))
+    compare([a.folder, b.folder], tmp_path / "both.html", pytest.fail)
+    text = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "share no held-out photo" in text and "<img" not in text and text.count("<polyline") >= 12
+    assert "Nothing: their settings are the same." in text
