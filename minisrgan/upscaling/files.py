@@ -94,6 +94,8 @@ def find_jobs(
     An output is called PHOTO-x4.png; PHOTO.jpg-x4.png where two photos would have one name. In an output folder, a
     given folder's photos keep their folders. Raises ConfigError or ImageError for an output that cannot be.
     """
+    if "" in (*names, output):
+        raise ConfigError("a name is empty, perhaps that of an unset variable: name a file or a folder")
     found = named(names, Path(output) if output else None)
     originals = {(path.parent, name) for path, _, _ in found for name in (path.stem, path.name)}
     left = [each for each in found if not is_made(each[0], originals)]

@@ -607,6 +607,7 @@ def test_mistakes_in_upscaling(refused, generator_file, smooth_photo, tmp_path):
     assert "no such file" in upscaling(tmp_path / "*.tif")
     assert "a.gif is one file: name a folder" in upscaling(photo, tmp_path / "empty.png", "-o", "a.gif")
     assert "--format is one of png, " in upscaling(photo, "--format", "pgn")
+    assert "a name is empty" in upscaling("") and "a name is empty" in upscaling(photo, "-o", "")
     assert "is named as PNG" in upscaling(photo, "-o", tmp_path / "out.png", "--format", "jpg")
     assert "--quality is for formats that lose" in upscaling(photo, "--quality", "90")
     assert "stdout takes one photo" in upscaling(photo, tmp_path / "empty.png", "-o", "-")
