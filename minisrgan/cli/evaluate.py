@@ -50,7 +50,10 @@ def run(args: argparse.Namespace) -> None:
     measured_by = rulers(device, args.vgg, args.family)
     generator = chosen_generator(args).to(device)
     found, scale = Evaluated(args.save), generator.config.scale
-    means = evaluate(generator, args.folder, device, measured_by, ensemble=args.ensemble, take=found)
+    kept = {"keep": found.keep, "take": found, "ranks": args.ranks}
+    means = evaluate(generator, args.folder, device, measured_by, ensemble=args.ensemble, **kept)
+    if not means:  # rank 0 has them
+        return
     versions = dict(zip(next(iter(found.rows.values())), means))
     if args.published:
         say_published(args.folder, len(found.rows), scale, versions, print)
@@ -60,4 +63,5 @@ def run(args: argparse.Namespace) -> None:
         found.write_json(args.json, means, folder=args.folder, scale=scale)
     if args.save:
         name = Path(args.folder).resolve().name
-        print(found.write_page(name, f"Shrunk {scale} times and enlarged again: bicubic, the model and the original"))
+        subtitle = f"Shrunk {scale} times and enlarged again: bicubic, the model and the original"
+        print(found.write_page(name, subtitle, means))

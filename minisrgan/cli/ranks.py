@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..training.config import TrainConfig
     from ..training.trainer import Trainer
 
-SHARED = ("train", "upscale")  # the commands whose work several ranks share
+SHARED = ("train", "upscale", "evaluate")  # the commands whose work several ranks share
 GRACE = 5.0  # seconds in which the others may come to an end too, before one that has failed ends them
 
 
@@ -122,5 +122,7 @@ def trained_together(trainer: Trainer, here: dict, ranks: Communicator | None) -
     each = trainer.config.batch // ranks.size
     print(f"{ranks.size} ranks, with {each} of the {trainer.config.batch} crops of a step each")
     assert isinstance(trainer, Leader)
+    if trainer.has_own_batch_norm():
+        print(f"batch norm: of each rank's own {each}; with --sync-batch-norm, of all {trainer.config.batch}")
     with trainer.leading():
         yield True

@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     if args.report:
         check_report(args.report, args.force, PIPE in (jobs[0].source, jobs[0].output))
     if made:
-        print(f"{made} photos that are called as outputs of others are left out", file=sys.stderr)
+        print(f"left out, by their names: {made} that earlier runs made", file=sys.stderr)
     enlarger = Enlarger(generator, device, scale, args.ensemble, args.quality, args.force)
     pixels = [pixels_of(job) for job in jobs]
     results = []

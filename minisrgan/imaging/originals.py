@@ -32,11 +32,8 @@ from .files import (
 
 ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")  # formats whose pictures follow each other in time
 OTHER_COLOURS = ("CMYK", "YCbCr", "LAB", "HSV")  # modes that become sRGB
-SWAPPED = {
-    "B": "L",
-    "L": "B",
-    "N": "B" if sys.byteorder == "little" else "L",
-}  # byte orders: big, little, this machine's
+# orders of a number's bytes: Big or Little end first, or as in this machine (Native); and each the other way round
+SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
 class Original(NamedTuple):

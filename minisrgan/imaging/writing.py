@@ -17,7 +17,6 @@ from .about import About
 from .plugins import load_plugin
 from .transparency import over_white
 
-MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # channels: Pillow's name for them
 FRAMES_MEMORY = 2**30  # bytes of an animation's frames, where the encoder wants all of them at once
 EXIF_MOST = 65000  # bytes of EXIF or XMP in a JPEG, whose segments have 64 KiB
 
@@ -77,7 +76,6 @@ FORMATS = {  # by suffix
     ".jxl": JXL,
     ".heic": HEIF,
 }
-STREAMED = (PNG, TIFF)  # written strip by strip; Pillow needs the whole photo for the others
 
 
 def format_of(path: Path | str) -> Format:
@@ -126,8 +124,8 @@ def encode(
     elif form is TIFF:
         yield from tiff.encode_tiff(shape, dtype, strips, about)
     else:
-        image, file = gathered(form, shape, strips), BytesIO()
-        image.save(file, form.name, **options(form, about, quality))
+        file, how = BytesIO(), options(form, about, quality)  # which may refuse, before the strips are computed
+        gathered(form, shape, strips).save(file, form.name, **how)
         yield file.getbuffer()
 
 
@@ -160,33 +158,31 @@ def encode_animation(
             f"{count} pictures of this size take {needed / 2**30:.1f} GiB at once as {form.name}: "
             "use PNG, which is written picture by picture"
         )
-    first, *others = (gathered(form, shape, strips) for strips in frames)
-    more = options(form, about, quality) | {"duration": [max(round(each), 0) for each in durations]}
-    if form is GIF:
-        more |= {"disposal": 2 if shape[2] in (2, 4) else 1, "optimize": False}
-        if plays != 1:  # GIF counts how often it is played again
-            more["loop"] = max(plays - 1, 0)
+    file, how = BytesIO(), options(form, about, quality) | {"duration": [round(each) for each in durations]}
+    if form is GIF:  # which counts how often it is played again; disposal 2 clears the picture before
+        how |= {"disposal": 2 if shape[2] == 4 else 1, "optimize": False}
+        how |= {} if plays == 1 else {"loop": max(plays - 1, 0)}
     else:
-        more["loop"] = plays
-    file = BytesIO()
-    first.save(file, form.name, save_all=True, append_images=others, **more)
+        how["loop"] = plays
+    first, *others = (gathered(form, shape, strips) for strips in frames)
+    first.save(file, form.name, save_all=True, append_images=others, **how)
     yield file.getbuffer()
 
 
 def gathered(form: Format, shape: tuple[int, int, int], strips: Iterable[np.ndarray]) -> Image.Image:
     """The photo as an image of Pillow's, in a mode that the format takes."""
     height, width, channels = shape
-    image = None
-    top = 0
+    image, top = None, 0
     for strip in strips:
-        if not form.alpha and channels in (2, 4):
-            strip = over_white(strip[..., :-1], strip[..., -1])
-        elif form is GIF and channels in (2, 4):  # a pixel is seen there, or not
-            strip = np.concatenate([strip[..., :-1], np.where(strip[..., -1:] < 128, 0, 255).astype(np.uint8)], axis=2)
+        if channels in (2, 4):
+            colours, alpha = strip[..., :-1], strip[..., -1:]
+            if not form.alpha:
+                strip = over_white(colours, alpha[..., 0])
+            elif form is GIF:  # where a pixel is seen, or not
+                strip = np.concatenate([colours, np.where(alpha < 128, 0, 255).astype(np.uint8)], axis=2)
         if not form.grey and strip.shape[2] < 3:
             strip = np.concatenate([strip[..., :1]] * 3 + [strip[..., 1:]], axis=2)
-        part = Image.fromarray(np.squeeze(np.ascontiguousarray(strip), 2) if strip.shape[2] == 1 else strip,
-                               MODES[strip.shape[2]])  # fmt: skip
+        part = Image.fromarray(np.ascontiguousarray(strip[..., 0] if strip.shape[2] == 1 else strip))
         image = image or Image.new(part.mode, (width, height))
         image.paste(part, (0, top))
         top += len(strip)

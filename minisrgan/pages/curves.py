@@ -8,7 +8,7 @@ from typing import NamedTuple
 from .markup import Html, element, joined
 
 WIDTH, HEIGHT = 480, 230  # of a chart, in its own units
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 26  # its margins
+LEFT, RIGHT, TOP, BOTTOM = 52, 10, 10, 30  # its margins
 POINTS = 300  # the most of a curve: more than one for every second pixel shows nothing more
 COLORS = 8  # page.css has so many
 
@@ -109,13 +109,13 @@ def chart(drawn: Chart) -> Html:
         at = f"{down(y):.1f}"
         parts.append(element("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at))
         text = short(10.0**y if drawn.log else y)
-        parts.append(element("text", text, x=LEFT - 6, y=f"{down(y) + 3.5:.1f}", text_anchor="end"))
+        parts.append(element("text", text, x=LEFT - 6, y=f"{down(y) + 4:.1f}", text_anchor="end"))
     for x in ticks(x0, x1):
         parts.append(element("text", f"{x:g}", x=f"{across(x):.1f}", y=HEIGHT - 10, text_anchor="middle"))
     for x, name in drawn.borders.items():
         at = f"{across(x):.1f}"
         parts.append(element("line", class_="border", x1=at, x2=at, y1=TOP, y2=HEIGHT - BOTTOM))
-        parts.append(element("text", name, class_="border", x=f"{across(x) + 4:.1f}", y=TOP + 9))
+        parts.append(element("text", name, class_="border", x=f"{across(x) + 4:.1f}", y=TOP + 11))
     if drawn.level and math.isfinite(drawn.level[1]):
         at = f"{down(turn(drawn.level[1])):.1f}"
         parts.append(element("line", class_="level", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at))

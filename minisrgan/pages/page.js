@@ -59,7 +59,8 @@ function buildViewer(viewer) {
 
   function fit() { // whole screen pixels for each of the photo's, so that none is drawn larger than another
     const { width, height } = photo.versions[0].image, screen = window.devicePixelRatio || 1;
-    const room = viewer.clientWidth, most = Math.min(room, 768);
+    const room = viewer.clientWidth, beside = window.matchMedia("(min-width: 62rem)").matches;
+    const most = Math.min(beside ? room - 340 : room, 768);
     const times = Math.max(Math.floor(most * screen / width), 1) / screen;
     const shown = Math.min(width * times, room);
     stage.classList.toggle("smaller", shown < width);
@@ -190,7 +191,7 @@ function buildChart(chart) {
   const steps = [...new Set(Object.values(curves).flatMap((points) => points.map(([x]) => x)))].sort((a, b) => a - b);
   const cursor = document.createElementNS("http://www.w3.org/2000/svg", "line");
   const { height } = svg.viewBox.baseVal;
-  for (const [key, value] of Object.entries({ class: "cursor", y1: 10, y2: height - 26, visibility: "hidden" })) cursor.setAttribute(key, value);
+  for (const [key, value] of Object.entries({ class: "cursor", y1: 10, y2: height - 30, visibility: "hidden" })) cursor.setAttribute(key, value);
   svg.append(cursor);
   svg.setAttribute("tabindex", 0);
   let at = steps.length - 1;

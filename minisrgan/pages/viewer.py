@@ -149,7 +149,7 @@ def before_and_after(
     """Write a self-contained page: photos before and after, under a slider, and a table.
 
     items    Items, or functions that make them, as `within` takes them; the first label is on the left of the slider,
-             the last on the right
+             the second on the right
     head     the table's columns, the first of which names the rows
 
     Returns how many photos the page leaves out, since their pictures would take more than `budget` bytes. The page says
@@ -159,7 +159,7 @@ def before_and_after(
     parts = []
     if kept:
         labels = [*kept[0].images]
-        parts.append(element("section", viewer(kept, labels[0], labels[-1])))
+        parts.append(element("section", viewer(kept, *labels[:2])))
     if left_out:
         also = ", to keep it small" + ("; the table has them" if head else "")
         parts.append(element("p", f"{left_out} more photos are not on this page{also}.", class_="note"))

@@ -5,7 +5,8 @@ makes of the two images: the mean (φ(SR) - φ(HR))² of a VGG, or ST-LPIPS, whi
 Smaller is better. The grid is a pattern of period 4 that a generator may draw even where the original has none.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..arrays import to_device
 from ..errors import ImageError
-from ..imaging.files import load_photo, look_for_photos
+from ..imaging.files import extent_of, load_photo, look_for_photos
 from ..imaging.metrics import Score, grid, score
 from ..imaging.pixels import hr_from_uint8
 from ..imaging.transparency import over_white
@@ -22,6 +23,8 @@ from ..losses import feature_mse
 from ..models.architectures import Network
 from ..models.st_lpips import LEAST, STLPIPS
 from ..models.vgg import VGG
+from ..ranks.communicator import Communicator
+from ..ranks.sharing import shared_out
 from ..tensor import Tensor, no_grad
 from ..training.photos import firsts_of
 from ..training.sources import name_in, others_in
@@ -32,8 +35,8 @@ from ..weights.vgg import EMBEDDED_NAME, load_content, load_vgg
 from . import Say
 
 Rulers = dict[str, Callable[[np.ndarray, np.ndarray], float]]  # by name: what measures an image beside its original
-# given a photo's name, its images by version and their Qualities
-Take = Callable[[str, Mapping[str, np.ndarray], Mapping[str, "Quality"]], object]
+Keep = Callable[[str, Mapping[str, np.ndarray]], object]  # given a photo's name and its images by version
+Take = Callable[[str, Mapping[str, "Quality"]], object]  # given a photo's name and the Qualities of its versions
 
 TILE = 256  # the most pixels a side that a VGG sees at a time: its maps are much larger than the image
 WHOLE = 1024  # the most pixels a side that ST-LPIPS sees at a time
@@ -51,6 +54,14 @@ class Quality(NamedTuple):
     def figures(self) -> list[float]:
         """All of them, in the order of a table's columns."""
         return [*self.score, *self.distances.values()]
+
+
+class Measured(NamedTuple):
+    """A photo's Qualities, by version; how many pictures its file has; why it was left out, or None."""
+
+    qualities: list[Quality]
+    frames: int
+    problem: str | None = None
 
 
 def rulers(device: str, vgg: str | Path | None = None, family: str | None = None) -> Rulers:
@@ -155,12 +166,17 @@ def evaluate(
     rulers: Rulers,
     say: Say = print,
     ensemble: bool = False,
+    keep: Keep = lambda *_: None,
     take: Take = lambda *_: None,
+    ranks: Communicator | None = None,
 ) -> list[Quality]:
     """Say a row for each photo of a folder and the folders in it, and then the mean.
 
     Returns the mean Quality of bicubic and of the model. With `ensemble` there is a third: that of the model's mean
-    over the photo turned and mirrored in all eight ways. `take` is given each photo that was measured.
+    over the photo turned and mirrored in all eight ways. `keep` and `take` are given each photo that was measured.
+
+    Several ranks share out the photos. Then `keep` is called by the rank that has measured the photo, and all else is
+    rank 0's: the others say nothing and return [].
 
     A photo that cannot be read or measured is left out, named and counted. So is a photo that bicubic or the model
     enlarges without any error, such as a flat one: its PSNR is infinite, and so would be the mean. The transparent
@@ -171,11 +187,12 @@ def evaluate(
     width = max(24, *(len(name) + 1 for name in names))  # names are not cut, since two could then look the same
     columns = ["bicubic", "model", *(["ensemble of 8"] if ensemble else [])]
     say(header(rulers, *columns, width=width))
-    results, left_out, several = [], [], []
-    for name, path in zip(names, paths):
+
+    def measure(i: int) -> Measured:
+        frames = 1
         try:
-            photo = load_photo(path)
-            several += [name] * (photo.frames > 1)
+            photo = load_photo(paths[i])
+            frames = photo.frames
             trial = try_photo(generator, over_white(photo.rgb, photo.alpha), device)
             images = [trial.bicubic, trial.sr]
             if ensemble:
@@ -184,12 +201,23 @@ def evaluate(
             if not all(np.isfinite(each.score).all() for each in qualities):
                 raise ImageError("enlarged without any error, so its PSNR is infinite")
         except ImageError as error:
-            left_out.append(str(error).removeprefix(f"{path}: "))
-            say(f"{name:{width - 1}} left out: {left_out[-1]}")
+            return Measured([], frames, str(error).removeprefix(f"{paths[i]}: "))
+        keep(names[i], dict(zip(columns, images)) | {"HR": trial.hr})
+        return Measured(qualities, frames)
+
+    results, left_out, several = [], [], []
+    found = on_ranks(measure, paths, ranks) if ranks else map(measure, range(len(paths)))
+    for name, (qualities, frames, problem) in zip(names, found):
+        several += [name] * (frames > 1)
+        if problem:
+            left_out.append(problem)
+            say(f"{name:{width - 1}} left out: {problem}")
         else:
             results.append(qualities)
             say(row(name, *qualities, width=width))
-            take(name, dict(zip(columns, images)) | {"HR": trial.hr}, dict(zip(columns, qualities)))
+            take(name, dict(zip(columns, qualities)))
+    if ranks and ranks.rank:
+        return []
     if not results:
         raise ImageError(f"{folder}: none of the {len(paths)} photos here can be measured, such as: {left_out[0]}")
     means = [mean_quality(qualities) for qualities in zip(*results)]
@@ -204,6 +232,14 @@ def evaluate(
     say("Y is the values of a greyscale file; for any other file, even one that looks grey, it is computed from RGB")
     say_rulers(rulers, say)
     return means
+
+
+def on_ranks(measure: Callable[[int], Measured], paths: Sequence[Path], ranks: Communicator) -> Iterator[Measured]:
+    """On rank 0, what `measure` finds of each photo, in order. Raises ConfigError unless all see the same files."""
+    ranks.check_alike({"set of photos": f"{len(paths)} ({hashlib.sha256(str(paths).encode()).hexdigest()[:8]})"})
+    extents = [extent_of(path) or (0, 0, 0) for path in paths]
+    for qualities, frames, problem in shared_out(ranks, measure, [width * height for width, height, _ in extents]):
+        yield Measured([Quality(Score(*score), distances) for score, distances in qualities], frames, problem)
 
 
 def say_rulers(rulers: Rulers, say: Say) -> None:

@@ -26,7 +26,7 @@ WHOLE = 512  # the most pixels a side of a photo that the page shows whole
 
 
 class Evaluated:
-    """Collects the photos of an evaluation, as its `take`.
+    """Collects the photos of an evaluation, as its `take`, and their images, with `keep`.
 
     save   a folder for the images, which is new or empty; None: they are not kept
     """
@@ -38,8 +38,11 @@ class Evaluated:
         if self.save and (self.save.is_file() or self.save.is_dir() and any(self.save.iterdir())):
             raise ConfigError(f"{self.save} is there already: name a new folder to save the images in")
 
-    def __call__(self, name: str, images: Mapping[str, np.ndarray], qualities: Mapping[str, Quality]) -> None:
+    def __call__(self, name: str, qualities: Mapping[str, Quality]) -> None:
         self.rows[name] = qualities
+
+    def keep(self, name: str, images: Mapping[str, np.ndarray]) -> None:
+        """Save the images of a photo, if they are to be saved."""
         if self.save:
             for version, image in images.items():
                 buffer = io.BytesIO()
@@ -81,16 +84,17 @@ class Evaluated:
         found["photos"] = {name: named(qualities) for name, qualities in self.rows.items()}
         write_whole(path, json.dumps(found, indent=2).encode())
 
-    def write_page(self, title: str, subtitle: str) -> Path:
+    def write_page(self, title: str, subtitle: str, means: Sequence[Quality]) -> Path:
         """A page of the saved images under a slider, with all figures. Returns its path."""
         assert self.save
-        head = ["photo", "version", *self.columns()]
+        versions = dict(zip(next(iter(self.rows.values())), means))
         rows = [
             [name, version, *map(number, quality.score[:2]), number(quality.score.ssim_y, 4)]
             + [number(far, PLACES.get(which, 5)) for which, far in quality.distances.items()]
-            for name, versions in self.rows.items()
-            for version, quality in versions.items()
+            for name, qualities in {f"mean of {len(self.rows)}": versions, **self.rows}.items()
+            for version, quality in qualities.items()
         ]
+        head = ["photo", "version", "PSNR Y", "PSNR RGB", "SSIM", *self.columns()[len(Score._fields) :]]
         path = self.save / "report.html"
         before_and_after(path, title, subtitle, [partial(self.item, name) for name in self.rows], head, rows)
         return path
@@ -103,7 +107,7 @@ class Evaluated:
                 images[version] = np.asarray(image)
         below = {version: f"{quality.score.psnr_y:.2f} dB" for version, quality in self.rows[name].items()}
         if max(images["HR"].shape) <= WHOLE:
-            return Item(name, images, below)
+            return Item(name, images, below, place_of_detail(images["HR"], min(64, *images["HR"].shape[:2])))
         top, left = place = place_of_detail(images["HR"], DETAIL)
         parts = {version: image[top : top + DETAIL, left : left + DETAIL] for version, image in images.items()}
         note = joined(["A detail, from here; PSNR is of the whole photo: ", where(images["HR"], place)])

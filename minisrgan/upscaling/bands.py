@@ -15,10 +15,9 @@ Lines are rows (axis 1 of NHWC), or columns (axis 2) where columns are shorter.
 
 from __future__ import annotations
 
-import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from ..arrays import Array, array_module
 from ..device import blas, uses_kernels
@@ -40,8 +39,8 @@ from ..models.generator import bicubic_weights, enlarge_bicubic, enlarge_inner, 
 from ..nn import Module, chain
 from ..tensor import Tensor
 
-FRAMES = 20_000  # of Python's stack: ESRGAN's 345 convolutions, each of which asks the one before it, need 3,000
-sys.setrecursionlimit(max(sys.getrecursionlimit(), FRAMES))
+T = TypeVar("T")
+Task: TypeAlias = "Generator[Bands, None, T]"  # gives Bands whenever it has to wait for a band of theirs; returns a T
 LEAST = 6  # the fewest lines of an image's last band: with fewer, winograd_pays (device/conv.py) may decide otherwise
 
 
@@ -51,7 +50,8 @@ def band_stops(length: int, wanted: Iterable[int]) -> list[int]:
 
 
 class Bands:
-    """An image of `size` (height, width), cut along `axis` into bands. `bands` is an iterator of them, each a Tensor.
+    """An image of `size` (height, width), cut along `axis` into bands. `bands` is an iterator of them, each a Tensor;
+    in between it gives other Bands, whenever it has to wait for the next band of those.
 
     step     about how many lines a band has
     stops    for each band, the line before which it ends
@@ -60,7 +60,7 @@ class Bands:
     own. A band is freed when all of them have read it.
     """
 
-    def __init__(self, size: Sequence[int], axis: int, step: int, stops: list[int], bands: Iterator[Tensor]) -> None:
+    def __init__(self, size: Sequence[int], axis: int, step: int, stops: list[int], bands: Iterator[Any]) -> None:
         self.size, self.axis, self.step, self.stops, self.bands, self.queues = size, axis, step, stops, bands, []
 
     @property
@@ -79,13 +79,13 @@ class Bands:
 
     def reader(self) -> Reader:
         self.queues.append(queue := deque())
-        return Reader(read_shared(self.bands, self.queues, queue), self.axis)
+        return Reader(self, queue)
 
     def pointwise(self, f: Callable[..., Tensor], *others: Bands) -> Bands:
         """f(this, *others), for Bands of one size and an f whose every line depends on the same lines alone."""
         readers = [each.reader() for each in (self, *others)]
-        bands = (f(*(each.take(stop - start) for each in readers)) for start, stop in self.pieces)
-        return Bands(self.size, self.axis, self.step, self.stops, bands)
+        pieces = zip([0, *self.stops], self.stops)
+        return Bands(self.size, self.axis, self.step, self.stops, computed(f, pieces, *readers))
 
     def windows(
         self,
@@ -112,7 +112,8 @@ class Bands:
         wanted += range(max(wanted) + step, self.length, step)
         stops = band_stops(self.length, wanted)
         bands, size = windowed(f, mine, other, stops, radius, ends, scale), [side * scale for side in self.size]
-        return Bands(size, self.axis, self.step * scale, [stop * scale for stop in stops], bands)
+        scaled = stops if scale == 1 else [stop * scale for stop in stops]
+        return Bands(size, self.axis, self.step * scale, scaled, bands)
 
     def __add__(self, other: Bands) -> Bands:
         return self.pointwise(lambda x, y: x + y, other)
@@ -124,18 +125,15 @@ class Bands:
         return self.pointwise(lambda x: x - number)
 
 
-def read_shared(bands: Iterator[Tensor], queues: list[deque], queue: deque) -> Iterator[Tensor]:
-    """The bands, for the reader that owns `queue`; `queues` are all readers'. (itertools.tee would hold 57 bands.)"""
-    while True:
-        if not queue:
-            try:
-                band = next(bands)
-            except StopIteration:
-                return
-            for each in queues:
-                each.append(band)
-            del band
-        yield queue.popleft()
+def computed(f: Callable[..., Tensor], pieces: Iterable[tuple[int, int]], *readers: Reader) -> Iterator[Tensor | Bands]:
+    """The bands of f, each computed from so many lines of each reader."""
+    for start, stop in pieces:
+        parts = []
+        for reader in readers:
+            parts.append((yield from reader.lines(stop - start)))
+        bands = [f(*parts)]
+        parts.clear()
+        yield bands.pop()  # which is then held by its readers alone
 
 
 def windowed(
@@ -146,18 +144,18 @@ def windowed(
     radius: int,
     ends: Callable[[Tensor], Tensor],
     scale: int,
-) -> Iterator[Tensor]:
+) -> Iterator[Tensor | Bands]:
     """The bands of Bands.windows."""
     axis, before, start, seen, length = reader.axis, [], 0, 0, stops[-1]
     for stop in stops:
         until = stop + radius
         fresh, beyond = min(until, length) - min(seen, length), max(until - max(seen, length), 0)
-        lines = before + reader.parts(fresh)
+        lines = before + (yield from reader.parts(fresh))
         if start == 0:
             lines = [ends(lines_between(lines[0], axis, 0, 1))] * radius + lines
         window = concatenated(lines + [ends(lines_between(lines[-1], axis, -1, None))] * beyond, axis)
         before = lines = None  # free them: this generator may wait long while others work
-        bands = [f(window, other and concatenated(other.parts((stop - start) * scale), axis))]
+        bands = [f(window, (yield from other.lines((stop - start) * scale)) if other else None)]
         before = [copy(lines_between(window, axis, stop - start, None))] if radius else []
         start, seen, window = stop, until, None
         yield bands.pop()  # which is then held by its reader alone
@@ -166,15 +164,17 @@ def windowed(
 class Reader:
     """Reads the lines of an image, any number at a time, however many lines its bands have."""
 
-    def __init__(self, bands: Iterator[Tensor], axis: int) -> None:
-        self.bands, self.axis = bands, axis
+    def __init__(self, image: Bands, queue: deque[Tensor]) -> None:
+        self.image, self.queue, self.axis = image, queue, image.axis
         self.left: Tensor | None = None
 
-    def parts(self, lines: int) -> list[Tensor]:
+    def parts(self, lines: int) -> Task[list[Tensor]]:
         """The next lines, as a list of bands."""
         parts, axis = [], self.axis
         while lines > 0:
-            band, self.left = next(self.bands) if self.left is None else self.left, None
+            if self.left is None and not self.queue:
+                yield self.image
+            band, self.left = self.queue.popleft() if self.left is None else self.left, None
             here = band.shape[axis]
             parts.append(lines_between(band, axis, 0, lines))
             if here > lines:
@@ -184,8 +184,35 @@ class Reader:
             lines -= here
         return parts
 
+    def lines(self, lines: int) -> Task[Tensor]:
+        """The next lines."""
+        return concatenated((yield from self.parts(lines)), self.axis)
+
     def take(self, lines: int) -> Tensor:
-        return concatenated(self.parts(lines), self.axis)
+        """The next lines, which are computed now."""
+        return run(self.lines(lines))
+
+
+def run(task: Task[T]) -> T:
+    """What the task returns, once every band is computed that it waits for, and that those wait for.
+
+    Who waits for whom is kept in a list. Calls that wait for calls would need more of Python's stack than some versions
+    have: ESRGAN has 345 convolutions one after another.
+    """
+    waiting: list[Bands] = []  # for the first of them waits the task, and each of them for the next
+    while True:
+        try:
+            made = next(waiting[-1].bands if waiting else task)
+        except StopIteration as end:
+            if waiting:
+                raise ShapeError("an image of bands has fewer lines than its size says") from None
+            return end.value
+        if isinstance(made, Bands):
+            waiting.append(made)
+            continue
+        for queue in waiting.pop().queues:
+            queue.append(made)
+        del made
 
 
 def lines_between(x: Tensor, axis: int, start: int | None, stop: int | None) -> Tensor:
@@ -283,7 +310,7 @@ def fold_pixels_bands(x: Bands, r: int) -> Bands:
     reader, size = x.reader(), [-(-side // r) for side in x.size]
     stops = band_stops(size[x.axis - 1], [stop // r for stop in x.stops[:-1]])
     pieces = [(start * r, min(stop * r, x.length)) for start, stop in zip([0, *stops], stops)]
-    bands = (fold_pixels(reader.take(stop - start), r) for start, stop in pieces)
+    bands = computed(lambda band: fold_pixels(band, r), pieces, reader)
     return Bands(size, x.axis, max(x.step // r, 1), stops, bands)
 
 
@@ -292,6 +319,5 @@ def crop_to_bands(x: Bands, lr: Bands, scale: int) -> Bands:
     size, reader, across = [side * scale for side in lr.size], x.reader(), 3 - x.axis
     length, width = size[x.axis - 1], size[2 - x.axis]
     stops = [min(stop, length) for stop in x.stops]
-    pieces = zip([0, *stops], stops)
-    bands = (lines_between(reader.take(stop - start), across, 0, width) for start, stop in pieces)
+    bands = computed(lambda band: lines_between(band, across, 0, width), zip([0, *stops], stops), reader)
     return Bands(size, x.axis, x.step, stops, bands)

@@ -94,9 +94,13 @@ def find_jobs(
     An output is called PHOTO-x4.png; PHOTO.jpg-x4.png where two photos would have one name. In an output folder, a
     given folder's photos keep their folders. Raises ConfigError or ImageError for an output that cannot be.
     """
+    if "" in (*names, output):
+        raise ConfigError("a name is empty, perhaps that of an unset variable: name a file or a folder")
     found = named(names, Path(output) if output else None)
     originals = {(path.parent, name) for path, _, _ in found for name in (path.stem, path.name)}
     left = [each for each in found if not is_made(each[0], originals)]
+    if not left:
+        raise ConfigError("there is nothing to enlarge: all that was named lies in the output folder")
     if output and output != "-" and not is_folder(output, names, left):
         return [single(left[0][0], Path(output), suffix, force)], len(found) - len(left)
     jobs = []
@@ -155,7 +159,7 @@ def is_folder(output: str, names: Sequence[str], photos: Sequence) -> bool:
     """Whether -o names a folder. Raises ConfigError if it cannot be one and there are several photos."""
     several = len(photos) != 1 or not (names[0] == "-" or Path(names[0]).is_file())
     if several and (Path(output).is_file() or (Path(output).suffix.lower() in FORMATS and not Path(output).is_dir())):
-        raise ConfigError(f"{output} is one file, and here are {len(photos)} photos: name a folder with -o")
+        raise ConfigError(f"{output} is one file: name a folder with -o for folders, patterns and several photos")
     return several or Path(output).is_dir() or output.endswith(("/", os.sep))
 
 
@@ -270,7 +274,7 @@ def enlarge_file(job: Job, enlarger: Enlarger, progress: Callable[[float], objec
             notes.append(f"{name}: its animation cannot be read, and only its first picture is taken")
     elif original.frames > 1:
         notes.append(f"{name}: only the first of its {original.frames} pictures is taken")
-    if animation:
+    if animation and len(animation.durations) > 1:
         frames = (
             Original(each[..., :3], each[..., 3:], original.about, 1, False) for each in pictures(name, data, animation)
         )

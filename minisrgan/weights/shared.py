@@ -24,7 +24,6 @@ ADVICE = "give a generator.safetensors of a run, or a Compact, ESRGAN or MSRResN
 PICKLE = b"\x80"  # how torch.save's older files begin
 NESTS = ("model_state_dict", "state_dict", "params_ema", "params-ema", "params", "model", "net")  # the best first
 PREFIXES = ("module.", "netG.", "generator.")  # that some trainings put before each name
-MOST_BLOCKS = 200  # the deepest in use have 40. In bands, each layer asks the one before it (upscaling/bands.py)
 RENAMED = {  # names of earlier code: those of BasicSR
     r"model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.": r"body.\1.rdb\2.conv\3.",
     r"model\.1\.sub\.\d+\.(?=weight$|bias$)": "conv_body.",
@@ -96,8 +95,6 @@ def recognised(path: Path | str, shapes: Mapping[str, tuple[int, ...]]) -> Confi
         raise WeightsError(f"{path}: its arrays fit no network that is known ({problem}); {ADVICE}") from None
     if config is None:
         refuse(path, shapes)
-    if config.blocks > MOST_BLOCKS:
-        raise WeightsError(f"{path}: has {config.blocks} blocks, and no more than {MOST_BLOCKS} are run")
     return config
 
 

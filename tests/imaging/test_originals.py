@@ -18,7 +18,15 @@ from minisrgan.imaging import tiff, writing
 from minisrgan.imaging.about import About
 from minisrgan.imaging.files import load_photo
 from minisrgan.imaging.originals import load_original, pictures, survey
-from minisrgan.imaging.pixels import grey_of, levels_as, levels_from_sr, lr_from_levels, lr_from_uint8, uint8_from_sr
+from minisrgan.imaging.pixels import (
+    grey_of,
+    levels_as,
+    levels_from_sr,
+    lr_from_levels,
+    lr_from_uint8,
+    luma,
+    uint8_from_sr,
+)
 from minisrgan.imaging.plugins import PLUGINS
 from minisrgan.imaging.writing import FORMATS, encode_animation
 
@@ -143,7 +151,8 @@ def test_every_level_comes_back_from_the_networks_range():
     np.testing.assert_array_equal(levels_from_sr(sr, "uint8"), uint8_from_sr(sr))
     np.testing.assert_array_equal(lr_from_levels(eight), lr_from_uint8(eight))
     np.testing.assert_array_equal(levels_as(levels_as(eight, "uint16"), "uint8"), eight)
-    np.testing.assert_allclose(grey_of(np.full((2, 3), 0.7)), 0.7, rtol=1e-12)
+    rgb = noise(9, 3).astype(float)
+    np.testing.assert_allclose(16 + grey_of(rgb)[..., 0] * 219 / 255, luma(rgb), atol=0.01)
 
 
 # What the file says
@@ -217,6 +226,14 @@ def test_a_pngs_own_words_on_its_colours_go_on_and_damaged_ones_do_not(tmp_path)
     assert image.text == {"Wort": "Grün"}
 
 
+FILES = {suffix: encoded(suffix, noise(6, 8, 3), described(6)) for suffix in (".png", ".jpg", ".tif")} | {
+    suffix: b"".join(
+        encode_animation(FORMATS[suffix], (6, 8, 3), [[noise(6, 8, 3, seed=i)] for i in range(3)], [40] * 3, 0, About())
+    )
+    for suffix in (".webp", ".gif")
+}
+
+
 @pytest.mark.parametrize("odd", [{305: (4, [7])}, {270: (3, [1, 2])}, {282: (10, [-1, 0])}, {306: (10, [1, 0])}])
 def test_of_an_odd_exif_the_rest_is_kept(odd, recwarn):
     file, exif = BytesIO(), directory(">", {0x4746: (3, [5])} | odd, 8)
@@ -231,6 +248,24 @@ def test_more_than_a_jpeg_can_say_is_left_out(tmp_path):
     exif[ExifTags.IFD.Exif] = {0x927C: bytes(70000)}
     image = Image.open(BytesIO(encoded(".jpg", noise(8, 8, 3), About(exif=exif, xmp=bytes(70000)))))
     assert image.size == (8, 8) and "exif" not in image.info
+
+
+@settings(deadline=None, max_examples=60)
+@given(suffix=st.sampled_from([".png", ".jpg", ".tif", ".webp", ".gif"]), data=st.data())
+def test_a_damaged_file_gives_a_photo_or_an_image_error(suffix, data):
+    """A photo, what it says and its pictures, which can be written again, or one line."""
+    damaged = bytearray(FILES[suffix])
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        original = read(bytes(damaged))
+        if original.pixels.size < 1e6:
+            encoded(".png", original.pixels, original.about)
+        if original.moving:
+            found = survey("x", bytes(damaged))
+            assert sum(1 for _ in pictures("x", bytes(damaged), found)) == len(found.durations)
+    except ImageError as error:
+        assert "\n" not in str(error)
 
 
 # Formats

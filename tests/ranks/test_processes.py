@@ -24,12 +24,15 @@ pytestmark = pytest.mark.skipif(
 ROOT = Path(__file__).parents[2]
 LONGEST = 60  # seconds
 QUICK = """
-import sys, types
+import os, types
 report = sys.modules["minisrgan.training.report"] = types.ModuleType("report")  # pictures take longer than the training
 report.draw_comparison = report.draw_curves = lambda *args: None
-from minisrgan.cli.main import main
+os.fsync = lambda file: None  # and so does a disk
+from minisrgan.training import loop
+loop.LOOKS = 3
 """
-MAIN = "sys.exit(main(sys.argv[1:]))\n"
+BEGIN = "import sys\n"
+MAIN = "from minisrgan.cli.main import main\nsys.exit(main(sys.argv[1:]))\n"
 
 
 def environment(**more):
@@ -42,7 +45,7 @@ def environment(**more):
 
 
 def command(size, *words, patch=""):
-    train = [sys.executable, "-c", QUICK + patch + MAIN, *map(str, words)]
+    train = [sys.executable, "-c", BEGIN + QUICK * (words[0] == "train") + patch + MAIN, *map(str, words)]
     return [str(MPIEXEC), "-n", str(size), *train] if size > 1 else train
 
 
@@ -201,7 +204,6 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(asked, tmp_path, sma
 
 
 QUICKER = """
-from minisrgan.training import loop
 loop.look = lambda *args: [30.0, 30.0]
 """
 
@@ -327,20 +329,41 @@ def test_a_process_alone_does_not_import_mpi4py(photo_folder):
 # ---- A folder's photos, shared out -------------------------------------------------------------------------
 
 
-def test_upscale_shares_out_a_folder(tmp_path, smooth_photo, generator_file):
+@pytest.fixture
+def folder(tmp_path, smooth_photo):
+    """Five photos, one of them in a folder within, and a file that is none."""
     folder = tmp_path / "photos"
     (folder / "within").mkdir(parents=True)
     for i, name in enumerate(["a.png", "b.png", "c.png", "d.png", "within/a.png"]):
-        Image.fromarray(smooth_photo(20 + 9 * i, 40 - 5 * i, seed=i)).save(folder / name)
+        Image.fromarray(smooth_photo(40 + 9 * i, 80 - 5 * i, seed=i)).save(folder / name)
     (folder / "broken.png").write_bytes(b"nothing")
-    said, found = {}, []
-    for name, size in {"one": 1, "two": 2, "four": 4}.items():
-        out = tmp_path / name
+    return folder
+
+
+def files_in(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
+
+
+def test_upscale_shares_out_a_folder(tmp_path, folder, generator_file):
+    said, found = [], []
+    for size in (1, 2, 4):
+        out = tmp_path / str(size)
         status, stdout, err = run(size, "upscale", folder, "-o", out, "--weights", generator_file)
         assert status == 1, err  # one failed
-        said[name] = stdout.replace(str(out), "out"), [line for line in err.splitlines() if "broken" in line]
-        files = {path.relative_to(out): path.read_bytes() for path in sorted(out.rglob("*.png"))}
-        assert len(files) == 5
-        found.append(files)
-    assert found[0] == found[1] == found[2]
-    assert said["one"] == said["two"] == said["four"]
+        said.append((stdout.replace(str(out), "out"), [line for line in err.splitlines() if "broken" in line]))
+        found.append(files_in(out))
+    assert len(found[0]) == 5 and found[0] == found[1] == found[2]
+    assert said[0] == said[1] == said[2]
+
+
+def test_evaluate_shares_out_a_folder(tmp_path, folder, generator_file):
+    said, found = [], []
+    for size in (1, 2):
+        out = tmp_path / str(size)
+        words = ["--weights", generator_file, "--csv", out / "figures.csv", "--save", out / "images"]
+        status, stdout, err = run(size, "evaluate", folder, *words)
+        assert status == 0, err
+        said.append(stdout.replace(str(out), "out"))
+        found.append((files_in(out / "images"), (out / "figures.csv").read_text()))
+    assert said[0] == said[1] and "mean of 5" in said[0] and "broken.png" in said[0]
+    assert found[0] == found[1] and len(found[0][0]) == 15

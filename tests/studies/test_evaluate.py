@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from minisrgan.cli import main as cli
 from minisrgan.errors import ConfigError, ImageError
 from minisrgan.imaging.files import read_photo
 from minisrgan.imaging.metrics import Score, grid, score
@@ -205,7 +206,12 @@ def evaluated(generator_file, photo_folder, tmp_path, by):
     Image.new("RGB", (40, 40), (128, 128, 128)).save(folder / "flat.png")  # which is left out
     g = load_generator(generator_file)
     rulers = by | {"grid": lambda image, hr: grid(image)}  # which is NaN: the photos are too small for it
-    return found, evaluate(g, folder.parent, "numpy", rulers, say=lambda line: None, take=found), g, folder
+    return (
+        found,
+        evaluate(g, folder.parent, "numpy", rulers, say=lambda line: None, keep=found.keep, take=found),
+        g,
+        folder,
+    )
 
 
 def test_csv_and_json_have_the_figures_of_each_photo(evaluated, tmp_path):
@@ -227,11 +233,12 @@ def test_csv_and_json_have_the_figures_of_each_photo(evaluated, tmp_path):
 
 
 def test_the_images_are_saved_as_they_were_measured(evaluated):
-    found, _, g, folder = evaluated
+    found, means, g, folder = evaluated
     trial = try_photo(g, read_photo(folder / "b.png")[0], "numpy")
     for version, image in {"bicubic": trial.bicubic, "model": trial.sr, "HR": trial.hr}.items():
         np.testing.assert_array_equal(read_photo(found.save / version / "<script>" / "b.png")[0], image)
-    text = found.write_page("title", "subtitle").read_text(encoding="utf-8")
+    text = found.write_page("title", "subtitle", means).read_text(encoding="utf-8")
+    assert f"mean of 3</th><td>bicubic</td><td>{means[0].score.psnr_y:.2f}</td>" in text
     assert text.count("<img") == 9 and text.count("<script>") == 1 and "flat.png" not in text
     assert f"{found.rows['<script>/b.png']['model'].score.psnr_y:.2f} dB" in text
     assert found.path_of("a.jpg", "HR") != found.path_of("a.png", "HR")
@@ -266,3 +273,17 @@ def test_published_figures_stand_beside_the_measured_in_order(tmp_path):
     lines.clear()
     say_published(tmp_path / "mine", 5, 4, {}, lines.append)
     assert len(lines) == 1 and "at hand for folders named" in lines[0]
+
+
+def test_the_command_writes_all_that_it_is_asked_for(monkeypatch, generator_file, photo_folder, tmp_path, by, capfd):
+    monkeypatch.setenv("MINISRGAN_DEVICE", "numpy")
+    monkeypatch.setattr("minisrgan.studies.evaluate.rulers", lambda *_: by)
+    names = {name: tmp_path / name for name in ("a.csv", "a.json", "saved")}
+    words = ["evaluate", photo_folder, "--weights", generator_file, "--published", "--csv", names["a.csv"]]
+    assert cli.main([str(word) for word in [*words, "--json", names["a.json"], "--save", names["saved"]]]) == 0
+    out = capfd.readouterr().out
+    assert "published figures are at hand for folders named" in out and str(names["saved"] / "report.html") in out
+    assert names["a.csv"].read_text().count("\n") == 7 and len(json.loads(names["a.json"].read_text())["photos"]) == 3
+    assert cli.main([str(word) for word in [*words, "--save", names["saved"]]]) == 2
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("device ")]
+    assert "is there already: name a new folder" in line

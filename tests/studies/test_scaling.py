@@ -64,7 +64,7 @@ def test_the_page_has_the_measured_times():
         if row["ranks"] == 2:
             expected.append([row["stage"], "1", "", "", f"{1e3 * row['alone']:.1f} ms", ""])
         expected.append(["", f"{row['ranks']}{' on two cores' * (row['ranks'] > 2)}", *(f"{t:.1f} ms" for t in times)])
-    assert cells("preset `tiny`:\n") == expected
+    assert cells("rank, preset `tiny`:\n") == expected
     gains = {(row["preset"], row["stage"], str(row["ranks"]), row["network"]): row["gains"][0]
              for row in results["beyond"]}  # fmt: skip
     table, what = cells("times log₂ N."), ""

@@ -15,6 +15,7 @@ from minisrgan.imaging.metrics import score
 from minisrgan.imaging.patches import PhotoSet
 from minisrgan.imaging.resize import crop_to_multiple
 from minisrgan.names import STAGES
+from minisrgan.studies.compare import compare
 from minisrgan.training import looks, loop, run_page
 from minisrgan.training.run import Run
 from minisrgan.training.trainer import Trainer
@@ -115,11 +116,15 @@ def test_a_long_run_shows_some_of_its_looks(begin, monkeypatch):
 def test_damage_to_what_was_kept_ends_no_training(begin, capfd):
     run = begin()
     (run.folder / "looks" / "figures.json").write_text('{"photos": 3}')
-    with pytest.raises(looks.ConfigError, match="figures.json is damaged"):
+    with pytest.raises(looks.ConfigError, match="looks is damaged"):
         run_page.write_report(run)
     run_page.renew_report(run, run.rows(), 30.0, print)
     assert "no report.html" in capfd.readouterr().out
     assert looks.Keeping(run, 2).figures == {}
+    run = begin("other")
+    (run.folder / "looks" / "1-gan.webp").unlink()
+    with pytest.raises(looks.ConfigError, match="1-gan.webp is missing"):
+        run_page.write_report(run)
 
 
 def test_the_states_of_health_are_marked_and_explained(begin):
@@ -141,12 +146,8 @@ def test_the_states_of_health_are_marked_and_explained(begin):
 def test_speed_is_the_median_between_steps():
     rows = [{"stage": "gan", "step": str(i), "seconds": str(0.1 * i + 5 * (i > 4))} for i in range(1, 9)]
     assert run_page.milliseconds(rows, "gan") == pytest.approx(100) and run_page.milliseconds(rows, "pretrain") is None
-    assert [run_page.duration(each) for each in (3.2, 75, 3599.9, 7290)] == [
-        "3 s",
-        "1 min 15 s",
-        "1 h 0 min",
-        "2 h 2 min",
-    ]
+    said = [run_page.duration(each) for each in (3.2, 59.7, 75, 119.6, 3599.9, 7290)]
+    assert said == ["3 s", "1 min 0 s", "1 min 15 s", "2 min 0 s", "1 h 0 min", "2 h 1 min"]
 
 
 # ---- The command ------------------------------------------------------------------------------------------
@@ -214,3 +215,15 @@ def test_mistakes_get_one_line(trained, tmp_path, capfd, monkeypatch):
     Run(folder).log.write_text(header + "\n")
     (folder / "looks" / "figures.json").unlink()
     assert "has not looked at its held-out photos yet" in refused(folder)
+
+
+def test_runs_that_share_no_photo_are_compared_by_their_figures(begin, tmp_path, smooth_photo):
+    from minisrgan.pages.viewer import encoded
+
+    a, b = begin("a"), begin("b")
+    for n in range(2):
+        (b.folder / "looks" / f"{n}-hr.webp").write_bytes(encoded(smooth_photo(40, 40, seed=9 + n)))
+    compare([a.folder, b.folder], tmp_path / "both.html", pytest.fail)
+    text = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "share no held-out photo" in text and "<img" not in text and text.count("<polyline") >= 12
+    assert "Nothing: their settings are the same." in text
