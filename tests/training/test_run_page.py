@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -163,22 +164,27 @@ def trained(tmp_path, tiny_config, photo_folder, monkeypatch, capfd):
     monkeypatch.setattr(loop, "draw_curves", lambda *args: None)
     monkeypatch.setattr(loop, "draw_comparison", lambda *args: None)
 
-    def train(name, **changes):
+    def train(name, photos=photo_folder, **changes):
         monkeypatch.setitem(PRESETS, "tiny", replace(tiny_config(steps=(2, 2)), **changes))
-        assert cli.main(["train", "--data", str(photo_folder), "--out", str(tmp_path / name)]) == 0
+        assert cli.main(["train", "--data", str(photos), "--out", str(tmp_path / name)]) == 0
         capfd.readouterr()
         return tmp_path / name
 
     return train
 
 
-def test_a_run_of_an_earlier_version_gets_its_page(trained, capfd):
-    folder = trained("old")
+def test_a_run_of_an_earlier_version_gets_its_page(trained, photo_folder, tmp_path, smooth_photo, capfd):
+    large = tmp_path / "large"
+    shutil.copytree(photo_folder, large)
+    Image.fromarray(smooth_photo(300, 290)).save(large / "a.png")  # the one held out, of which the middle is shown
+    folder = trained("old", large)
+    before = (folder / "looks" / "0-gan.webp").read_bytes()
     for path in [*(folder / "looks").iterdir(), folder / "report.html"]:
         path.unlink()
     (folder / "looks").rmdir()
     assert cli.main(["compare", str(folder)]) == 0
     assert capfd.readouterr().out == f"{folder / 'report.html'}\n"
+    assert (folder / "looks" / "0-gan.webp").read_bytes() == before
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert all(len(images_of(text, f"a.png: {label}")) == 1 for label in ("bicubic", "stage 1", "GAN", "HR"))
 
