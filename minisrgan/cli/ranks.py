@@ -122,5 +122,7 @@ def trained_together(trainer: Trainer, here: dict, ranks: Communicator | None) -
     each = trainer.config.batch // ranks.size
     print(f"{ranks.size} ranks, with {each} of the {trainer.config.batch} crops of a step each")
     assert isinstance(trainer, Leader)
+    if trainer.has_own_batch_norm():
+        print(f"batch norm: of each rank's own {each}; with --sync-batch-norm, of all {trainer.config.batch}")
     with trainer.leading():
         yield True

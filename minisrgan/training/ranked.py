@@ -21,7 +21,7 @@ from ..imaging.patches import Crop, PhotoSet
 from ..losses import Adversarial
 from ..measures import norm
 from ..models.generator import enlarge_bicubic
-from ..nn import Module, both, held
+from ..nn import BatchNorm, Module, both, held
 from ..optim import Adam
 from ..ranks.batch import MeanOfRanks, OfAllRanks, synchronise
 from ..ranks.communicator import Communicator
@@ -52,6 +52,11 @@ class RankTrainer(Trainer):
         if synchronised:
             synchronise(self.generator, ranks)
             synchronise(self.discriminator, ranks)
+
+    def has_own_batch_norm(self) -> bool:
+        """Whether a batch norm takes the statistics of this rank's crops alone."""
+        layers = (each for model in (self.generator, self.discriminator) for _, each in model.modules())
+        return any(type(each) is BatchNorm for each in layers)
 
     def choose_crops(self) -> list[Crop]:
         return super().choose_crops()[self.part]

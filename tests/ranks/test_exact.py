@@ -132,6 +132,9 @@ def test_without_batch_norm_nothing_has_to_be_synchronised(tiny_config, photos, 
 
 def test_batch_norm_of_its_own_differs_and_the_weights_stay_alike(tiny_config, photos, lived):
     config = config_of(tiny_config)
+    (own,) = on_ranks(1, lambda ranks: RankTrainer(config, photos, "numpy", ranks))
+    (whole,) = on_ranks(1, lambda ranks: RankTrainer(config, photos, "numpy", ranks, synchronised=True))
+    assert own.has_own_batch_norm() and not whole.has_own_batch_norm()
     one = lived(One(config, photos, "numpy"))
     first, second = on_ranks(2, lambda ranks: lived(Many(config, photos, "numpy", ranks)))
     with pytest.raises(AssertionError):
