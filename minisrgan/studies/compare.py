@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError
+from ..imaging.patches import centre
 from ..names import STAGES
 from ..pages.curves import Chart, charts
 from ..pages.markup import Html, element, number, section, table, write_page
@@ -16,13 +17,13 @@ from ..training.photos import check_same, gather, hashes
 from ..training.run import Run
 from ..training.run_page import POINTS, Rows, duration, flat, milliseconds, said, series, write_report
 
-CURVES = {  # what runs are compared in: (column, whether its axis is logarithmic, unit)
-    "PSNR of held-out photos": ("psnr", False, "dB on Y"),
-    "Content loss": ("loss_content", True, ""),
-    "Pixel loss": ("loss_pixel", True, ""),
-    "Adversarial loss": ("loss_adversarial", True, ""),
-    "How often D is right": ("d_right", False, ""),
-    "G's gradient in its parameters": ("grad_g", True, ""),
+CURVES = {  # what runs are compared in: (column, the stage whose steps count, None: both, logarithmic axis, unit)
+    "PSNR of held-out photos": ("psnr", None, False, "dB on Y"),
+    "Pixel loss in stage 1": ("loss_pixel", "pretrain", True, ""),
+    "Content loss in the GAN stage": ("loss_content", "gan", True, ""),
+    "Adversarial loss": ("loss_adversarial", "gan", True, ""),
+    "How often D is right": ("d_right", "gan", False, ""),
+    "G's gradient in its parameters": ("grad_g", None, True, ""),
 }
 
 
@@ -35,6 +36,10 @@ class Seen(NamedTuple):
     about: dict[str, Any]
     rows: Rows
     looks: Looks
+
+    def of(self, stage: str | None) -> Rows:
+        """The rows of the log, or those of one stage."""
+        return [row for row in self.rows if stage in (None, row["stage"])]
 
     @property
     def best(self) -> str:
@@ -66,7 +71,7 @@ def see(run: Run, start: Callable[[], str]) -> Looks:
     try:
         device, photos = start(), gather(config, about)
         check_same(run, about, hashes(photos.crops, photos.held_out))
-        held_out = [(each.rgb, each.lr) for each in photos.held_out]
+        held_out = [(centre(each.rgb) if each.lr is None else each.rgb, each.lr) for each in photos.held_out]
         kept = Keeping(run, len(held_out))
         for stage, weights in {"pretrain": run.pretrained, "gan": run.generator}.items():
             steps = [int(row["step"]) for row in measured if row["stage"] == stage]
@@ -176,8 +181,8 @@ def differing(seen: Sequence[Seen]) -> Html:
 def curves(seen: Sequence[Seen]) -> Html:
     """The curves of these runs over each other."""
     drawn = [
-        Chart(title, {each.name: series(each.rows, column) for each in seen}, log=log, unit=unit)
-        for title, (column, log, unit) in CURVES.items()
+        Chart(title, {each.name: series(each.of(stage), column) for each in seen}, log=log, unit=unit)
+        for title, (column, stage, log, unit) in CURVES.items()
     ]
     by_time = {
         each.name: [(float(row["seconds"]) / 60, float(row["psnr"])) for row in each.rows if row["psnr"]]

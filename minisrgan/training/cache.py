@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL
 
-from ..files import lock_file, make_cache_folder, write_whole
+from ..files import lock_file, make_cache_folder, remove_leftovers, write_whole
 from ..imaging.pictures import as_image, as_pixels
 
 KIND = "minisrgan picture 1"
@@ -95,6 +95,7 @@ class PictureCache:
         with suppress(OSError), self._alone():  # such as a full disk
             if not damaged and path.exists():  # another process was quicker
                 return
+            remove_leftovers(self.folder)  # of processes that were killed: no other writes now
             path.unlink(missing_ok=True)
             if self._make_room(head.length):
                 write_whole(path, chain([head.start()], strips, (each.tobytes() for each in head.checksums)))

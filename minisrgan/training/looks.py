@@ -89,16 +89,17 @@ def read_looks(run: Run) -> Looks | None:
     try:
         figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
         names = [each["name"] for each in figures["photos"]]
+        images = [f"{n}-{version}.webp" for n in range(len(names)) for version in LABELS if version in ("hr", *figures)]
         if not all(isinstance(name, str) for name in names) or any(
             len(figures[stage]["mean"]) != 4 for stage in ("bicubic", *STAGES) if stage in figures
         ):
-            raise ValueError("other entries than a training writes")
+            raise ValueError("it has other entries than a training writes")
+        if missing := next((name for name in images if not (folder / name).is_file()), None):
+            raise ValueError(f"{missing} is missing")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{folder / 'figures.json'} is damaged ({error}): remove {folder}, and it is made anew"
-        ) from None
+        raise ConfigError(f"{folder} is damaged ({error}): remove it, and it is made anew") from None
     return Looks(folder, names, figures)
 
 
@@ -111,7 +112,7 @@ def keep(run: Run, trainer: Trainer, trials: Sequence[Trial], scores: Sequence[S
     distance = features_distance(vgg, trainer.device) if vgg and trainer.progress >= 1 else None
     kept = Keeping(run, len(trials))
     kept.add(trainer.stage, trainer.step, trials, scores, distance)
-    if trainer.stage == "gan" and not (kept.folder / "0-pretrain.webp").exists():  # the run began with this stage
+    if trainer.stage == "gan" and "pretrain" not in kept.figures:  # the run began with this stage
         kept.enlarge("pretrain", 0, run.pretrained, [(each.hr, each.lr) for each in trials], trainer.device)
     kept.write(trainer.device, perceptual=trainer.config.content if vgg else None)
 

@@ -55,7 +55,7 @@ def renew_report(run: Run, rows: Rows, bicubic: float | None, say: Callable[[str
     """`write_report`, for a training, which goes on without it: `say` is told why."""
     try:
         write_report(run, rows, bicubic)
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         say(f"no report.html: {error}")
 
 
@@ -89,10 +89,10 @@ def milliseconds(rows: Rows, stage: str) -> float | None:
 
 
 def duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 # ---- The parts of the page -------------------------------------------------------------------------------
@@ -130,7 +130,6 @@ def photos(looks: Looks, rows: Rows) -> list[Html]:
     )
     parts = [element("section", viewer(kept, "bicubic", result), element("p", lead, class_="note"))]
     psnr = {(row["stage"], int(row["step"])): row["psnr"] for row in rows if row["psnr"]}
-    psnr |= {(stage, looks.figures[stage]["step"]): "" for stage in STAGES if stage in looks.figures and not rows}
     moments = [each for each in looks.moments() if each[:2] in psnr]  # the others are of steps that were taken back
     if len(moments) > MOMENTS:
         kept_at = np.linspace(0, len(moments) - 1, MOMENTS).round().astype(int)

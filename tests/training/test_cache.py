@@ -154,6 +154,13 @@ def test_a_damaged_file_is_noticed_and_made_again(gather, tmp_path, when, harm):
     assert {name: after[name] for name in used} == {name: before[name] for name in used}
 
 
+def test_what_a_killed_process_left_is_removed(gather, tmp_path):
+    (tmp_path / "cache" / "photos").mkdir(parents=True)
+    (tmp_path / "cache" / "photos" / ".minisrgan-1.part").write_bytes(b"half of a photo")
+    gather()
+    assert {path.suffix for path in (tmp_path / "cache" / "photos").iterdir()} == {".picture", ""}  # and the lock
+
+
 def test_a_photo_that_changes_during_a_run_ends_it(gather, folder, tmp_path, smooth_photo):
     gathered = gather()
     for path in files(tmp_path):

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -116,11 +117,15 @@ def test_a_long_run_shows_some_of_its_looks(begin, monkeypatch):
 def test_damage_to_what_was_kept_ends_no_training(begin, capfd):
     run = begin()
     (run.folder / "looks" / "figures.json").write_text('{"photos": 3}')
-    with pytest.raises(looks.ConfigError, match="figures.json is damaged"):
+    with pytest.raises(looks.ConfigError, match="looks is damaged"):
         run_page.write_report(run)
     run_page.renew_report(run, run.rows(), 30.0, print)
     assert "no report.html" in capfd.readouterr().out
     assert looks.Keeping(run, 2).figures == {}
+    run = begin("other")
+    (run.folder / "looks" / "1-gan.webp").unlink()
+    with pytest.raises(looks.ConfigError, match="1-gan.webp is missing"):
+        run_page.write_report(run)
 
 
 def test_the_states_of_health_are_marked_and_explained(begin):
@@ -142,12 +147,8 @@ def test_the_states_of_health_are_marked_and_explained(begin):
 def test_speed_is_the_median_between_steps():
     rows = [{"stage": "gan", "step": str(i), "seconds": str(0.1 * i + 5 * (i > 4))} for i in range(1, 9)]
     assert run_page.milliseconds(rows, "gan") == pytest.approx(100) and run_page.milliseconds(rows, "pretrain") is None
-    assert [run_page.duration(each) for each in (3.2, 75, 3599.9, 7290)] == [
-        "3 s",
-        "1 min 15 s",
-        "1 h 0 min",
-        "2 h 2 min",
-    ]
+    said = [run_page.duration(each) for each in (3.2, 59.7, 75, 119.6, 3599.9, 7290)]
+    assert said == ["3 s", "1 min 0 s", "1 min 15 s", "2 min 0 s", "1 h 0 min", "2 h 1 min"]
 
 
 # ---- The command ------------------------------------------------------------------------------------------
@@ -163,22 +164,27 @@ def trained(tmp_path, tiny_config, photo_folder, monkeypatch, capfd):
     monkeypatch.setattr(loop, "draw_curves", lambda *args: None)
     monkeypatch.setattr(loop, "draw_comparison", lambda *args: None)
 
-    def train(name, **changes):
+    def train(name, photos=photo_folder, **changes):
         monkeypatch.setitem(PRESETS, "tiny", replace(tiny_config(steps=(2, 2)), **changes))
-        assert cli.main(["train", "--data", str(photo_folder), "--out", str(tmp_path / name)]) == 0
+        assert cli.main(["train", "--data", str(photos), "--out", str(tmp_path / name)]) == 0
         capfd.readouterr()
         return tmp_path / name
 
     return train
 
 
-def test_a_run_of_an_earlier_version_gets_its_page(trained, capfd):
-    folder = trained("old")
+def test_a_run_of_an_earlier_version_gets_its_page(trained, photo_folder, tmp_path, smooth_photo, capfd):
+    large = tmp_path / "large"
+    shutil.copytree(photo_folder, large)
+    Image.fromarray(smooth_photo(300, 290)).save(large / "a.png")  # the one held out, of which the middle is shown
+    folder = trained("old", large)
+    before = (folder / "looks" / "0-gan.webp").read_bytes()
     for path in [*(folder / "looks").iterdir(), folder / "report.html"]:
         path.unlink()
     (folder / "looks").rmdir()
     assert cli.main(["compare", str(folder)]) == 0
     assert capfd.readouterr().out == f"{folder / 'report.html'}\n"
+    assert (folder / "looks" / "0-gan.webp").read_bytes() == before
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert all(len(images_of(text, f"a.png: {label}")) == 1 for label in ("bicubic", "stage 1", "GAN", "HR"))
 
