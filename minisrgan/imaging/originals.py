@@ -88,6 +88,7 @@ def load_original(path: Path | str, data: bytes | None = None) -> Original:
         frames, moving, clear = frames_of(image, png), image.format in ANIMATED, image.info.get("transparency")
         turn = np.asarray if image.format == "TIFF" else UPRIGHT.get(turned or 0, np.asarray)
         found = None if deep else plain_pixels(image, kind)
+    del image, png  # they may hold as much as the photo does
     pixels, alpha = found or deep_colours(path, data, deep or "", clear)
     pixels = np.ascontiguousarray(turn(pixels))
     if alpha is not None:
@@ -129,11 +130,12 @@ def deep_grey(image: Any, kind: Kind) -> tuple[np.ndarray, np.ndarray | None]:
 def deep_colours(path: Path | str, data: bytes | None, raw: str, clear: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """(pixels, alpha) of a file whose 16-bit colours lie as `raw` says; the colour `clear`, if any, is transparent."""
     if raw.startswith("LA"):  # four bytes to a pixel, as RGBA has with 8 bits
-        four = loaded_as(path, data, "RGBA")
+        four = with_bytes(path, data, "RGBA")
         return four[..., :1] << 8 | four[..., 1:2], four[..., 2] << 8 | four[..., 3]
     name, order = raw[:-1].replace("a", "A"), raw[-1]
-    deep = loaded_as(path, data, name + order) << 8
-    deep |= loaded_as(path, data, name + SWAPPED[order])
+    deep = with_bytes(path, data, name + order)
+    deep <<= 8
+    with_bytes(path, data, name + SWAPPED[order], deep)
     if raw.startswith("RGBa"):  # the colours are multiplied by alpha
         for row in deep:
             alpha = np.maximum(row[:, 3:].astype(np.uint32), 1)
@@ -145,8 +147,9 @@ def deep_colours(path: Path | str, data: bytes | None, raw: str, clear: Any) -> 
     return deep, np.where((deep == np.array(clear, np.uint16)).all(axis=2), 0, 65535).astype(np.uint16)
 
 
-def loaded_as(path: Path | str, data: bytes | None, raw: str) -> np.ndarray:
-    """A file's bytes, each as a uint16 (H, W, C), where Pillow takes its pixels to lie as `raw` says."""
+def with_bytes(path: Path | str, data: bytes | None, raw: str, levels: np.ndarray | None = None) -> np.ndarray:
+    """`levels`, uint16 (H, W, C), or zeros, to which a file's bytes are added where Pillow takes its pixels to lie as
+    `raw` says."""
     with opened(path, data) as (image, png):
         kind_of(image, png)
         if image.format == "TIFF":
@@ -155,10 +158,11 @@ def loaded_as(path: Path | str, data: bytes | None, raw: str) -> np.ndarray:
             each._replace(args=raw if isinstance(each.args, str) else (raw, *each.args[1:])) for each in image.tile
         ]
         image.load()
-        pixels = np.empty((image.height, image.width, len(image.getbands())), np.uint16)
+        if levels is None:
+            levels = np.zeros((image.height, image.width, len(image.getbands())), np.uint16)
         for rows in bands_of(image):
-            pixels[rows] = np.asarray(image.crop((0, rows.start, image.width, rows.stop)))
-    return pixels
+            levels[rows] += np.asarray(image.crop((0, rows.start, image.width, rows.stop)))
+    return levels
 
 
 def survey(path: Path | str, data: bytes | None = None) -> Animation:

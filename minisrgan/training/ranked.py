@@ -76,13 +76,14 @@ class RankTrainer(Trainer):
         return math.sqrt(self.ranks.total(np.array([length * length]))[0])
 
     def measure_images(self, hr: Tensor, lr: Tensor, sr: Tensor) -> None:
+        """The moments are those of measures.moments_beyond, with each of its sums over the images of all ranks."""
         xp = array_module(sr.data)
         with no_grad():
             bicubic = enlarge_bicubic(lr, self.config.generator.scale).data * 2 - 1
         added, missing = (image.data - bicubic for image in (sr, hr))
         colour = added.mean((0, 1, 2))
         added, missing = (each - each.mean((1, 2), keepdims=True) for each in (added, missing))
-        sums = [(added * added).sum(), (missing * missing).sum(), added.sum(0), colour]  # measures.moments_beyond
+        sums = [(added * added).sum(), (missing * missing).sum(), added.sum(0), colour]
         power, wanted, shared, colour = self.ranks.totals([xp.asarray(each) for each in sums])
         drift = 127.5 * xp.abs(colour / self.ranks.size).max()
         moments = (xp.asarray(each) for each in (power, wanted, (shared * shared).sum(), drift))

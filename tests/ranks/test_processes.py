@@ -314,7 +314,7 @@ def test_without_mpi4py_one_line_says_what_to_install(tmp_path):
     paths = f"{tmp_path}{os.pathsep}{ROOT}"
     status, out, err = run(2, "train", "--out", tmp_path / "run", PYTHONPATH=paths)
     assert (status, out) == (2, "")
-    assert err.count("started as 2 ranks, but mpi4py is not installed: pip install 'minisrgan[mpi]'") == 1
+    assert err.count("started as 2 ranks, but mpi4py is not installed: pip install mpi4py mpich") == 1
 
 
 def test_a_process_alone_does_not_import_mpi4py(photo_folder):
