@@ -124,9 +124,10 @@ def add_weights(command: argparse.ArgumentParser) -> None:
     """The options that say which generator to use."""
     command.add_argument(
         "--weights",
+        action="append",
         metavar="FILE",
         help="a generator.safetensors, or a .pth or .safetensors of others: Compact, ESRGAN or MSRResNet; by default "
-        "the best generator in the package",
+        "the best generator in the package. With --blend, it is given twice",
     )
     command.add_argument(
         "--model",
@@ -137,8 +138,8 @@ def add_weights(command: argparse.ArgumentParser) -> None:
         "--blend",
         type=fraction,
         metavar="A",
-        help="a blend of two generators in the package: 0 is the one after stage 1 (the most faithful), 1 is the one "
-        "after the GAN stage (the most texture)",
+        help="a blend of two generators: 0 is the first of --weights, 1 the second; by default those in the package, "
+        "after stage 1 (the most faithful) and after the GAN stage (the most texture)",
     )
 
 
@@ -154,19 +155,28 @@ def add_generator(command: argparse.ArgumentParser) -> None:
 
 
 def chosen_files(args: argparse.Namespace) -> list[Path]:
-    """The file that --weights or --model names; or the two that are blended. Without them, the package's best."""
+    """The file that --weights or --model names, or the two that are blended. Without them, the package's best."""
     from ..weights.generators import packaged
 
-    if args.weights and (args.model or args.blend is not None):
-        raise ConfigError("--weights names a file: leave out --model and --blend, which are for those in the package")
-    if args.blend is not None:
-        gan = packaged(args.model, "gan")
-        return [packaged(gan.stem.partition("-")[0], "stage1"), gan]
-    return [Path(args.weights) if args.weights else packaged(args.model)]
+    if args.weights and args.model:
+        raise ConfigError("--weights names a file: leave out --model, which is for generators in the package")
+    wanted = 1 if args.blend is None else 2
+    if args.weights and len(args.weights) != wanted:
+        raise ConfigError(
+            "--blend is between two files: give --weights twice"
+            if wanted == 2
+            else f"--weights names one generator, not {len(args.weights)}: --blend takes two"
+        )
+    if args.weights:
+        return [Path(each) for each in args.weights]
+    if args.blend is None:
+        return [packaged(args.model)]
+    gan = packaged(args.model, "gan")
+    return [packaged(gan.stem.partition("-")[0], "stage1"), gan]
 
 
 def chosen_generator(args: argparse.Namespace) -> Network:
-    """The generator that --weights names, or --model and --blend. Without them, the best generator in the package."""
+    """The generator of `chosen_files`."""
     from ..weights.generators import blend, load_generator
 
     generators = [load_generator(path) for path in chosen_files(args)]

@@ -6,8 +6,10 @@ says why). That holds on every device and in every process. Between two devices 
 last bit may differ (device/__init__.py).
 """
 
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from tempfile import TemporaryFile
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from .bands import Bands, band_stops
 
 BAND = 16384  # about how many pixels of LR a band has; it bounds the memory, with the length of a photo's shorter side
 OUT = 2**18  # about how many pixels a strip of a reduced result has
+PANORAMA = 4  # a photo that is so many times as wide as it is high is computed from left to right
+TURNED = 2**24  # about how many pixels a strip of its rows has
 UNIT = 8  # the fewest lines of LR in a band; scale times as many are a whole number of conv_few.cu's bands too
 
 
@@ -81,11 +85,20 @@ def upscale_strips(
     Raises WeightsError if SR is not finite.
     """
     passes, (height, width, channels) = passes_for(generator, scale), photo.shape
-    whole = tuple(side * generator.config.scale**passes for side in (height, width))
-    bands = (photo[top : top + UNIT] for top in range(0, height, UNIT))
-    equal = channels == 3 and all((band[..., :1] == band).all() for band in bands)
+    whole = (height * generator.config.scale**passes, width * generator.config.scale**passes)
+    size, blocks = new_size(height, width, scale), (photo[top : top + UNIT] for top in range(0, height, UNIT))
+    equal = channels == 3 and all((block[..., :1] == block).all() for block in blocks)
     if equal:
         photo = photo[..., :1]
+
+    def levels(sr: np.ndarray) -> np.ndarray:
+        return levels_from_sr(sr, dtype).repeat(3 if equal else 1, axis=2)
+
+    def finished(sr: np.ndarray) -> np.ndarray:
+        """What does not depend on a pixel's neighbours, unless they are still to be mixed with it."""
+        sr = grey_of(sr) if photo.shape[2] == 1 else sr
+        return levels(sr) if size == whole else sr
+
     if ensemble:
 
         def told(bands: list) -> Iterator:
@@ -95,17 +108,34 @@ def upscale_strips(
 
         mean = mean_of_eight(generator, photo, device, None, told, passes)
         rows = max(BAND // whole[1], 1)
-        strips = (mean[top : top + rows] for top in range(0, whole[0], rows))
+        strips = (finished(mean[top : top + rows]) for top in range(0, whole[0], rows))
+    elif width > PANORAMA * height and on_kernels(device):
+        columns = map(finished, bands_along(2, generator, photo, device, passes, progress))
+        strips = rows_of(columns, whole[0], max(TURNED // whole[1], 1))
     else:
-        strips = row_bands(generator, photo, device, passes, progress)
-    if photo.shape[2] == 1:
-        strips = map(grey_of, strips)
-    size = new_size(height, width, scale)
+        strips = map(finished, bands_along(1, generator, photo, device, passes, progress))
     if size != whole:
-        strips = resize_strips(strips, whole, size, max(OUT // size[1], 1))
-    for strip in strips:
-        levels = levels_from_sr(strip, dtype)
-        yield levels.repeat(3, axis=2) if equal else levels
+        strips = map(levels, resize_strips(strips, whole, size, max(OUT // size[1], 1)))
+    yield from strips
+
+
+def rows_of(columns: Iterable[np.ndarray], height: int, rows: int) -> Iterator[np.ndarray]:
+    """Yields an image from the top, `rows` rows at a time, that comes from the left, some columns at a time.
+
+    The columns wait for their rows' turn in a temporary file, not compressed. Raises OSError if it has no space.
+    """
+    with TemporaryFile() as file:
+        places = []
+        for strip in columns:
+            places.append((file.tell(), strip.shape[1:], strip.dtype))
+            file.write(np.ascontiguousarray(strip).data)
+        for top in range(0, height, rows):
+            lines, parts = min(rows, height - top), []
+            for start, line, dtype in places:
+                bytes_of_line = math.prod(line) * dtype.itemsize
+                file.seek(start + top * bytes_of_line)
+                parts.append(np.frombuffer(file.read(lines * bytes_of_line), dtype).reshape(lines, *line))
+            yield np.concatenate(parts, axis=1)
 
 
 def new_size(height: int, width: int, scale: float) -> tuple[int, int]:
@@ -178,12 +208,14 @@ def in_bands(
         yield number, lines_of(streams[number].axis, start, stop), finite(readers[number].take(stop - start))
 
 
-def row_bands(
-    generator: Network, photo: np.ndarray, device: str, passes: int, progress: Callable[[float], object]
+def bands_along(
+    axis: int, generator: Network, photo: np.ndarray, device: str, passes: int, progress: Callable[[float], object]
 ) -> Iterator[np.ndarray]:
-    """Yields a photo's SR from the top, as floats (rows, width, 3). The generator computes between the yields alone."""
+    """Yields a photo's SR as floats: its rows from the top (axis 1), or its columns from the left (axis 2), band by
+    band. The generator computes between the yields alone."""
     with evaluating(generator):
-        stream = enlarged(generator, lr_bands(photo, device, 1, lines_for(photo.shape[1])), passes)
+        lines = lines_for(photo.shape[2 - axis])
+        stream = enlarged(generator, lr_bands(photo, device, axis, lines), passes)
         reader = stream.reader()
     for start, stop in stream.pieces:
         with evaluating(generator):
@@ -224,8 +256,13 @@ def plan(photo: np.ndarray, device: str, tile: int | None) -> tuple[int, int]:
     "numpy", device/blas.py works on rows, so there it is always cut from top to bottom.
     """
     height, width = photo.shape[:2]
-    sideways = width > height and uses_kernels(to_device(photo[:1, :1], device))
+    sideways = width > height and on_kernels(device)
     return 2 if sideways else 1, lines_for(height if sideways else width, tile)
+
+
+def on_kernels(device: str) -> bool:
+    """Whether a device computes with kernels. Bands of columns have the bits of the whole there alone."""
+    return uses_kernels(to_device(np.empty(0), device))
 
 
 def lines_for(width: int, tile: int | None = None) -> int:

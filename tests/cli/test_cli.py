@@ -727,10 +727,24 @@ def test_upscale_blends_and_averages(minisrgan, models, smooth_photo, tmp_path):
     np.testing.assert_array_equal(read_photo(tmp_path / "out.png")[0], expected)
 
 
+def test_upscale_blends_two_files(minisrgan, models, smooth_photo, tmp_path):
+    photo = picture(tmp_path / "p.png", smooth_photo(6, 8))
+    files = [
+        word for name in ("tiny-gan", "tiny-stage1") for word in ("--weights", tmp_path / f"package/{name}.safetensors")
+    ]
+    minisrgan("upscale", photo, "-o", tmp_path / "out.png", *files, "--blend", "0.25")
+    between = blend(models["tiny-gan"], models["tiny-stage1"], 0.25)
+    expected = upscale(between, smooth_photo(6, 8), "numpy")
+    np.testing.assert_array_equal(read_photo(tmp_path / "out.png")[0], expected)
+
+
 def test_mistakes_in_choosing_a_model(refused, models, generator_file, smooth_photo, tmp_path):
     photo = picture(tmp_path / "p.png", smooth_photo(5, 5))
     assert "leave out --model" in refused("upscale", photo, "--weights", generator_file, "--model", "tiny")
-    assert "leave out" in refused("upscale", photo, "--weights", generator_file, "--blend", "0")
+    twice = ["--weights", generator_file] * 2
+    assert "give --weights twice" in refused("upscale", photo, *twice[:2], "--blend", "0")
+    assert "give --weights twice" in refused("upscale", photo, *twice, *twice, "--blend", "0")
+    assert "--blend takes two" in refused("upscale", photo, *twice)
     assert "small-gan.safetensors" in refused("upscale", photo, "--model", "small", "--blend", "0.5")
 
 

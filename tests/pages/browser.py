@@ -1,12 +1,21 @@
 """A page in headless Chromium, for tests of what it does."""
 
+import io
 import shutil
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
+from PIL import Image
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+
+
+def pixels_of(locator):
+    """What shows of an element: (H, W, 3) of int."""
+    with Image.open(io.BytesIO(locator.screenshot())) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
 
 
 @contextmanager
@@ -39,10 +48,4 @@ class Page:
 
     def shown(self):
         """What is on the stage, as pixels."""
-        import io
-
-        import numpy as np
-        from PIL import Image
-
-        with Image.open(io.BytesIO(self.page.locator(".stage").screenshot())) as image:
-            return np.asarray(image.convert("RGB")).astype(int)
+        return pixels_of(self.page.locator(".stage"))

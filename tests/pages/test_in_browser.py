@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from browser import Page, chromium
+from browser import Page, chromium, pixels_of
 
 from minisrgan.pages.curves import Chart, Mark, charts
 from minisrgan.pages.markup import section, table, write_page
@@ -133,12 +133,7 @@ def test_the_frame_chooses_the_detail(opened):
     detail = opened.page.locator(".detail").nth(2)
 
     def white():
-        import io
-
-        from PIL import Image
-
-        with Image.open(io.BytesIO(detail.screenshot())) as image:
-            return share(np.asarray(image.convert("RGB")).astype(int), (255, 255, 255))
+        return share(pixels_of(detail), (255, 255, 255))
 
     whole = 400 / 64**2
     assert white() == pytest.approx(whole, abs=0.03)  # 20×20 of 64×64 pixels, enlarged

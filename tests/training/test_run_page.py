@@ -16,8 +16,10 @@ from minisrgan.imaging.metrics import score
 from minisrgan.imaging.patches import PhotoSet
 from minisrgan.imaging.resize import crop_to_multiple
 from minisrgan.names import STAGES
+from minisrgan.pages.viewer import encoded
 from minisrgan.studies.compare import compare
 from minisrgan.training import looks, loop, run_page
+from minisrgan.training.presets import PRESETS
 from minisrgan.training.run import Run
 from minisrgan.training.trainer import Trainer
 from minisrgan.upscaling.trial import try_photo
@@ -157,8 +159,6 @@ def test_speed_is_the_median_between_steps():
 @pytest.fixture
 def trained(tmp_path, tiny_config, photo_folder, monkeypatch, capfd):
     """A function that trains a run by the command, and gives its folder."""
-    from minisrgan.training.presets import PRESETS
-
     monkeypatch.setenv("MINISRGAN_DEVICE", "numpy")
     monkeypatch.setattr(loop, "LOOKS", 1)
     monkeypatch.setattr(loop, "draw_curves", lambda *args: None)
@@ -224,8 +224,6 @@ def test_mistakes_get_one_line(trained, tmp_path, capfd, monkeypatch):
 
 
 def test_runs_that_share_no_photo_are_compared_by_their_figures(begin, tmp_path, smooth_photo):
-    from minisrgan.pages.viewer import encoded
-
     a, b = begin("a"), begin("b")
     for n in range(2):
         (b.folder / "looks" / f"{n}-hr.webp").write_bytes(encoded(smooth_photo(40, 40, seed=9 + n)))

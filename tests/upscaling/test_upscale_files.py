@@ -66,6 +66,24 @@ def test_strips_are_the_photo_in_one_piece(device, size):
     assert sum(shares) == pytest.approx(1)
 
 
+@needs_kernels
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_panorama_is_computed_from_the_left_and_written_from_the_top(grey, monkeypatch):
+    g, photo = generator(blocks=2, bicubic_skip=True), noise(11, 90)[..., : 1 if grey else 3]
+    with use_device(DEVICE):
+        g.to(DEVICE)
+        for scale in (4, 3, 7):
+            made = []
+            for wide, rows in [(4, 2**24), (4, 1000), (10**6, 1)]:
+                monkeypatch.setattr(module, "PANORAMA", wide)
+                monkeypatch.setattr(module, "TURNED", rows)
+                with patch.object(module, "rows_of", wraps=module.rows_of) as turned:
+                    made.append(strips_of(g, photo, DEVICE, scale))
+                assert turned.called == (wide == 4)
+            np.testing.assert_array_equal(made[0], made[2])
+            np.testing.assert_array_equal(made[1], made[2])
+
+
 def test_16_bits_are_computed_from_16_bits():
     """A slope so gentle that 8 bits would show three steps."""
     g = generator(blocks=1, bicubic_skip=True)
