@@ -21,7 +21,7 @@ from .nccl import Nccl
 PATIENCE = 1800.0  # seconds for an answer; rank 0 may measure photos, draw and save meanwhile
 # A rank that waits asks without a pause for so many seconds; then it lets others use its core between two questions;
 # and then it sleeps for so long between them. A step's messages mostly come in the first of these times.
-AWAKE, DROWSY, PAUSE = 0.002, 0.05, 5e-4
+AWAKE, DROWSY, PAUSE = 0.002, 0.02, 5e-4
 INSTALL = "pip install mpi4py mpich (it brings an mpiexec that fits)"
 
 
