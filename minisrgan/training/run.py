@@ -367,8 +367,9 @@ class Run:
             self.unlock()
             raise
         if path == self.checkpoint:
-            self._newest = {"stage": trainer.stage, "step": trainer.step, "kept": about.get("kept", True)}
-            self._forget(trainer.stage, trainer.step, KEPT)
+            kept = bool(about.get("kept", True))
+            self._newest = {"stage": trainer.stage, "step": trainer.step, "kept": kept}
+            self._forget(trainer.stage, trainer.step, KEPT - kept)  # which a killed `save` had yet to do
         self._back = about.get("back")
         self._cut_log(trainer.stage, trainer.step)
 

@@ -424,6 +424,25 @@ def test_a_run_cut_off_between_two_files_goes_on_as_if_it_never_had_been(monkeyp
 
 
 @pytest.mark.usefixtures("no_pictures")
+def test_a_run_cut_off_before_it_forgets_old_states_forgets_them_then(monkeypatch, start, tmp_path):
+    whole, _ = start("whole")
+    forget = Run._forget
+
+    def cut(run, stage, step, most):
+        if (stage, step) == ("gan", 6):
+            raise PowerCut
+        forget(run, stage, step, most)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_forget", cut)
+        with pytest.raises(PowerCut):
+            start("stopped")
+    assert len(Run(tmp_path / "stopped").states()) == len(whole.states()) + 1
+    stopped, _ = start("stopped", resume=True)
+    assert [path.name for path in stopped.states()] == [path.name for path in whole.states()]
+
+
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("damage", ["generator", "truncated", "other model", "no adam", "not finite", "missing"])
 def test_a_checkpoint_that_does_not_fit_gets_one_line(start, damage):
     run, _ = start(steps=(1, 0))
