@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from unittest.mock import patch
@@ -433,8 +434,10 @@ def test_interrupted_it_says_what_was_done_and_leaves_no_half_file(tmp_path, smo
         Image.fromarray(smooth_photo(8, 8) if i == 0 else noise(1200, 900)).save(tmp_path / f"{i}.png")
     environment = os.environ | {"MINISRGAN_DEVICE": "numpy", "PYTHONPATH": str(Path(minisrgan.__file__).parents[1])}
     words = [str(tmp_path / f"{i}.png") for i in range(3)]
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # in the background, a shell lets it be ignored
     process = subprocess.Popen([sys.executable, "-m", "minisrgan", "upscale", *words, "--weights", str(generator_file)],
-                               env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
+                               env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=heeding)  # fmt: skip
     deadline = time.monotonic() + 40
     while not [*tmp_path.glob(".minisrgan-*.part")] or not (tmp_path / "0-x4.png").exists():
         assert time.monotonic() < deadline and process.poll() is None
