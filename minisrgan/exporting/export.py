@@ -63,7 +63,7 @@ def check(generator: Network, path: Path) -> str:
         return f"not checked, since {kind.peer} is not installed (pip install {kind.peer})"
     if kind.peer == "torch" and torch.code(generator, path.stem) is None:
         return "not checked, since PyTorch alone has no code for it; spandrel has"
-    lr = np.random.default_rng(0).random((1, 3, 24, 36), dtype=np.float32)  # sides that any network folds
+    lr = np.random.default_rng(0).random((1, 3, 23, 37), dtype=np.float32)  # sides that no network folds as they are
     with no_grad():
         ours = generator.eval()(Tensor(lr.transpose(0, 2, 3, 1))).data.transpose(0, 3, 1, 2) / 2 + 0.5
     theirs = kind.run(path, lr)
