@@ -2,6 +2,8 @@
 
 import importlib
 import io
+import keyword
+import sys
 import zipfile
 from pathlib import Path
 
@@ -255,6 +257,19 @@ def test_without_the_program_it_says_so(tmp_path, monkeypatch):
 def test_the_model_file_can_be_imported():
     names = [exporting.module(Path(name)).name for name in ("mine-x4.pth", "a/4x-b.c.safetensors")]
     assert names == ["mine_x4.py", "_4x_b_c.py"]
+
+
+@pytest.mark.parametrize("name", ["torch", "json", "class", "2²", "a²", "ä", "back\\Nslash", 'we"""ird', "_"])
+def test_any_name_gets_a_model_file_that_works(tmp_path, name):
+    g = network(CONFIGS[0])
+    _, made = export(g, tmp_path / f"{name}.pth", {})
+    assert made.stem.isidentifier() and made.stem not in {*keyword.kwlist, *sys.stdlib_module_names, "torch"}
+    compile(made.read_text(encoding="utf-8"), made, "exec")
+
+
+def test_two_files_may_share_a_model_file(tmp_path):
+    for name in ("a-x4.pth", "a_x4.safetensors"):
+        assert export(network(CONFIGS[0]), tmp_path / name, {})[1] == tmp_path / "a_x4.py"
 
 
 def test_names_that_are_refused(tmp_path):
