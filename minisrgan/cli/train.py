@@ -202,8 +202,9 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "--resume",
         metavar="RUN",
-        help="go on with a run from its last saved state; --steps can lengthen it, and --data and --vgg say where its "
-        "photos and VGG are now; besides these, only --device, --precision, --cache and --tensorboard can be given",
+        help="go on with a run from its last saved state; --steps can lengthen it, and --data, --data-lr and --vgg "
+        "say where its photos, their LR and VGG are now; besides these, only --device, --precision, --cache and "
+        "--tensorboard can be given",
     )
 
 
@@ -263,9 +264,19 @@ def lead(run: Run, trainer: Trainer, photos: Gathered, about: dict, here: dict, 
 
 def new_training(run: Run, args: argparse.Namespace, settings: Settings | None) -> tuple[TrainConfig, dict]:
     """(TrainConfig, what else is to be in config.json) of a new training, as the options and a file of settings say."""
+    run.check_new()
+    if not settings:
+        return chosen_training(args)
+    try:
+        return chosen_training(args, settings)
+    except ConfigError as error:
+        raise ConfigError(f"with the settings of {settings.path}: {error}") from None
+
+
+def chosen_training(args: argparse.Namespace, settings: Settings | None = None) -> tuple[TrainConfig, dict]:
+    """What new_training returns."""
     from ..training.presets import PRESETS
 
-    run.check_new()
     stages = STAGES if args.stage in (None, "both") else (args.stage,)
     by_stage = {name: for_each(stages, option, getattr(args, option)) for option, name in BY_STAGE.items()}
     if stages == ("gan",) and not args.weights:
@@ -335,7 +346,7 @@ def resumed_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, d
     if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]:
         raise ConfigError(f"--resume goes on with the run as it was begun: leave out {', '.join(given)}")
     config, about = run.config()
-    if args.data:
+    if args.data or args.data_lr:
         about |= photos_of(args)
     for place in as_list(about["data"]):
         if not Path(place).exists():
