@@ -67,6 +67,13 @@ def setting(text: str) -> tuple[str, float]:
     return name, float(value)
 
 
+def html(text: str) -> Path:
+    """The name of a page."""
+    if not text.lower().endswith((".html", ".htm")):
+        raise ValueError
+    return Path(text)
+
+
 def png(text: str) -> str:
     """The name of a picture, which is written as PNG whatever it is called."""
     if not text.lower().endswith(".png"):
@@ -78,6 +85,7 @@ whole_number.__name__ = "whole number"
 gigabytes.__name__ = "number of gigabytes"
 fraction.__name__ = "number from 0 to 1"
 setting.__name__ = "NAME=NUMBER"
+html.__name__ = "name ending in .html"
 png.__name__ = "name ending in .png"
 
 

@@ -134,7 +134,7 @@ def photos(looks: Looks, rows: Rows) -> list[Html]:
     result = "GAN" if "gan" in looks.figures else "stage 1"
     lead = (
         "Held-out photos, which the training never sees. Move the line; choose what is on either side of it; move the "
-        "frame, and see its detail below or beside the photo. PSNR is on Y, of the whole photo."
+        "frame, and see its detail below or beside the photo. PSNR is on Y, of all that is shown here."
     )
     parts = [element("section", viewer(kept, "bicubic", result), element("p", lead, class_="note"))]
     psnr = {(row["stage"], int(row["step"])): row["psnr"] for row in rows if row["psnr"]}

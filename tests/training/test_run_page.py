@@ -213,6 +213,7 @@ def test_runs_are_compared(trained, tmp_path, capfd):
     )
     assert differing == {"adversarial_weight": "0.001</td><td>0.5", "seed": "0</td><td>3"}
     assert text.count("<polyline") >= 12
+    assert cli.main(["compare", str(a), str(b), "-o", str(out)]) == 0  # it is renewed
 
 
 def test_mistakes_get_one_line(trained, tmp_path, capfd, monkeypatch):
@@ -224,7 +225,14 @@ def test_mistakes_get_one_line(trained, tmp_path, capfd, monkeypatch):
         return line
 
     assert "not the folder of a run" in refused(tmp_path / "none") and "named twice" in refused(folder, folder)
-    assert "is a folder" in refused(folder, "-o", tmp_path)
+    (tmp_path / "a.html").mkdir()
+    assert "is a folder" in refused(folder, "-o", tmp_path / "a.html")
+    mine = tmp_path / "mine.html"
+    mine.write_text("mine")
+    assert "minisrgan did not make it" in refused(folder, "-o", mine) and mine.read_text() == "mine"
+    with pytest.raises(SystemExit):
+        cli.main(["compare", str(folder), "-o", str(Run(folder).generator)])
+    assert "name ending in .html" in capfd.readouterr().err
     header = Run(folder).log.read_text().splitlines()[0]
     Run(folder).log.write_text(header + "\n")
     (folder / "looks" / "figures.json").unlink()
