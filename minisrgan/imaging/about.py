@@ -33,6 +33,13 @@ HEIGHTS = re.compile(rb"""((?:tiff:ImageLength|exif:PixelYDimension)\s*(?:=\s*["
 THUMBNAILS = re.compile(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", re.DOTALL)
 
 
+class Text(str):
+    """A text of EXIF, each byte a character. Pillow, which reads it so, would write what is not ASCII as "?"."""
+
+    def encode(self, encoding: str = "latin-1", errors: str = "strict") -> bytes:
+        return super().encode("latin-1")
+
+
 class About(NamedTuple):
     """profile   the bytes of the ICC profile that the pixels are in, or None
     exif         an Image.Exif of what is kept, or None
@@ -86,8 +93,17 @@ class About(NamedTuple):
         if self.xmp:
             chunks.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + self.xmp))
         if self.comment:
-            chunks.append((b"tEXt", b"Comment\0" + self.comment.replace(b"\0", b"")))
+            chunks.append(comment_chunk(self.comment.replace(b"\0", b"")))
         return chunks
+
+
+def comment_chunk(comment: bytes) -> tuple[bytes, bytes]:
+    """A JPEG's comment, in no known encoding, as a chunk of PNG: UTF-8 if it can be that, else Latin-1."""
+    try:
+        comment.decode("utf-8")
+    except UnicodeDecodeError:
+        return b"tEXt", b"Comment\0" + comment
+    return b"iTXt", b"Comment\0\0\0\0\0" + comment
 
 
 def read_about(image: Any, profile: bytes | None, chunks: list[tuple[bytes, bytes]]) -> About:
@@ -123,12 +139,12 @@ def kept_exif(image: Any) -> Image.Exif | None:
     try:
         exif = image.getexif()
         for tag in KEPT & {*exif}:
-            if can_be_written({tag: exif[tag]}):
-                kept[tag] = exif[tag]
+            if can_be_written({tag: (value := as_bytes_are(exif[tag]))}):
+                kept[tag] = value
         for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-            entries = dict(exif.get_ifd(directory))
+            entries = as_bytes_are(dict(exif.get_ifd(directory)))
             if directory == ExifTags.IFD.Exif and INTEROP in entries:
-                entries[INTEROP] = dict(exif.get_ifd(ExifTags.IFD.Interop))
+                entries[INTEROP] = as_bytes_are(dict(exif.get_ifd(ExifTags.IFD.Interop)))
             entries = {tag: value for tag, value in entries.items() if can_be_written({directory: {tag: value}})}
             if entries:
                 kept[directory] = entries
@@ -139,6 +155,13 @@ def kept_exif(image: Any) -> Image.Exif | None:
     except Exception:  # of a damaged EXIF, Pillow's parser can raise nearly anything
         return kept if len(kept) else None
     return kept
+
+
+def as_bytes_are(value: Any) -> Any:
+    """An entry of EXIF, or a directory, whose texts keep their bytes."""
+    if isinstance(value, dict):
+        return {tag: as_bytes_are(each) for tag, each in value.items()}
+    return Text(value) if isinstance(value, str) else value
 
 
 def can_be_written(entries: dict) -> bool:

@@ -77,11 +77,12 @@ def load_original(path: Path | str, data: bytes | None = None) -> Original:
         channels = len(image.getbands()) if deep else 1
         check_memory(image, kind.scratch, 2 * channels if deep or kind.wide else 3 + image.has_transparency_data)
         profile = kind.profile if fitting_profile(image, kind.profile) else None
-        about, turned = read_about(image, profile, chunks), orientation(image)
-        if image.format == "TIFF":
+        if image.format == "TIFF":  # whose tags Pillow removes
+            about, turned = read_about(image, profile, chunks), orientation(image)
             forget_all_but_orientation(image)
-        image.load()
-        if image.format != "TIFF":  # a PNG may say it after its pixels
+            image.load()
+        else:  # a PNG may say it after its pixels: Pillow would load them, and what is wrong with them be lost
+            image.load()
             about, turned = read_about(image, profile, chunks), orientation(image)
         if image.mode in OTHER_COLOURS:
             about = about._replace(profile=None, chunks=())
@@ -167,31 +168,36 @@ def with_bytes(path: Path | str, data: bytes | None, raw: str, levels: np.ndarra
 
 def survey(path: Path | str, data: bytes | None = None) -> Animation:
     """The Animation in a file, without its pictures. Raises ImageError as `load_photo`."""
-    durations, clear = [], False
+    durations, clear, height, width = [], False, 0, 0
     with opened(path, data, plain=False) as (image, _):
-        profile = image.info.get("icc_profile")
-        about = read_about(image, profile if fitting_profile(image, profile) else None, [])
+        check_memory(image, 0, 8)
+        image.load()
+        profile, turned = image.info.get("icc_profile"), orientation(image)
+        fitting = fitting_profile(image, profile)  # a grey one does not fit the pictures, which are RGBA
+        about = read_about(image, profile if fitting and fitting[1] == "RGB" else None, []).upright(turned)
         for frame in moved(image):
             durations.append(max(float(image.info.get("duration") or 0), 0))
-            clear = clear or (image.has_transparency_data and np.asarray(frame)[..., 3].min() < 255)
-        plays, size = image.info.get("loop"), (image.height, image.width)
+            clear = clear or (image.has_transparency_data and frame[..., 3].min() < 255)
+            height, width = frame.shape[:2]
+        plays = image.info.get("loop")
     if image.format == "GIF":  # it counts how often they are shown again
         plays = 1 if plays is None else plays + 1 if plays else 0
-    return Animation((*size, 4 if clear else 3), durations, plays or 0, about.upright(None))
+    return Animation((height, width, 4 if clear else 3), durations, plays or 0, about)
 
 
 def pictures(path: Path | str, data: bytes | None, animation: Animation) -> Iterator[np.ndarray]:
-    """An animation's pictures, uint8 (H, W, 4), each whole."""
+    """An animation's pictures, uint8 (H, W, 4), each whole and upright."""
     with opened(path, data, plain=False) as (image, _):
-        for frame in moved(image):
-            yield np.asarray(frame)
+        check_memory(image, 0, 8)
+        image.load()
+        yield from moved(image)
 
 
-def moved(image: Any) -> Iterator[Image.Image]:
-    """An opened animation's pictures, each whole, with an alpha."""
-    check_memory(image, 0, 8)
+def moved(image: Any) -> Iterator[np.ndarray]:
+    """The pictures of an opened animation whose first is loaded."""
+    turn = UPRIGHT.get(orientation(image) or 0, np.asarray)
     first = 1 if image.info.get("default_image") else 0  # which is shown where animations are not
     for number in range(first, image.n_frames):
         image.seek(number)
         image.load()
-        yield image.convert("RGBA")
+        yield np.ascontiguousarray(turn(np.asarray(image.convert("RGBA"))))

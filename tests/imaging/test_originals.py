@@ -15,7 +15,7 @@ from test_odd_files import LARGE, ROWS, chunk, directory, write_png
 
 from minisrgan.errors import ImageError
 from minisrgan.imaging import tiff, writing
-from minisrgan.imaging.about import About
+from minisrgan.imaging.about import About, Text
 from minisrgan.imaging.files import load_photo
 from minisrgan.imaging.originals import load_original, pictures, survey
 from minisrgan.imaging.pixels import (
@@ -205,6 +205,42 @@ def test_colours_of_a_wider_space_stay_in_it():
         assert original.about.profile == icc_profile(P3)
 
 
+def test_a_damaged_png_is_refused_and_never_half_a_photo(tmp_path):
+    """However far its pixels can be read."""
+    data = bytearray(encoded(".png", noise(200, 150, 3)))
+    data[len(data) // 2] ^= 0x40
+    (tmp_path / "x.png").write_bytes(data)
+    for load in (load_original, load_photo):
+        with pytest.raises(ImageError, match="cannot be read"):
+            load(tmp_path / "x.png")
+    frames = bytearray(animation(".png", [noise(60, 50, 3, seed=i) for i in range(3)], [40] * 3, 0))
+    frames[1000] ^= 0x40  # in the first of them
+    for load in (load_original, survey):
+        with pytest.raises(ImageError, match="cannot be read"):
+            load("x", bytes(frames))
+
+
+def test_texts_of_exif_beyond_ascii_keep_their_bytes():
+    """Programs write them in UTF-8, cameras in Latin-1; in directories of their own too."""
+    texts = ["Jürgen Müller".encode(), "© 2024 日本".encode(), "Grün".encode("latin-1")]
+    exif = Image.Exif()
+    exif.update({0x013B: Text(texts[0].decode("latin-1")), 0x8298: Text(texts[1].decode("latin-1"))})
+    exif[ExifTags.IFD.Exif] = {0xA434: Text(texts[2].decode("latin-1"))}
+    for suffix in (".jpg", ".png", ".tif", ".webp"):
+        about = read(encoded(suffix, noise(4, 6, 3), About(exif=exif))).about
+        data = encoded(suffix, noise(8, 12, 3), about)
+        assert all(text in data for text in texts), suffix
+        kept = Image.open(BytesIO(data)).getexif()
+        found = [kept[0x013B], kept[0x8298], kept.get_ifd(ExifTags.IFD.Exif)[0xA434]]
+        assert [each.encode("latin-1") for each in found] == texts
+
+
+def test_a_comment_in_any_encoding_becomes_a_text_of_a_png():
+    for comment, text in [("é 日本".encode(), "é 日本"), ("é".encode("latin-1"), "é"), (b"plain", "plain")]:
+        original = read(encoded(".jpg", noise(8, 8, 3), About(comment=comment)))
+        assert Image.open(BytesIO(encoded(".png", original.pixels, original.about))).text["Comment"] == text
+
+
 def test_a_profile_of_other_pixels_does_not_go_on(tmp_path):
     Image.fromarray(noise(9, 8, 4), "CMYK").save(tmp_path / "x.tif", icc_profile=SRGB)
     assert load_original(tmp_path / "x.tif").about.profile is None
@@ -348,6 +384,28 @@ def test_an_animation_goes_through_each_format(suffix, plays, channels):
         np.testing.assert_array_equal(picture[..., 3] > 0, shown)
         assert np.abs(picture[shown].astype(int) - frame[shown]).max() <= (0 if suffix == ".png" else 24)
     assert load_original("x", data).moving and load_original("x", data).frames == 3
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_animation_is_turned_upright_as_a_photo_is(suffix, orientation):
+    exif, file = Image.Exif(), BytesIO()
+    exif[0x0112] = orientation
+    frames = [Image.fromarray(noise(6, 9, 3, seed=i)) for i in range(3)]
+    frames[0].save(file, FORMATS[suffix].name, save_all=True, append_images=frames[1:], exif=exif, lossless=True)
+    found, first = survey("x", file.getvalue()), load_original("x", file.getvalue())
+    assert found.shape == first.pixels.shape == (*((9, 6) if orientation > 4 else (6, 9)), 3)
+    assert found.about.exif is None or found.about.exif.get(0x0112, 1) == 1
+    seen = [picture[..., :3] for picture in pictures("x", file.getvalue(), found)]
+    np.testing.assert_array_equal(seen[0], first.pixels)
+    assert len(seen) == 3 and (seen[0] != seen[1]).any()
+
+
+def test_the_pictures_of_a_grey_animation_are_in_colour_and_its_profile_is_not():
+    file, frames = BytesIO(), [Image.fromarray(noise(6, 5, seed=i)) for i in range(3)]
+    grey = icc_profile(None, space=b"GRAY")
+    frames[0].save(file, "PNG", save_all=True, append_images=frames[1:], icc_profile=grey)
+    assert survey("x", file.getvalue()).about.profile is None
 
 
 def test_frames_that_are_alike_stay_apart_in_a_png():
