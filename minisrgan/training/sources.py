@@ -112,7 +112,7 @@ def others_in(folder: Path | str, others: list[Path]) -> str:
     reduced = {path.relative_to(folder).parent.as_posix() for path in others if path.suffix.lower() in PHOTO_SUFFIXES}
     why = [f"not named as photos ({', '.join(sorted(kinds))})"] * bool(kinds)
     why += [f"in folders of low-resolution copies ({', '.join(sorted(reduced))})"] * bool(reduced)
-    return f"{folder}: left out {len(others)} others, {' or '.join(why)}"
+    return f"{folder}: left out {len(others)} other{'s' * (len(others) != 1)}, {' or '.join(why)}"
 
 
 def name_in(folder: Path | str, path: Path) -> str:
