@@ -14,7 +14,7 @@ from errno import EISDIR, ENOTDIR, EWOULDBLOCK
 from pathlib import Path
 from typing import IO
 
-from .errors import KernelError
+from .errors import ConfigError, KernelError
 
 PART = ".minisrgan-"  # the start of a temporary file's name
 FORSAKEN = 3600  # seconds; no writer takes that long for one file
@@ -69,6 +69,18 @@ def check_writable(path: Path | str) -> None:
     """Raise OSError if `write_whole` could not write `path`. Call it before the minutes of work, not after them."""
     with replacement(path) as temporary:
         open(temporary, "xb").close()
+
+
+def check_own(path: Path | str, mark: str) -> None:
+    """Like `check_writable`, and raise ConfigError if a file is there that is not ours to renew.
+
+    mark   what our own files of this kind hold near their start
+    """
+    check_writable(path)
+    if os.path.lexists(path):
+        with open(path, "rb") as file:
+            if mark.encode() not in file.read(400):
+                raise ConfigError(f"{path} is there already, and minisrgan did not make it: name another file")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from .options import Commands, add_command, add_device, start_device
+from .options import Commands, add_command, add_device, html, start_device
 
 
 def add(commands: Commands) -> None:
@@ -19,6 +19,7 @@ def add(commands: Commands) -> None:
     command.add_argument(
         "-o",
         "--output",
+        type=html,
         metavar="OUT",
         help="the page to write; by default compare.html, or compare-2.html if there is one already; of one run, its "
         "report.html",
@@ -26,7 +27,8 @@ def add(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from ..files import check_writable, free_name
+    from ..files import check_own, free_name
+    from ..pages.markup import MADE
     from ..studies.compare import compare, report
 
     def start() -> str:  # only a run of an earlier version is measured
@@ -34,9 +36,9 @@ def run(args: argparse.Namespace) -> None:
 
     alone = len(args.runs) == 1
     default = Path(args.runs[0], "report.html") if alone else free_name("compare.html")
-    out = Path(args.output) if args.output else default
+    out = args.output or default
     if args.output:
-        check_writable(out)
+        check_own(out, MADE)
     if alone:
         report(args.runs[0], out, start)
     else:

@@ -3,7 +3,24 @@
 import argparse
 from pathlib import Path
 
+from ..errors import ConfigError
 from .options import Commands, add_command, add_device, add_family, add_generator, chosen_generator, start_device
+
+
+def csv(text: str) -> str:
+    if not text.lower().endswith(".csv"):
+        raise ValueError
+    return text
+
+
+def json(text: str) -> str:
+    if not text.lower().endswith(".json"):
+        raise ValueError
+    return text
+
+
+csv.__name__ = "name ending in .csv"
+json.__name__ = "name ending in .json"
 
 
 def add(commands: Commands) -> None:
@@ -25,8 +42,8 @@ def add(commands: Commands) -> None:
         "--vgg", metavar="FILE", help="a file of a VGG19, to measure the perceptual distance with it too"
     )
     add_family(command)
-    command.add_argument("--csv", metavar="FILE", help="write the figures of each photo into this file too")
-    command.add_argument("--json", metavar="FILE", help="the same as JSON, with the means over the photos")
+    command.add_argument("--csv", type=csv, metavar="FILE", help="write the figures of each photo into this file too")
+    command.add_argument("--json", type=json, metavar="FILE", help="the same as JSON, with the means over the photos")
     command.add_argument(
         "--published",
         action="store_true",
@@ -40,13 +57,17 @@ def add(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from ..files import check_writable
+    from ..files import check_own
     from ..studies.evaluate import evaluate, rulers
-    from ..studies.evaluated import Evaluated, say_published
+    from ..studies.evaluated import CSV_MADE, JSON_MADE, Evaluated, say_published
 
     device = start_device(args)
-    for path in filter(None, (args.csv, args.json)):
-        check_writable(path)
+    for path, made in ((args.csv, CSV_MADE), (args.json, JSON_MADE)):
+        if path:
+            check_own(path, made)
+    folder = Path(args.folder).resolve()
+    if args.save and folder in (save := Path(args.save).resolve(), *save.parents):
+        raise ConfigError(f"{args.save} lies in {args.folder}, and its images would count as photos: name another")
     measured_by = rulers(device, args.vgg, args.family)
     generator = chosen_generator(args).to(device)
     found, scale = Evaluated(args.save), generator.config.scale
@@ -62,6 +83,5 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         found.write_json(args.json, means, folder=args.folder, scale=scale)
     if args.save:
-        name = Path(args.folder).resolve().name
         subtitle = f"Shrunk {scale} times and enlarged again: bicubic, the model and the original"
-        print(found.write_page(name, subtitle, means))
+        print(found.write_page(folder.name, subtitle, means))

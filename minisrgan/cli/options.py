@@ -67,6 +67,13 @@ def setting(text: str) -> tuple[str, float]:
     return name, float(value)
 
 
+def html(text: str) -> Path:
+    """The name of a page."""
+    if not text.lower().endswith((".html", ".htm")):
+        raise ValueError
+    return Path(text)
+
+
 def png(text: str) -> str:
     """The name of a picture, which is written as PNG whatever it is called."""
     if not text.lower().endswith(".png"):
@@ -78,13 +85,14 @@ whole_number.__name__ = "whole number"
 gigabytes.__name__ = "number of gigabytes"
 fraction.__name__ = "number from 0 to 1"
 setting.__name__ = "NAME=NUMBER"
+html.__name__ = "name ending in .html"
 png.__name__ = "name ending in .png"
 
 
 # ---- Options --------------------------------------------------------------------------------------------
 
 
-def add_device(command: argparse.ArgumentParser) -> None:
+def add_device(command: argparse._ActionsContainer) -> None:
     command.add_argument("--device", metavar="D", help="cuda, cpu or numpy; by default the first that works")
     command.add_argument(
         "--precision", metavar="P", help="of a GPU's convolutions: tf32 (the default), 3xtf32, bf16 or float32"
@@ -114,7 +122,7 @@ def choose_precision(args: argparse.Namespace) -> None:
         use_precision(args.precision)
 
 
-def add_family(command: argparse.ArgumentParser) -> None:
+def add_family(command: argparse._ActionsContainer) -> None:
     command.add_argument(
         "--family", choices=FAMILIES, help="the input that VGG's weights expect, if their file does not say it"
     )

@@ -52,11 +52,13 @@ class Settings:
         names = [field.name for field in fields(TrainConfig) if field.name != "regulariser"]  # which changes D too
         self.fields = {name: value for name, value in values.items() if name in names}
         self.options = {name: value for name, value in values.items() if name not in names and value is not None}
-        if isinstance(self.fields.get("vgg"), str):
-            self.fields["vgg"] = self.located(self.fields["vgg"])
+        if self.fields.get("vgg") is not None:
+            self.fields["vgg"] = self.located("vgg", self.fields["vgg"])
 
-    def located(self, path: str) -> str:
-        """A path in the file, as seen from its folder."""
+    def located(self, name: str, path: Any) -> str:
+        """A path in the file, as seen from its folder. Raises ConfigError for anything but a text."""
+        if not isinstance(path, str):
+            raise ConfigError(f"{self.path}: {name} is a path, a text in quotation marks, not {path!r}")
         return str((self.path.parent / path).resolve())
 
     def give(self, args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -67,6 +69,12 @@ class Settings:
         options = {*vars(parser.parse_args([]))} - {*BESIDE, "run", "parser"}
         check_names(self.path, self.options, options | {*self.fields} | {*names_of_fields()})
         words = [word for name, value in self.options.items() for word in self.words(name, value)]
+        named = {term for term, _ in [*(args.loss_weights or []), *(args.share or [])]}
+        missing = {
+            name
+            for name, value in self.options.items()
+            if value is not False and all(getattr(args, each) is None for each in (name, INSTEAD.get(name, name)))
+        }
 
         def refuse(message: str) -> NoReturn:
             raise ConfigError(f"{self.path}: {message}")
@@ -75,51 +83,51 @@ class Settings:
         given = vars(parser.parse_args(words))
         for name in self.options:
             if name in ("loss_weights", "share"):
-                named = {term for term, _ in [*(args.loss_weights or []), *(args.share or [])]}
                 before = [pair for pair in given[name] if pair[0] not in named]
                 setattr(args, name, [*before, *(getattr(args, name) or [])] or None)
-            elif getattr(args, name) is None and getattr(args, INSTEAD.get(name, name)) is None:
+            elif name in missing:
                 setattr(args, name, given[name])
 
     def words(self, name: str, value: Any) -> list[str]:
-        """A setting as it would be given on the command line."""
+        """A setting as it would be given on the command line, where only true can be said. Raises ConfigError."""
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
-            return [flag] * value
+            return [flag]
+        if name in PATHS:
+            paths = [self.located(name, each) for each in (value if isinstance(value, list) else [value])]
+            return [flag, *paths] if isinstance(value, list) else [f"{flag}={paths[0]}"]
         if isinstance(value, dict):
             return [flag, *(f"{key}={span(each)}" for key, each in value.items())]
         if isinstance(value, list):
-            return [flag, *(self.located(each) if name in PATHS else str(each) for each in value)]
-        return [f"{flag}={self.located(value) if name in PATHS else value}"]
+            return [flag, *map(str, value)]
+        return [f"{flag}={value}"]
 
     def apply(self, config: TrainConfig, preset: str | None) -> TrainConfig:
-        """The configuration with the file's fields. Raises ConfigError."""
+        """The configuration with the file's fields. Steps take the place of the preset's minutes, and a weight that of
+        its share. Raises ConfigError."""
         if self.training is not None and preset:
-            raise ConfigError(f"{self.path} has a whole configuration: leave out the preset {preset}")
+            raise ConfigError(f"it is a whole configuration: leave out the preset {preset}")
         values = config.to_dict() if self.training is None else self.training
         try:
             for name, value in self.fields.items():
-                if (
-                    name in PARTS
-                    and isinstance(value, dict)
-                    and value.get("architecture", 0)
-                    in (
-                        0,
-                        values[name].get("architecture", 0),
-                    )
-                ):
-                    check_names(f"{self.path}: [{name}]", value, values[name])
-                    value = values[name] | value
+                if name in PARTS and isinstance(value, dict):
+                    part = values[name]
+                    if value.get("architecture") in (None, part.get("architecture")):
+                        check_names(f"[{name}]", value, part)
+                        value = part | ({"minutes": 0.0} if "steps" in value else {}) | value
                 values = values | {name: value}
+                share = name.replace("_weight", "_share")
+                if share != name and share in values and self.fields.get(share) is None:
+                    values[share] = None
             return type(config).from_dict(values)
-        except (ConfigError, TypeError, KeyError, AttributeError) as error:
-            raise ConfigError(f"{self.path}: {error}") from None
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ConfigError(f"not a training configuration ({error})") from None
 
 
 def read(path: Path) -> dict[str, Any]:
     """What is in a file of TOML or, if its name says so, of JSON. Raises ConfigError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         values = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
         if not isinstance(values, dict):
             raise ValueError("it has no names")

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from ..errors import ConfigError
+from ..errors import ConfigError, message_of
 from .console import one_line
-from .options import Commands, add_command, add_device, add_generator, chosen_generator, start_device
+from .options import Commands, add_command, add_device, add_generator, chosen_generator, html, start_device
 
 NAMED = 3  # files that a line names; it counts the others
 FEW = 2**14  # pixels that are enlarged before a bar of progress would be seen
@@ -27,15 +27,8 @@ def quality(text: str) -> int:
     return value
 
 
-def html(text: str) -> Path:
-    if not text.lower().endswith((".html", ".htm")):
-        raise ValueError
-    return Path(text)
-
-
 scale.__name__ = "number from 1 to 16"
 quality.__name__ = "whole number from 1 to 100"
-html.__name__ = "name ending in .html"
 
 
 def add(commands: Commands) -> None:
@@ -127,6 +120,17 @@ def run(args: argparse.Namespace) -> int:
             bar.clear()
         print(one_line(line), file=stream, flush=True)
 
+    def report() -> bool:
+        """Write the page of what was done, if there is to be one. Whether that succeeded."""
+        if args.report and results:  # which rank 0 has
+            try:
+                write_report(args.report, results)
+            except OSError as error:  # the photos are done all the same
+                say(f"minisrgan: {message_of(error)}")
+                return False
+            say(f"{args.report}: the page of them")
+        return True
+
     try:
         with bar:
             shared = enlarge_on_ranks(jobs, enlarger, args.ranks) if args.ranks else None
@@ -151,25 +155,26 @@ def run(args: argparse.Namespace) -> int:
                 bar.set_postfix_str(f"{len(results)} of {len(jobs)} photos", refresh=False)
     except KeyboardInterrupt:
         print(f"\n{summary(results)}, {len(jobs) - len(results)} not done", file=sys.stderr)
+        report()
         raise
     if len(jobs) > 1:
         print(summary(results), file=sys.stderr)
-    if args.report and results:  # which rank 0 has
-        write_report(args.report, results)
-        say(f"{args.report}: the page of them")
+    whole = report()
     failed = sum(result.error is not None for result in results)
-    return 0 if not failed else 2 if failed == len(jobs) else 1
+    return 2 if failed == len(jobs) else 1 if failed or not whole else 0
 
 
 def check_report(path: Path, force: bool, pipe: bool) -> None:
     """Raise ConfigError or OSError if the page cannot be written."""
-    from ..files import check_writable
+    from ..files import check_own, check_writable
+    from ..pages.markup import MADE
 
     if pipe:
         raise ConfigError("--report shows files, and - is none: leave one of them out")
-    if path.exists() and not force:
-        raise ConfigError(f"{path} is there already: --force replaces it")
-    check_writable(path)
+    if force:
+        check_writable(path)
+    else:
+        check_own(path, MADE)
 
 
 def suffix_of(name: str | None) -> str | None:

@@ -90,8 +90,9 @@ class Degradation:
 
 
 def with_blocks(part: slice, whole: slice) -> slice:
-    """A part widened to the JPEG blocks that it touches."""
-    return slice(part.start // BLOCK * BLOCK, min(-(-part.stop // BLOCK) * BLOCK, whole.stop))
+    """A part widened to the JPEG blocks that it and the pixels around it touch: decoders make colours smooth across
+    blocks, so a pixel at a block's edge depends on the next block too."""
+    return slice(max((part.start - 1) // BLOCK * BLOCK, 0), min(-(-(part.stop + 1) // BLOCK) * BLOCK, whole.stop))
 
 
 def blurred_reduction(picture: Picture, place: Place, scale: int, sigma: float) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 from ..files import write_whole
 
 HERE = Path(__file__).parent
+MADE = '<meta name="generator" content="minisrgan"/>'  # by which a page is known as one of ours
 EMPTY = ("img", "meta", "link", "line", "rect", "polyline", "circle")  # elements that may have nothing within
 
 
@@ -73,6 +74,7 @@ def page(title: str, subtitle: object, *sections: Html) -> str:
     style, script = ((HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     policy = f"default-src 'none'; img-src data:; style-src '{digest(style)}'; script-src '{digest(script)}'"
     head = [
+        Html(MADE),
         element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy", content=policy),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),

@@ -117,19 +117,28 @@ function buildViewer(viewer) {
     }));
   }
   range.addEventListener("input", slide);
-  // A click on the picture moves the line under the pointer itself, where the range's own thumb would be off by its width.
+  // The range has the keys alone: under a pointer, its own thumb would be off by its width, and move when a finger scrolls.
   const point = (event) => {
     const box = stage.getBoundingClientRect();
     range.value = clamp(100 * (event.clientX - box.left) / box.width, 0, 100);
     slide();
   };
-  range.addEventListener("pointerdown", (event) => {
+  let grip, sliding; // where the pointer went down; whether it moves the line: a finger may be about to scroll instead
+  stage.addEventListener("pointerdown", (event) => {
+    if (event.target === frame) return;
     event.preventDefault();
     range.focus({ preventScroll: true });
-    range.setPointerCapture(event.pointerId);
-    point(event);
+    stage.setPointerCapture(event.pointerId);
+    grip = event;
+    sliding = event.pointerType === "mouse";
+    if (sliding) point(event);
   });
-  range.addEventListener("pointermove", (event) => { if (range.hasPointerCapture(event.pointerId)) point(event); });
+  stage.addEventListener("pointermove", (event) => {
+    if (!stage.hasPointerCapture(event.pointerId)) return;
+    sliding ||= Math.abs(event.clientX - grip.clientX) > Math.abs(event.clientY - grip.clientY);
+    if (sliding) point(event);
+  });
+  stage.addEventListener("pointerup", (event) => { if (stage.hasPointerCapture(event.pointerId)) point(event); });
   selects.forEach((select) => select.addEventListener("change", showPair));
   size.addEventListener("input", () => {
     const before = side;

@@ -22,6 +22,8 @@ from . import Say
 from .evaluate import PLACES, Quality
 from .published import published
 
+CSV_MADE = "photo,version,psnr_y"  # by which the files are known as ours
+JSON_MADE = '"made_by": "minisrgan evaluate"'
 WHOLE = 512  # the most pixels a side of a photo that the page shows whole
 
 
@@ -80,7 +82,7 @@ class Evaluated:
             }
 
         versions = next(iter(self.rows.values()))
-        found = {**about, "mean": named(dict(zip(versions, means)))}
+        found = {"made_by": "minisrgan evaluate", **about, "mean": named(dict(zip(versions, means)))}
         found["photos"] = {name: named(qualities) for name, qualities in self.rows.items()}
         write_whole(path, json.dumps(found, indent=2).encode())
 

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL
 
-from ..files import lock_file, make_cache_folder, remove_leftovers, write_whole
+from ..files import cache_folder, lock_file, make_cache_folder, remove_leftovers, write_whole
 from ..imaging.pictures import as_image, as_pixels
 
 KIND = "minisrgan picture 1"
@@ -60,8 +60,8 @@ class PictureCache:
     """
 
     def __init__(self, most: float | None = None, folder: Path | None = None) -> None:
-        self.folder = folder or make_cache_folder() / "photos"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder or cache_folder() / "photos"
+        self._make_folder()
         if most is None:
             most = (shutil.disk_usage(self.folder).free + sum(stat.st_size for _, stat in self._files())) / 2
         self.most = most
@@ -100,6 +100,11 @@ class PictureCache:
             if self._make_room(head.length):
                 write_whole(path, chain([head.start()], strips, (each.tobytes() for each in head.checksums)))
 
+    def _make_folder(self):
+        if self.folder.parent == cache_folder():
+            make_cache_folder()  # which only the user may read
+        self.folder.mkdir(parents=True, exist_ok=True)
+
     def _make_room(self, size):
         """Remove the files that were not used for the longest time, until there are `size` bytes left for another."""
         if size > self.most:
@@ -124,6 +129,7 @@ class PictureCache:
     @contextmanager
     def _alone(self) -> Generator[None, None, None]:
         """Within the block, no other process adds or removes files."""
+        self._make_folder()  # it may have been deleted since
         while True:
             try:
                 lock = lock_file(self.folder / "lock")

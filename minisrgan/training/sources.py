@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,11 +30,13 @@ def find_sources(data: Sequence[str], data_lr: Sequence[str], scale: int, say: C
     """
     if data_lr and len(data_lr) != len(data):
         raise ConfigError(f"--data-lr names a folder for each of --data: {len(data)}, not {len(data_lr)}")
-    sources, seen, labels = [], set(), []
+    sources, seen, labels = [], set(), set()
     for i, place in enumerate(map(Path, data)):
         found = list_of(place) if place.is_file() else folder_of(place, say)
-        labels.append(place.stem if place.is_file() else place.resolve().name)
-        label = labels[-1] + f"-{labels.count(labels[-1])}" * (labels.count(labels[-1]) > 1)
+        own = place.stem if place.is_file() else place.resolve().name
+        numbered = chain([own], (f"{own}-{n}" for n in count(2)))
+        label = next(each for each in numbered if each not in labels)
+        labels.add(label)
         lower = by_name(Path(data_lr[i])) if data_lr else {}
         for name, path in found:
             if (file := path.resolve()) not in seen:
@@ -109,7 +112,7 @@ def others_in(folder: Path | str, others: list[Path]) -> str:
     reduced = {path.relative_to(folder).parent.as_posix() for path in others if path.suffix.lower() in PHOTO_SUFFIXES}
     why = [f"not named as photos ({', '.join(sorted(kinds))})"] * bool(kinds)
     why += [f"in folders of low-resolution copies ({', '.join(sorted(reduced))})"] * bool(reduced)
-    return f"{folder}: left out {len(others)} others, {' or '.join(why)}"
+    return f"{folder}: left out {len(others)} other{'s' * (len(others) != 1)}, {' or '.join(why)}"
 
 
 def name_in(folder: Path | str, path: Path) -> str:

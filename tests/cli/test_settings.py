@@ -61,6 +61,25 @@ def test_options_win_over_the_file(configure):
     assert about["data"].endswith("elsewhere") and config.generator.channels == 32 and args.out == "x"
     assert configure(FILE, "--minutes", "1", "2")[0].gan.minutes == 2
     assert configure("minutes = [1, 2]", "--steps", "1", "2")[0].gan.minutes == 0
+    both = "steps = [3, 4]\nminutes = [1, 2]\nloss_weights = { tv = 1 }\nshare = { tv = 1 }"
+    config, _, _ = configure(both, "--minutes", "5", "6", "--share", "tv=3")
+    assert config.gan.minutes == 6 and config.tv_share == 3
+
+
+def test_a_field_takes_the_place_of_what_the_preset_has_instead(configure):
+    config, _, _ = configure("preset = 'gpu'\nadversarial_weight = 0.5\n[gan]\nsteps = 7")
+    assert (config.gan.steps, config.gan.minutes, config.pretrain.minutes) == (7, 0, 8)
+    assert config.adversarial_weight == 0.5 and "adversarial" not in config.shares and "grid" in config.shares
+    config, _, _ = configure("adversarial_weight = 0.5\nadversarial_share = 2\n[pretrain]\nminutes = 3\nsteps = 7")
+    assert config.shares["adversarial"] == 2 and config.pretrain.minutes == 3
+
+
+def test_a_byte_order_mark_is_no_setting(configure):
+    assert configure("\ufeffbatch = 4")[0].batch == 4
+
+
+def test_false_leaves_out_a_switch(configure):
+    assert not configure("tensorboard = false")[2].tensorboard
 
 
 def test_a_runs_configuration_makes_the_same_training_again(configure, tmp_path):
@@ -96,13 +115,23 @@ def test_a_runs_configuration_makes_the_same_training_again(configure, tmp_path)
         ("resume = 'runs/a'", "no setting 'resume'"),
         ("parser = 1", "no setting 'parser'"),
         ("[training]\nbatch = 3", "mine.toml: not a training configuration"),
-        ("degrade = { fog = 3 }", "degradations are blur"),
+        ("degrade = { fog = 3 }", "mine.toml: degradations are blur"),
+        ("steps = [1, 2, 3]", "mine.toml: --steps takes a value for each stage"),
+        ("share = { content = 1 }", "mine.toml: 'content' has no share"),
+        ("loss_weights = { adversarial = 1 }\nshare = { adversarial = 1 }", "adversarial has a weight or a share"),
+        ("share = { adversarial = 1 }\nloss_weights = { adversarial = 1 }", "adversarial has a weight or a share"),
+        ("steps = [1, 2]\nminutes = [1, 2]", "by --steps or by --minutes"),
+        ("minutes = [1, 2]\nsteps = [1, 2]", "by --steps or by --minutes"),
+        *((f"{name} = 3", f"mine.toml: {name} is a path.* not 3") for name in "data data_lr weights vgg out".split()),
+        ("data = ['a', ['b']]", r"mine.toml: data is a path.* not \['b'\]"),
+        ("data = { a = 1 }", "mine.toml: data is a path"),
+        ("data = false", "mine.toml: argument --data: expected at least one argument"),
     ],
 )
 def test_mistakes_are_one_line(configure, text, problem):
     with pytest.raises(ConfigError, match=problem) as found:
         configure(text)
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(found.value) and str(found.value).count("mine.toml") == 1
 
 
 def test_a_missing_file(tmp_path):

@@ -134,6 +134,11 @@ def test_what_a_resumed_run_may_be_told(train, two, monkeypatch):
     for words in (["--degrade", "blur=1"], ["--settings", "x.toml"]):
         _, printed = train("--resume", run.folder, *words, status=2)
         assert f"leave out {words[0]}" in printed
+    _, printed = train("--resume", run.folder, "--data-lr", two / "lr", status=2)
+    assert "name both" in printed
+    pairs, _ = train("--data", two / "a", "--data-lr", two / "lr", out="pairs")
+    (two / "lr").rename(two / "moved")
+    train("--resume", pairs.folder, "--data", two / "a", "--data-lr", two / "moved")
     monkeypatch.setattr(photos, "MEMORY", 0)
     before = run.checkpoint.read_bytes()
     train("--resume", run.folder, "--cache", "0")  # where photos are kept is this machine's affair

@@ -89,6 +89,20 @@ def test_the_line_divides_the_photo_where_the_pointer_is(opened):
     assert shares(opened)[1] == pytest.approx(0.75, abs=0.1)
 
 
+@pytest.mark.parametrize("photo", [0, 1])  # beside the frame, and below it
+def test_the_handle_moves_the_line_and_not_the_frame(opened, photo):
+    opened = opened()
+    opened.page.locator(".photos button").nth(photo).click()
+    box, frame = (opened.page.locator(each).bounding_box() for each in (".stage", ".frame"))
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    opened.page.mouse.move(x + 5, y - 5)  # on the handle, beside the line
+    opened.page.mouse.down()
+    opened.page.mouse.move(x + 0.25 * box["width"], y)
+    opened.page.mouse.up()
+    assert float(opened.page.locator(".stage input").input_value()) == pytest.approx(75, abs=1)
+    assert opened.page.locator(".frame").bounding_box() == frame
+
+
 def test_keys_move_the_line(opened):
     opened = opened()
     line = opened.page.locator(".stage input")
@@ -109,6 +123,36 @@ def test_a_finger_moves_the_line(opened):
     opened.page.touchscreen.tap(box["x"] + 0.75 * box["width"], box["y"] + 0.9 * box["height"])
     red, blue = shares(opened)
     assert red == pytest.approx(0.75, abs=0.12) and blue == pytest.approx(0.25, abs=0.1)
+
+
+def test_a_finger_slides_the_line_or_scrolls_the_page(opened):
+    opened = opened(has_touch=True, width=390)
+    box, line = opened.page.locator(".stage").bounding_box(), opened.page.locator(".stage input")
+    tools = opened.context.new_cdp_session(opened.page)
+
+    def swipe(x, y, across, up):
+        tools.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+        for i in range(1, 9):
+            at = {"x": x + across * i / 8, "y": y - up * i / 8}
+            tools.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [at]})
+        tools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    x, y = box["x"] + 0.2 * box["width"], box["y"] + 0.9 * box["height"]
+    swipe(x, y, 0.5 * box["width"], 6)
+    assert float(line.input_value()) == pytest.approx(70, abs=2)
+    swipe(x, y, 6, 200)
+    opened.page.wait_for_function("scrollY > 50")
+    assert float(line.input_value()) == pytest.approx(70, abs=2)
+
+
+def test_many_photos_leave_room_for_the_slider(browser, tmp_path):
+    items = [Item(f"{i}", {"red": np.full((9, 9, 3), i, np.uint8), "blue": flat(BLUE)[:9, :9]}) for i in range(120)]
+    write_page(tmp_path / "many.html", "many", "", viewer(items, "red", "blue"))
+    opened = Page(browser, tmp_path / "many.html", width=390)
+    assert opened.page.locator(".photos").bounding_box()["height"] < 240
+    opened.page.locator(".photos button").last.click()
+    assert opened.page.locator(".viewer > h3").text_content() == "119"
+    opened.context.close()
 
 
 def test_any_two_versions_of_any_photo_can_be_chosen(opened):

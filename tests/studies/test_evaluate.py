@@ -287,3 +287,25 @@ def test_the_command_writes_all_that_it_is_asked_for(monkeypatch, generator_file
     assert cli.main([str(word) for word in [*words, "--save", names["saved"]]]) == 2
     (line,) = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("device ")]
     assert "is there already: name a new folder" in line
+    assert cli.main([str(word) for word in [*words, "--json", names["a.json"]]]) == 0  # they are renewed
+
+
+def test_the_command_replaces_and_mixes_up_no_files_of_others(generator_file, photo_folder, tmp_path, capfd):
+    words = ["evaluate", photo_folder, "--weights", generator_file, "--device", "numpy"]
+
+    def refused(*more):
+        try:
+            status = cli.main([str(word) for word in [*words, *more]])
+        except SystemExit as stopped:
+            status = stopped.code
+        assert status == 2
+        return capfd.readouterr().err.splitlines()[-1]
+
+    for end in ("csv", "json"):
+        mine = tmp_path / f"mine.{end}"
+        mine.write_text("mine")
+        assert "minisrgan did not make it" in refused(f"--{end}", mine) and mine.read_text() == "mine"
+        assert f"name ending in .{end}" in refused(f"--{end}", "-")
+        assert f"name ending in .{end}" in refused(f"--{end}", next(photo_folder.iterdir()))
+    assert "would count as photos" in refused("--save", photo_folder / "within" / "it")
+    assert not (photo_folder / "within").exists()

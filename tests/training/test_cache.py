@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -152,6 +153,16 @@ def test_a_damaged_file_is_noticed_and_made_again(gather, tmp_path, when, harm):
     after = {path.name: path.read_bytes() for path in files(tmp_path)}
     used = {picture.path.name for picture in gathered.crops.pictures}
     assert {name: after[name] for name in used} == {name: before[name] for name in used}
+
+
+def test_a_folder_that_is_deleted_during_a_run_is_made_again(gather, tmp_path):
+    gathered = gather()
+    before = {path.name: path.read_bytes() for path in files(tmp_path)}
+    expected = patches(gather(1e9))
+    shutil.rmtree(tmp_path / "cache")
+    assert patches(gathered) == expected
+    after = {path.name: path.read_bytes() for path in files(tmp_path)}
+    assert {picture.path.name for picture in gathered.crops.pictures} == {*after} and after.items() <= before.items()
 
 
 def test_what_a_killed_process_left_is_removed(gather, tmp_path):

@@ -35,6 +35,11 @@ def test_a_folder_has_names_within_it_and_several_have_their_own(two):
     (two / "c").mkdir()
     (two / "b").rename(two / "c" / "a")
     assert names([two / "a", two / "c" / "a"])[-1] == "a-2/4.png"
+    for name in ("d/a-2/5.png", "d/d/a/5.png"):  # a-2 is a name of its own
+        (two / name).parent.mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(two / name)
+    several = names([two / "a", two / "c" / "a", two / "d" / "a-2", two / "d" / "d" / "a"])
+    assert several[-3:] == ["a-2/4.png", "a-2-2/5.png", "a-3/5.png"]
     assert names([two / "a", two / "a" / "in"]) == ["a/1.png", "a/3.png", "a/in/2.png"]  # each file once
 
 

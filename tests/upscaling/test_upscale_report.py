@@ -11,7 +11,7 @@ from PIL import Image
 from minisrgan.cli import main as cli
 from minisrgan.imaging.resize import upsample
 from minisrgan.pages.viewer import DETAIL
-from minisrgan.upscaling import report
+from minisrgan.upscaling import files, report
 
 EVIL = "<script>alert(1)<&>.png"
 
@@ -55,6 +55,46 @@ def test_each_photo_is_shown_beside_bicubic(generator_file, smooth_photo, tmp_pa
     assert detail.shape == (DETAIL, DETAIL, 3)
 
 
+def test_photos_that_were_there_already_are_shown_too(generator_file, smooth_photo, tmp_path, capfd):
+    folder, out, page = (tmp_path / name for name in ("photos", "out", "page.html"))
+    photos = {name: smooth_photo(12, 16, seed) for seed, name in enumerate(["a/same.png", "b/same.png"])}
+    for name, photo in photos.items():
+        (folder / name).parent.mkdir(parents=True)
+        Image.fromarray(photo).save(folder / name)
+    words = ["upscale", folder, "-o", out, "--weights", generator_file, "--report", page]
+    for _ in range(2):  # the page is renewed
+        assert cli.main([str(word) for word in words]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "0 photos enlarged" in text and ", 2 there already." in text and "16×12</td><td>64×48</td>" in text
+    for name, photo in photos.items():
+        shown = f"{name.replace('.png', '-x4.png')}: "  # each by its folder
+        np.testing.assert_array_equal(images_of(text, shown + "bicubic"), upsample(photo, 4))
+    Image.fromarray(smooth_photo(30, 20)).save(out / "a" / "same-x4.png")  # which is another photo
+    assert cli.main([str(word) for word in words]) == 0
+    assert page.read_text(encoding="utf-8").count("<img") == 2
+
+
+def test_what_was_done_is_on_the_page_if_the_rest_was_not(generator_file, smooth_photo, tmp_path, capfd, monkeypatch):
+    folder, page = tmp_path / "photos", tmp_path / "page.html"
+    folder.mkdir()
+    for name in "ab":
+        Image.fromarray(smooth_photo(12, 12)).save(folder / f"{name}.png")
+    whole = files.enlarge_file
+
+    def interrupted(job, *args):
+        if job.source.name == "b.png":
+            raise KeyboardInterrupt
+        return whole(job, *args)
+
+    words = [str(w) for w in ["upscale", folder, "-o", tmp_path, "--weights", generator_file, "--report", page]]
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "enlarge_file", interrupted)
+        assert cli.main(words) == 130
+    assert "1 photo enlarged" in page.read_text(encoding="utf-8")
+    monkeypatch.setattr(report, "before_and_after", lambda *_: (tmp_path / "none" / "x").read_bytes())
+    assert cli.main(words) == 1 and "1 enlarged, 1 skipped" in capfd.readouterr().err  # the page alone failed
+
+
 def test_mistakes_with_a_report_are_told_before_the_work(generator_file, smooth_photo, tmp_path, capfd):
     photo, page = tmp_path / "a.png", tmp_path / "page.html"
     Image.fromarray(smooth_photo(12, 12)).save(photo)
@@ -69,7 +109,7 @@ def test_mistakes_with_a_report_are_told_before_the_work(generator_file, smooth_
 
     assert "name ending in .html" in refused(photo, "--report", photo)
     page.write_text("mine")
-    assert "is there already: --force replaces it" in refused(photo, "--report", page)
+    assert "minisrgan did not make it" in refused(photo, "--report", page)
     assert "- is none" in refused(photo, "-o", "-", "--report", tmp_path / "b.html") and page.read_text() == "mine"
 
 
