@@ -36,6 +36,7 @@ from ..files import write_whole
 from ..imaging.patches import PhotoSet
 from ..models.architectures import build
 from ..models.discriminator import Discriminator
+from ..progress import progress_bar
 from ..ranks.communicator import Communicator
 from ..ranks.launch import THREADS, place_of
 from ..ranks.mpi import INSTALL, Mpi
@@ -46,6 +47,7 @@ from ..training.trainer import Trainer
 from . import Say
 from .machine import cpu_count, describe_machine
 
+Case = tuple[str, int, int]  # preset, ranks, what its batch is divided by
 HERE, BEYOND = (2, 4), (2, 4, 8)  # ranks that are measured on this machine; that are worked out
 PRESETS_BEYOND = ("tiny", "small")
 STAGES = ("pretrain", "gan")
@@ -67,7 +69,9 @@ def scaling(device: str, out: str | None = None, quick: bool = False, say: Say =
     """Measure steps of the preset tiny on ranks of this machine, each with one thread, beside what is worked out for
     them, and work out larger presets and other networks. Says tables, and returns what is in them; `out` names a JSON
     file for it. Raises ConfigError without MPI."""
-    rounds = [measure_all(device, quick) for _ in range(1 if quick else ROUNDS)]
+    cases = [(preset, 1, share) for preset in PRESETS_BEYOND[: 1 if quick else 2] for share in (1, *BEYOND)]
+    cases += [("tiny", n, 1) for n in HERE]
+    rounds = measure_all(device, cases, 1 if quick else ROUNDS, quick)
     found = {case: quickest([each[case] for each in rounds]) for case in rounds[0]}
     results = {"device": device, "machine": describe_machine(device), "quick": quick}
     results |= {"here": here(found, cpu_count(), say), "beyond": beyond(found, say)}
@@ -76,11 +80,19 @@ def scaling(device: str, out: str | None = None, quick: bool = False, say: Say =
     return results
 
 
-def measure_all(device: str, quick: bool) -> dict[tuple[str, int, int], dict[str, Any]]:
-    """{(preset, ranks, what its batch is divided by): what is measured} of one process, and of this machine's ranks."""
-    cases = [(preset, 1, share) for preset in PRESETS_BEYOND[: 1 if quick else 2] for share in (1, *BEYOND)]
-    cases += [("tiny", n, 1) for n in HERE]
-    return {case: measured_on(device, *case, 1 if quick else STEPS[case[0]]) for case in cases}
+def measure_all(device: str, cases: Sequence[Case], rounds: int, quick: bool) -> list[dict[Case, dict[str, Any]]]:
+    """What is measured of each case, round by round. A bar names the case, since the larger ones take minutes."""
+    found: list[dict[Case, dict[str, Any]]] = [{} for _ in range(rounds)]
+    with progress_bar(total=rounds * len(cases), unit="case") as progress:
+        for each in found:
+            for case in cases:
+                preset, ranks, share = case
+                progress.set_description(
+                    f"{preset}, {ranks} rank{'s' * (ranks > 1)}, batch {PRESETS[preset].batch // share}"
+                )
+                each[case] = measured_on(device, *case, 1 if quick else STEPS[preset])
+                progress.update()
+    return found
 
 
 def here(found: dict, cores: int, say: Say) -> list[dict]:

@@ -85,7 +85,7 @@ def test_without_mpiexec_one_line_says_what_to_install(monkeypatch, tmp_path):
     not (find_spec("mpi4py") and Path(sys.executable).with_name("mpiexec").exists()),
     reason="mpi4py and an MPI are not here: pip install '.[mpi]'",
 )
-def test_it_measures_the_ranks_of_this_machine(monkeypatch, tmp_path):
+def test_it_measures_the_ranks_of_this_machine(monkeypatch, tmp_path, capsys):
     said = []
     monkeypatch.setattr(scaling, "HERE", (2,))
     monkeypatch.setattr(scaling, "BEYOND", (2,))
@@ -95,3 +95,4 @@ def test_it_measures_the_ranks_of_this_machine(monkeypatch, tmp_path):
         assert all(row[name] > 0 for name in ("formula", "simulated", "measured", "latency", "per_byte"))
         assert 0 < row["inside"] < row["measured"] and row["messages"] > 3
     assert any(line.startswith("tiny    gan") for line in said)
+    assert "tiny, 2 ranks, batch 8" in capsys.readouterr().err  # what it is doing meanwhile
