@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Generator
@@ -34,7 +35,11 @@ def run_as_rank(
 
     Rank 0 alone prints. Another rank prints only why it has failed, unless all have failed, as they do by a mistake in
     the options: then rank 0 says it. A rank that has failed by itself ends all: they would wait for it for ever.
+
+    While MPI starts or ends, Ctrl-C would make it crash. So one before the command's work waits until that begins, and
+    one after it is ignored.
     """
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     errors = sys.stderr
     if place.rank:
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
@@ -50,6 +55,16 @@ def run_as_rank(
     except MinisrganError as error:
         print(f"minisrgan: {one_line(error)}", file=sys.stderr)
         return 2
+    work = args.run
+
+    def interruptible(args):
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+            return work(args)
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    args.run = interruptible
     try:
         status, problem = attempt(args)
     except BaseException:

@@ -203,6 +203,27 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(asked, tmp_path, sma
     assert about["step"] == int(rows_of(out)[-1]["step"]) > 2  # nothing is lost
 
 
+CTRL_C = """
+import os, signal
+from minisrgan.ranks.mpi import Mpi
+signal.signal(signal.SIGINT, signal.default_int_handler)
+begun = Mpi.{method}
+def interrupted(self, *args):
+    os.kill(os.getpid(), signal.SIGINT)
+    return begun(self, *args)
+Mpi.{method} = interrupted
+"""
+
+
+@pytest.mark.parametrize("method, expected", [("__init__", 130), ("meet", 0)])
+def test_ctrl_c_while_mpi_starts_or_ends_is_no_crash(method, expected, tmp_path, small):
+    out = tmp_path / "run"
+    status, _, err = run(2, *small, "--steps", 1, 1, "--out", out, patch=CTRL_C.format(method=method))
+    assert status == expected, err
+    assert err.count("interrupted") == (expected == 130) and "Traceback" not in err
+    assert (out / "generator.safetensors").exists() == (expected == 0)
+
+
 QUICKER = """
 loop.look = lambda *args: [30.0, 30.0]
 """
