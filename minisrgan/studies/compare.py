@@ -98,7 +98,8 @@ def compare(folders: Sequence[str | Path], out: str | Path, start: Callable[[], 
 
 
 def names_of(folders: Sequence[str | Path]) -> list[str]:
-    """A short name for each run: the end of its path, as long as it takes to tell them apart.
+    """A short name for each run: the end of its path, as long as it takes to tell them apart, and from the versions of
+    a photo, such as HR.
 
     Raises ConfigError if one folder is named twice.
     """
@@ -106,7 +107,8 @@ def names_of(folders: Sequence[str | Path]) -> list[str]:
     if len({*paths}) < len(paths):
         raise ConfigError("the same run is named twice: name different ones")
     length = 1
-    while len({*(names := ["/".join(path.parts[-length:]) for path in paths])}) < len(names):
+    others = {*LABELS.values()}
+    while len({*(names := ["/".join(path.parts[-length:]) for path in paths])} - others) < len(names):
         length += 1
     return names
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 MOST = 4  # photos of which images are kept
+ANEW = "remove the folder, and it is made anew"
 DETAIL = 96  # the side of the detail, in HR pixels
 LABELS = {"bicubic": "bicubic", "pretrain": "stage 1", "gan": "GAN", "hr": "HR"}  # of the versions of a photo
 Distance = Callable[[np.ndarray, np.ndarray], float]
@@ -61,7 +62,7 @@ class Looks(NamedTuple):
     def images(self, photo: int) -> dict[str, bytes]:
         """{label: the file} of a photo's versions, HR last."""
         files = {label: self.folder / f"{photo}-{name}.webp" for name, label in LABELS.items()}
-        return {label: file.read_bytes() for label, file in files.items() if file.is_file()}
+        return {label: whole(file) for label, file in files.items() if file.is_file()}
 
     def detail(self, photo: int, label: str) -> np.ndarray:
         """The detail of a photo's version that `moments` show too."""
@@ -76,7 +77,18 @@ class Looks(NamedTuple):
         named = [(match, path) for path in self.folder.iterdir() if (match := pattern.fullmatch(path.name))]
         found = [(match[1], int(match[2]), path) for match, path in named]
         found.sort(key=lambda each: (STAGES.index(each[0]), each[1]))
-        return [(stage, step, path.read_bytes()) for stage, step, path in found]
+        return [(stage, step, whole(path)) for stage, step, path in found]
+
+
+def whole(path: Path) -> bytes:
+    """The bytes of an image that was kept. Raises ConfigError if it is damaged."""
+    data = path.read_bytes()
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except Exception:  # Pillow raises many kinds
+        raise ConfigError(f"{path.parent} is damaged ({path.name} cannot be read): {ANEW}") from None
+    return data
 
 
 def folder_of(run: Run) -> Path:
@@ -99,7 +111,7 @@ def read_looks(run: Run) -> Looks | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{folder} is damaged ({error}): remove it, and it is made anew") from None
+        raise ConfigError(f"{folder} is damaged ({error}): {ANEW}") from None
     return Looks(folder, names, figures)
 
 
