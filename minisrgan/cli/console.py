@@ -14,6 +14,8 @@ def console() -> Generator[None, None, None]:
     command ends silently, as if all had been read. If the output cannot be written for another reason, one line says
     so, and the exit status is 2.
     """
+    if sys.stderr is None:  # it is closed; what is printed to None goes to stdout
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, it is open until the end
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

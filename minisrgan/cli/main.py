@@ -63,10 +63,23 @@ def build_parser() -> Parser:
         epilog="`minisrgan COMMAND --help` shows a command's options and an example.",
     )
     parser.add_argument("--version", action="version", version=f"minisrgan {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
     return parser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command and its options. Exits with status 2 if they are mistaken."""
+    parser = build_parser()
+    args, unknown = parser.parse_known_args(argv)
+    if not args.command:
+        names = ", ".join(command.__name__.rpartition(".")[-1] for command in COMMANDS)
+        parser.error(f"name a command: {names}")
+    if unknown:
+        what = one_line(" ".join(unknown))
+        parser.exit(2, f"minisrgan: unrecognized arguments: {what} (see minisrgan {args.command} --help)\n")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,8 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     with console():
         if place := place_of():
-            return run_as_rank(place, lambda: build_parser().parse_args(argv), attempt)
-        return call(build_parser().parse_args(argv))
+            return run_as_rank(place, lambda: parse(argv), attempt)
+        return call(parse(argv))
 
 
 def call(args: argparse.Namespace) -> int:

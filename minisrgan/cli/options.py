@@ -92,7 +92,7 @@ png.__name__ = "name ending in .png"
 # ---- Options --------------------------------------------------------------------------------------------
 
 
-def add_device(command: argparse.ArgumentParser) -> None:
+def add_device(command: argparse._ActionsContainer) -> None:
     command.add_argument("--device", metavar="D", help="cuda, cpu or numpy; by default the first that works")
     command.add_argument(
         "--precision", metavar="P", help="of a GPU's convolutions: tf32 (the default), 3xtf32, bf16 or float32"
@@ -122,7 +122,7 @@ def choose_precision(args: argparse.Namespace) -> None:
         use_precision(args.precision)
 
 
-def add_family(command: argparse.ArgumentParser) -> None:
+def add_family(command: argparse._ActionsContainer) -> None:
     command.add_argument(
         "--family", choices=FAMILIES, help="the input that VGG's weights expect, if their file does not say it"
     )

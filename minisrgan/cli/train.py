@@ -24,7 +24,7 @@ PRESET_HELP = {
     "tiny": "minutes on a CPU (default)",
     "small": "an hour or two",
     "gpu": "ten minutes on a GPU",
-    "compact": "an hour; SRVGGNetCompact, which other programs read too",
+    "compact": "an hour, in a shape that other programs read (SRVGGNetCompact)",
     "paper": "the paper's G and D, for a GPU",
 }
 SETTINGS = (  # of TrainConfig, each an option too
@@ -44,114 +44,103 @@ def add(commands: Commands) -> None:
         "minisrgan train --data my-photos --preset tiny --steps 1000 150 --out runs/mine",
     )
     command.set_defaults(parser=command)
-    add_device(command)
-    command.add_argument(
-        "--settings",
-        metavar="FILE",
-        help="a TOML file with settings by the names of these options, or the config.json of a run, to train the same "
-        "again; options win over it",
-    )
-    command.add_argument(
+    group = command.add_argument_group("photos")
+    group.add_argument(
         "--data",
         nargs="+",
         metavar="FOLDER",
         help="photos to learn from: folders with the folders in them, and text files that list photos; by default the "
         "photos of scikit-image and matplotlib",
     )
-    command.add_argument(
+    group.add_argument(
         "--data-lr",
         nargs="+",
         metavar="FOLDER",
         help="the photos' LR, a folder for each of --data: files of the same names, or with x4 at the end; by default "
         "bicubic makes the LR",
     )
-    command.add_argument(
+    group.add_argument(
         "--degrade",
         nargs="+",
         metavar="KIND=LEAST..MOST",
         help="degrade each LR crop, so that real photos can be enlarged: blur=0.2..2 (HR pixels), noise=0..15 (of 255) "
         "and jpeg=40..95 (quality), or some of them",
     )
-    command.add_argument(
-        "--cache",
-        type=gigabytes,
-        metavar="GB",
-        help="the most disk space for decoded photos, if they are too many to hold in memory; by default half of what "
-        "is free",
-    )
-    command.add_argument(
-        "--preset",
-        choices=PRESET_HELP,
-        help="; ".join(f"{name}: {what}" for name, what in PRESET_HELP.items()),
-    )
-    command.add_argument(
-        "--stage",
-        choices=(*STAGES, "both"),
-        help="pretrain: train G alone, on a pixel loss; gan: train G against D, starting from --weights; by default "
-        "both, in this order",
-    )
-    command.add_argument(
-        "--steps", nargs="+", type=whole_number, metavar="N", help="steps of each stage; by default the preset's"
-    )
-    command.add_argument(
-        "--minutes",
-        nargs="+",
-        type=float,
-        metavar="M",
-        help="minutes of each stage, by the clock, in place of --steps: the learning rate falls with the time",
-    )
-    command.add_argument(
-        "--rates", nargs="+", type=float, metavar="R", help="learning rate of each stage; by default the preset's"
-    )
-    command.add_argument(
-        "--schedules",
-        nargs="+",
-        metavar="S",
-        help="how the learning rate falls in each stage: constant, drop (to a tenth) or cosine; by default as in the "
-        "preset",
-    )
-    command.add_argument(
-        "--ema",
-        nargs="+",
-        type=float,
-        metavar="D",
-        help="decay of the average of G's weights in each stage (0: no average); by default the preset's",
-    )
-    command.add_argument(
+    group.add_argument(
         "--copies",
         type=whole_number,
         metavar="N",
         help="learn from N smaller copies of each photo too, each 0.8 times the size of the one before: few photos "
         "then teach more; by default the preset's",
     )
-    command.add_argument("--batch", type=whole_number, metavar="N", help="crops in a step; by default the preset's")
-    command.add_argument(
+    group.add_argument(
         "--crop", type=whole_number, metavar="N", help="pixels on a side of an HR crop; by default the preset's"
     )
-    command.add_argument("--weights", metavar="FILE", help="a generator.safetensors to start from")
-    command.add_argument(
+    group.add_argument(
+        "--cache",
+        type=gigabytes,
+        metavar="GB",
+        help="the most disk space for decoded photos, if they are too many to hold in memory; by default half of what "
+        "is free",
+    )
+    group = command.add_argument_group("models, and how long they learn")
+    group.add_argument(
+        "--preset",
+        choices=PRESET_HELP,
+        help="; ".join(f"{name}: {what}" for name, what in PRESET_HELP.items()),
+    )
+    group.add_argument(
+        "--stage",
+        choices=(*STAGES, "both"),
+        help="pretrain: train G alone, on a pixel loss; gan: train G against D, starting from --weights; by default "
+        "both, in this order",
+    )
+    group.add_argument(
+        "--steps", nargs="+", type=whole_number, metavar="N", help="steps of each stage; by default the preset's"
+    )
+    group.add_argument(
+        "--minutes",
+        nargs="+",
+        type=float,
+        metavar="M",
+        help="minutes of each stage, by the clock, in place of --steps: the learning rate falls with the time",
+    )
+    group.add_argument("--batch", type=whole_number, metavar="N", help="crops in a step; by default the preset's")
+    group.add_argument(
+        "--rates", nargs="+", type=float, metavar="R", help="learning rate of each stage; by default the preset's"
+    )
+    group.add_argument(
+        "--schedules",
+        nargs="+",
+        metavar="S",
+        help="how the learning rate falls in each stage: constant, drop (to a tenth) or cosine; by default as in the "
+        "preset",
+    )
+    group.add_argument(
+        "--ema",
+        nargs="+",
+        type=float,
+        metavar="D",
+        help="decay of the average of G's weights in each stage (0: no average); by default the preset's",
+    )
+    group.add_argument("--weights", metavar="FILE", help="a generator.safetensors to start from")
+    group = command.add_argument_group("G's losses")
+    group.add_argument(
         "--pretrain-loss",
         metavar="L",
         help="loss of stage 1: pixel (the MSE), l1 or charbonnier; by default the preset's",
     )
-    command.add_argument(
+    group.add_argument(
         "--content",
         metavar="C",
         help="content loss of the GAN stage: pixel, l1, charbonnier, vgg-small, a layer of VGG19 such as vgg54, or of "
         "ST-LPIPS' VGG16 such as st-vgg33; by default the preset's",
     )
-    command.add_argument(
-        "--adversarial",
-        metavar="A",
-        help="adversarial loss: minimax, non-saturating, least-squares, hinge, relativistic or wasserstein; by default "
-        "the preset's",
+    group.add_argument(
+        "--vgg", metavar="FILE", help="a file of VGG's weights; by default the VGG19 that `minisrgan vgg fetch` keeps"
     )
-    command.add_argument(
-        "--regulariser",
-        metavar="R",
-        help="regulariser of D: none, r1, gradient-penalty, spectral-norm, label-smoothing or instance-noise (none)",
-    )
-    command.add_argument(
+    add_family(group)
+    group.add_argument(
         "--loss-weights",
         nargs="+",
         action="extend",
@@ -159,7 +148,7 @@ def add(commands: Commands) -> None:
         metavar="TERM=W",
         help="weights of the terms of G's loss in the GAN stage: content, pixel, adversarial, tv, grid",
     )
-    command.add_argument(
+    group.add_argument(
         "--share",
         nargs="+",
         action="extend",
@@ -168,43 +157,59 @@ def add(commands: Commands) -> None:
         help="in place of a weight: how large a term's gradient at SR is, with the content loss's as 1; for pixel, "
         "adversarial, tv, grid",
     )
-    command.add_argument(
+    group = command.add_argument_group("D and the optimisers")
+    group.add_argument(
+        "--adversarial",
+        metavar="A",
+        help="adversarial loss: minimax, non-saturating, least-squares, hinge, relativistic or wasserstein; by default "
+        "the preset's",
+    )
+    group.add_argument(
+        "--regulariser",
+        metavar="R",
+        help="regulariser of D: none, r1, gradient-penalty, spectral-norm, label-smoothing or instance-noise (none)",
+    )
+    group.add_argument(
         "--strength", type=float, metavar="S", help="strength of the regulariser; by default its usual one"
     )
-    command.add_argument("--beta1", type=float, metavar="B", help="Adam's β₁ (0.9)")
-    command.add_argument("--d-rate", type=float, metavar="R", help="D's learning rate; by default G's")
-    command.add_argument("--d-beta1", type=float, metavar="B", help="β₁ of D's Adam; by default G's")
-    command.add_argument(
-        "--vgg", metavar="FILE", help="a file of VGG's weights; by default the VGG19 that `minisrgan vgg fetch` keeps"
+    group.add_argument("--beta1", type=float, metavar="B", help="Adam's β₁ (0.9)")
+    group.add_argument("--d-rate", type=float, metavar="R", help="D's learning rate; by default G's")
+    group.add_argument("--d-beta1", type=float, metavar="B", help="β₁ of D's Adam; by default G's")
+    group = command.add_argument_group("the run")
+    group.add_argument(
+        "--settings",
+        metavar="FILE",
+        help="a TOML file with settings by the names of these options, or the config.json of a run, to train the same "
+        "again; options win over it",
     )
-    add_family(command)
-    command.add_argument(
+    group.add_argument("--out", metavar="RUN", help="the run's folder, which must be new (runs/train)")
+    group.add_argument("--seed", type=whole_number, metavar="N", help="the same seed gives the same run (0)")
+    group.add_argument(
         "--on-nan",
         choices=ON_NAN,
         help="what to do when a number is no longer finite: stop (default), or rollback, at most three times: go back "
         "to a saved state, each time to an earlier one, and go on with half the learning rate and other crops",
     )
-    command.add_argument(
+    group.add_argument(
         "--tensorboard",
         action="store_true",
         default=None,
         help="write the log and the pictures for TensorBoard too, into the run's folder tensorboard",
     )
-    command.add_argument("--out", metavar="RUN", help="the run's folder, which must be new (runs/train)")
-    command.add_argument("--seed", type=whole_number, metavar="N", help="the same seed gives the same run (0)")
-    command.add_argument(
-        "--sync-batch-norm",
-        action="store_true",
-        default=None,
-        help="with mpiexec: batch norm takes the statistics of all ranks' crops, as one process does, and not each "
-        "rank's own",
-    )
-    command.add_argument(
+    group.add_argument(
         "--resume",
         metavar="RUN",
         help="go on with a run from its last saved state; --steps can lengthen it, and --data, --data-lr and --vgg "
         "say where its photos, their LR and VGG are now; besides these, only --device, --precision, --cache and "
         "--tensorboard can be given",
+    )
+    add_device(group)
+    group.add_argument(
+        "--sync-batch-norm",
+        action="store_true",
+        default=None,
+        help="with mpiexec: batch norm takes the statistics of all ranks' crops, as one process does, and not each "
+        "rank's own",
     )
 
 
@@ -253,9 +258,14 @@ def lead(run: Run, trainer: Trainer, photos: Gathered, about: dict, here: dict, 
         run = type(run).create(run.folder, trainer.config, trainer, **about, **here)
     crop, small, held_out = photos.crops.crop, photos.small, photos.held_out
     left_out = f"; {len(small)} smaller than {crop} x {crop} left out" if small else ""
-    print(f"{photos.training} photos to train on, {len(held_out)} held out to measure PSNR{left_out}")
-    print(f"writing {run.folder}; stop with Ctrl-C, go on with: minisrgan train --resume {run.folder}")
-    train(run, trainer, [(photo.rgb, photo.lr) for photo in held_out], about["stages"])
+    s, resume = "s" * (photos.training != 1), f"go on with: minisrgan train --resume {run.folder}"
+    print(f"{photos.training} photo{s} to train on, {len(held_out)} held out to measure PSNR{left_out}")
+    print(f"writing {run.folder}; stop with Ctrl-C, {resume}")
+    try:
+        train(run, trainer, [(photo.rgb, photo.lr) for photo in held_out], about["stages"])
+    except KeyboardInterrupt:
+        print(resume)
+        raise
     print(f"generator: {run.generator}")
     if (run.folder / "curves.png").exists():  # there are none of 0 steps
         print(f"curves:    {run.folder / 'curves.png'}")
@@ -321,7 +331,9 @@ def photos_of(args: argparse.Namespace) -> dict:
 def for_each(stages: Sequence[str], option: str, values: Sequence | None) -> dict:
     """{stage: value}, or {} if the option was not given."""
     if values and len(values) != len(stages):
-        raise ConfigError(f"--{option} takes a value for each stage ({', '.join(stages)}), not {len(values)}")
+        raise ConfigError(
+            f"--{option} takes a value for each stage ({', '.join(stages)}), with a space between, not {len(values)}"
+        )
     return dict(zip(stages, values or []))
 
 
@@ -363,7 +375,9 @@ def resumed_training(run: Run, args: argparse.Namespace) -> tuple[TrainConfig, d
             over = STAGES.index(each) < STAGES.index(stage)
             done = before[each] if over else step if each == stage else 0
             if n < done or (over and n > done):
-                raise ConfigError(f"--steps: stage {each} {'ended after' if over else 'already has'} {done}, not {n}")
+                keep = f": {done} keeps it, and the later stage can be longer" if over else ""
+                had = "ended after" if over else "already has"
+                raise ConfigError(f"--steps: stage {each} {had} {done}, not {n}{keep}")
         config = config.with_stages("steps", **steps)
         about["steps_before"] = [*about.get("steps_before", []), {"stage": stage, "step": step, "steps": before}]
     return config, about

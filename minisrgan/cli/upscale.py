@@ -9,6 +9,7 @@ from ..errors import ConfigError, message_of
 from .console import one_line
 from .options import Commands, add_command, add_device, add_generator, chosen_generator, html, start_device
 
+NAMED = 3  # files that a line names; it counts the others
 FEW = 2**14  # pixels that are enlarged before a bar of progress would be seen
 
 
@@ -92,6 +93,10 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             f"--quality is for formats that lose some of it, and here is {jobs[0].form.name}: leave it out"
         )
+    if jobs[0].output == PIPE and sys.stdout is None:
+        raise ConfigError("stdout is closed: name a file with -o")
+    if any(job.source == PIPE for job in jobs) and sys.stdin is None:
+        raise ConfigError("stdin is closed: name a photo in place of -")
     if jobs[0].output == PIPE and sys.stdout.isatty():
         raise ConfigError("the photo would go to the terminal: name a file with -o, or send it to another command")
     if args.ranks and PIPE in (jobs[0].source, jobs[0].output):
@@ -99,7 +104,9 @@ def run(args: argparse.Namespace) -> int:
     if args.report:
         check_report(args.report, args.force, PIPE in (jobs[0].source, jobs[0].output))
     if made:
-        print(f"left out, by their names: {made} that earlier runs made", file=sys.stderr)
+        some = ", ".join(map(str, made[:NAMED])) + (f" and {len(made) - NAMED} more" if len(made) > NAMED else "")
+        line = f"left out, as by their names earlier runs made them: {some}; name one alone to enlarge it"
+        print(one_line(line), file=sys.stderr)
     enlarger = Enlarger(generator, device, scale, args.ensemble, args.quality, args.force)
     pixels = [pixels_of(job) for job in jobs]
     results = []

@@ -199,7 +199,7 @@ def speed(seen: Sequence[Seen]) -> Html:
     """What a step of each run took, and on what."""
     rows: list[list[object]] = []
     for each in seen:
-        taken: Mapping[str, float | None] = {stage: milliseconds(each.rows, stage) for stage in STAGES}
+        taken: Mapping[str, float | None] = {stage: milliseconds(each.run, each.rows, stage) for stage in STAGES}
         total = float(each.rows[-1]["seconds"] or 0) if each.rows else 0.0
         about = each.looks.figures
         where = f"{about['device']}: {about['processor']}"

@@ -201,6 +201,7 @@ def train_stage(
             n, batch = trainer.step - first, trainer.config.batch
             figures = cost.figures(n, batch, trainer.device, ahead.waited)
             run.add_cost(trainer.stage, first, trainer.step, trainer.device, figures)
+            renew_report(run, run.rows(POINTS), bicubic, say)  # which shows what a step cost
             if bar:
                 progress.write(in_words(trainer.stage, n, figures))
             if bar and isinstance(take_step, RecordedStep):

@@ -244,6 +244,17 @@ class Run:
                 writer.writeheader()
             writer.writerow(row)
 
+    def step_seconds(self, stage: str) -> float | None:
+        """The mean seconds of a stage's steps, by cost.csv; None if it does not say, as before the stage's end."""
+        try:
+            with open(self.cost, newline="", encoding="utf-8") as file:
+                rows = [row for row in csv.DictReader(file) if row["stage"] == stage]
+            steps = [int(row["to"]) - int(row["after"]) for row in rows]
+            total = sum(n * float(row["ms"]) for n, row in zip(steps, rows))
+            return 1e-3 * total / sum(steps)
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError, csv.Error):
+            return None
+
     def rows(self, most: int | None = None) -> list[dict[str, str]]:
         """The log as a list of {column: text}; "" means not measured. Incomplete and damaged rows are left out.
 

@@ -81,10 +81,18 @@ def health(rows: Rows) -> list[tuple[float, list[str]]]:
             for step, row in zip(steps_of(rows)[0], rows)]  # fmt: skip
 
 
-def milliseconds(rows: Rows, stage: str) -> float | None:
-    """The median of the milliseconds between a step of a stage and the next, which leaves out looks and pauses."""
-    at = [(int(row["step"]), float(row["seconds"])) for row in rows if row["stage"] == stage and row["seconds"]]
-    each = [1e3 * (b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(at, at[1:]) if b[0] > a[0]]
+def milliseconds(run: Run, rows: Rows, stage: str) -> float | None:
+    """The milliseconds of a stage's step: by cost.csv or, before the stage's end, the median between a step and the
+    next. What lies before and after a look is left out; None if nothing is left."""
+    if seconds := run.step_seconds(stage):
+        return 1e3 * seconds
+    at = [(int(row["step"]), float(row["seconds"]), row["psnr"] != "") for row in rows
+          if row["stage"] == stage and row["seconds"]]  # fmt: skip
+    each = [
+        1e3 * (then - now) / (after - step)
+        for (step, now, looked), (after, then, looks) in zip(at, at[1:])
+        if after > step and not (looked or looks)
+    ]
     return float(np.median(each)) if each else None
 
 
@@ -209,7 +217,7 @@ def facts(run: Run, config: TrainConfig, rows: Rows, figures: Mapping[str, Any])
         yield "memory, at most", f"{figures['memory'] / 2**20:,.0f} MiB"
     before = 0.0
     for stage in STAGES:
-        if each := milliseconds(rows, stage):
+        if each := milliseconds(run, rows, stage):
             yield f"{LABELS[stage]}: a step", f"{each:,.1f} ms, {1e3 * config.batch / each:,.0f} images a second"
         if of_stage := [float(row["seconds"] or 0) for row in rows if row["stage"] == stage]:
             yield f"{LABELS[stage]}: all", duration(max(of_stage) - before)

@@ -83,96 +83,145 @@ class Enlarger:
 
 def find_jobs(
     names: Sequence[str], output: str | None, suffix: str | None, scale: float, force: bool = False
-) -> tuple[list[Job], int]:
-    """(the jobs for what was named, how many photos that earlier runs made were left out).
+) -> tuple[list[Job], list[Path]]:
+    """(the jobs for what was named, the photos that are left out because earlier runs made them).
 
     names    files, folders, patterns; "-" is stdin
     output   a file for one photo, a folder for several, "-" for stdout; None: beside each photo
     suffix   such as ".jpg"; None: as the output says, else ".png"; SAME: each photo's own
     force    whether a file that is named as the output may be there
 
-    An output is called PHOTO-x4.png; PHOTO.jpg-x4.png where two photos would have one name. In an output folder, a
-    given folder's photos keep their folders. Raises ConfigError or ImageError for an output that cannot be.
+    An output is called PHOTO-x4.png; PHOTO.jpg-x4.png where two photos would have one name. In an output folder,
+    photos keep their folders (`named`, `with_folders`). Raises ConfigError or ImageError for an output that cannot be.
     """
     if "" in (*names, output):
         raise ConfigError("a name is empty, perhaps that of an unset variable: name a file or a folder")
     found = named(names, Path(output) if output else None)
-    originals = {(path.parent, name) for path, _, _ in found for name in (path.stem, path.name)}
-    left = [each for each in found if not is_made(each[0], originals)]
+    originals = {(each.path.parent, name) for each in found for name in (each.path.stem, each.path.name)}
+    left, made = [], []
+    for each in found:
+        (made if is_made(each, originals) else left).append(each)
+    made = [each.path for each in made]
     if not left:
         raise ConfigError("there is nothing to enlarge: all that was named lies in the output folder")
     if output and output != "-" and not is_folder(output, names, left):
-        return [single(left[0][0], Path(output), suffix, force)], len(found) - len(left)
+        return [single(left[0], Path(output), suffix, force)], made
     jobs = []
-    for path, inside, problem in left:
-        end = own_suffix(path) if suffix == SAME else suffix or ".png"
-        if output == "-" or (path == PIPE and not output):
+    for each in with_folders(left):
+        end = own_suffix(each.path) if suffix == SAME else suffix or ".png"
+        if output == "-" or (each.path == PIPE and not output):
             if len(left) > 1:
                 raise ConfigError(f"stdout takes one photo, and here are {len(left)}: name a folder with -o")
-            return [Job(path, PIPE, FORMATS[end], problem)], len(found) - len(left)
-        name = f"{'stdin' if path == PIPE else path.stem}-x{scale:g}{end}"
-        jobs.append(Job(path, (Path(output) / inside if output else path.parent) / name, FORMATS[end], problem))
-    return apart(jobs, scale), len(found) - len(left)
+            return [Job(each.path, PIPE, FORMATS[end], each.problem)], made
+        name = f"{'stdin' if each.path == PIPE else each.path.stem}-x{scale:g}{end}"
+        folder = Path(output) / each.inside if output else each.path.parent
+        jobs.append(Job(each.path, folder / name, FORMATS[end], each.problem))
+    return apart(jobs, scale), made
 
 
-def named(names: Sequence[str], output: Path | None) -> list[tuple[Path, Path, str | None]]:
-    """(photo, its folder within the output folder, what is wrong) for all that was named, each file once."""
-    found, seen = [], set()
+class Found(NamedTuple):
+    """A photo that was named, the folder below which its folders are kept, and what is wrong, or None."""
+
+    path: Path
+    base: Path
+    problem: str | None = None
+
+    @property
+    def inside(self) -> Path:
+        """Its folder within the output folder."""
+        path = Path(os.path.relpath(self.path.parent, self.base))
+        return Path() if ".." in path.parts else path
+
+
+def named(names: Sequence[str], output: Path | None) -> list[Found]:
+    """All that was named, each file once.
+
+    The folders that are kept are those below a folder that was named; if several were, these too; and those below the
+    fixed part of a pattern.
+    """
+    found: dict[Path, Found] = {}
     folders = [name for name in names if Path(name).is_dir()]
     for name in names:
-        for path in [Path(name)] if name == "-" or os.path.lexists(name) else expanded(name):
-            inside = Path()
+        exact = name == "-" or os.path.lexists(name)
+        for path in [Path(name)] if exact else expanded(name):
+            base = path.parent if exact else fixed_part(name)
+            if path.is_dir():
+                base = base if not exact else Path(os.path.abspath(path)).parent if len(folders) > 1 else path
             try:
                 photos = look_for_photos(path)[0] if path.is_dir() else [path]
             except ImageError as error:
-                found.append((path, inside, str(error)))
-                continue
+                photos, problem = [path], str(error)
+            else:
+                problem = None
             for photo in photos:
-                if path.is_dir():
-                    label = path.resolve().name if len(folders) > 1 or path != Path(name) else ""
-                    inside = label / photo.relative_to(path).parent
-                    if output and within(photo, output) and within(output, path):
-                        continue
-                if (place := photo.absolute()) not in seen:
-                    seen.add(place)
-                    found.append((photo, inside, None))
-    return found
+                if not (path.is_dir() and output and within(photo, output) and within(output, path)):
+                    found.setdefault(place_of(photo), Found(photo, base, problem))
+    return [*found.values()]
+
+
+def with_folders(photos: Sequence[Found]) -> Sequence[Found]:
+    """The same photos. If some of one name would come into one folder, all keep their folders from the one on that they
+    have in common."""
+    places = Counter((each.inside, each.path.name) for each in photos)
+    if max(places.values()) == 1:
+        return photos
+    common = Path(os.path.commonpath([os.path.abspath(each.path.parent) for each in photos if each.path != PIPE]))
+    return [each if each.path == PIPE else each._replace(base=common) for each in photos]
+
+
+def place_of(path: Path) -> Path:
+    """A file's one name, whatever links lead to its folder."""
+    return path.parent.resolve() / path.name
 
 
 def expanded(pattern: str) -> list[Path]:
     """The paths that a pattern matches, for shells that do not look; if there are none, the pattern as a name."""
     paths = glob.glob(os.path.expanduser(pattern), recursive=True) if glob.has_magic(pattern) else []
-    return [Path(path) for path in sorted(paths) or [pattern]]
+    shortest: dict[Path, Path] = {}  # `**` goes round a loop of links again and again
+    for path in sorted(map(Path, paths), key=lambda path: (len(path.parts), path)):
+        shortest.setdefault(place_of(path), path)
+    return sorted(shortest.values()) or [Path(pattern)]
+
+
+def fixed_part(pattern: str) -> Path:
+    """The folder up to a pattern's first sign."""
+    return next(path for path in Path(os.path.expanduser(pattern)).parents if not glob.has_magic(str(path)))
 
 
 def within(path: Path, folder: Path) -> bool:
     return folder.resolve() in path.resolve().parents
 
 
-def is_made(path: Path, originals: set[tuple[Path, str]]) -> bool:
-    """Whether a photo is called as the output of one of the others."""
-    match = MADE.fullmatch(path.stem)
-    return match is not None and (path.parent, match[1]) in originals
+def is_made(photo: Found, originals: set[tuple[Path, str]]) -> bool:
+    """Whether a photo is called as the output of one of the others: beside it, or in an output folder, which has the
+    same folders."""
+    match, folders = MADE.fullmatch(photo.path.stem), photo.inside.parts
+    if not match:
+        return False
+    places = [photo.path.parent, *(photo.base.joinpath(*folders[i:]) for i in range(1, len(folders) + 1))]
+    return any((place, match[1]) in originals for place in places)
 
 
-def is_folder(output: str, names: Sequence[str], photos: Sequence) -> bool:
+def is_folder(output: str, names: Sequence[str], photos: Sequence[Found]) -> bool:
     """Whether -o names a folder. Raises ConfigError if it cannot be one and there are several photos."""
-    several = len(photos) != 1 or not (names[0] == "-" or Path(names[0]).is_file())
+    several = len(photos) > 1 or photos[0].path != Path(names[0])  # a folder and a pattern may have several
     if several and (Path(output).is_file() or (Path(output).suffix.lower() in FORMATS and not Path(output).is_dir())):
         raise ConfigError(f"{output} is one file: name a folder with -o for folders, patterns and several photos")
     return several or Path(output).is_dir() or output.endswith(("/", os.sep))
 
 
-def single(source: Path, output: Path, suffix: str | None, force: bool) -> Job:
+def single(photo: Found, output: Path, suffix: str | None, force: bool) -> Job:
     """The Job of one photo whose output was named."""
-    form = format_of(output)
+    if not output.suffix:
+        raise ConfigError(f"{output} has no suffix such as .png: add one, or write {output}/ for a folder")
+    source, form = photo.path, format_of(output)
     if suffix and suffix != SAME and FORMATS[suffix] is not form:
         raise ConfigError(f"{output} is named as {form.name}: leave out --format, or name another file")
     if output.exists() and source != PIPE and source.exists() and output.samefile(source):
         raise ConfigError(f"{output} is the photo itself: name another file with -o")
     if os.path.lexists(output) and not force:
         raise ConfigError(f"{output} is there already: --force replaces it")
-    return Job(source, output, form)
+    return Job(source, output, form, photo.problem)
 
 
 def own_suffix(path: Path) -> str:
@@ -227,7 +276,7 @@ def enlarge_files(
             raise
         except (MinisrganError, OSError, MemoryError) as error:
             message = message_of(error)
-            if not message.startswith((f"{name_of(job)}: ", f"{job.output}: ")):
+            if not message.startswith((f"{name_of(job)}: ", f"{job.output}: ", "stdout: ")):
                 message = f"{name_of(job)}: {message}"
             result = Result(job.source, job.output, error=message)
         yield result._replace(seconds=time.perf_counter() - start)
@@ -282,13 +331,24 @@ def enlarge_file(job: Job, enlarger: Enlarger, progress: Callable[[float], objec
     else:
         parts, size = still_parts(job, original, enlarger, progress)
     if job.output == PIPE:
-        for part in parts:
-            sys.stdout.buffer.write(part)
-        sys.stdout.buffer.flush()
+        write_out(parts)
     else:
         write_encoded(job.output, parts)
     height, width = original.pixels.shape[:2]
     return Result(job.source, job.output, (width, height), size[::-1], notes=tuple(notes))
+
+
+def write_out(parts: Iterable[bytes | memoryview]) -> None:
+    """Write the parts of a photo's file to stdout. Raises OSError, and then keeps nothing to be written later."""
+    with open(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as stdout:
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                try:
+                    rest = rest[stdout.write(rest) or 0 :]
+                except OSError as error:
+                    error.filename = "stdout"
+                    raise
 
 
 def what_is_lost(job: Job, original: Original) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Reading and writing generators: a run's, and those that ship with the package."""
 
 import json
+import os
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
@@ -82,8 +83,10 @@ def blend(a: Network, b: Network, alpha: float) -> Network:
 
 
 def load_generator(path: Path | str) -> Network:
-    """The generator in a file that `save_generator` wrote, or that others share (shared.py), in evaluation mode.
-    Raises WeightsError for other files."""
+    """The generator in a file that `save_generator` wrote, or that others share (shared.py), in evaluation mode. Of a
+    run's folder, it is the generator as last saved. Raises WeightsError for other files."""
+    if os.path.isfile(of_run := Path(path) / "generator.safetensors"):  # False for names that no file can have
+        path = of_run
     if (shared := read_shared(path)) is not None:
         return shared_generator(path, shared)
     arrays, metadata = read_arrays(path, damaged="the training that wrote it went wrong")

@@ -389,7 +389,7 @@ def test_small_photos_are_left_out_and_counted(tiny, minisrgan, photo_folder, sm
         picture(tmp_path / f"{i}.png", smooth_photo(40, 40))
     picture(tmp_path / "small.png", smooth_photo(15, 90))
     out = minisrgan("train", "--data", tmp_path, "--out", tmp_path / "run", "--steps", 1, 0)
-    assert "1 photos to train on, 1 held out to measure PSNR; 1 smaller than 16 x 16 left out" in out
+    assert "1 photo to train on, 1 held out to measure PSNR; 1 smaller than 16 x 16 left out" in out
 
 
 @pytest.mark.usefixtures("tiny")
@@ -444,9 +444,11 @@ def test_a_command_says_its_device_beside_its_output(command, capfd, photo_folde
 def test_mistakes_in_what_is_asked(tiny, refused, generator_file, photo_folder, tmp_path):
     data = ("train", "--data", photo_folder, "--out", tmp_path / "run")
     assert "--weights" in refused(*data, "--stage", "gan")
-    assert "a value for each stage (pretrain, gan), not 1" in refused(*data, "--steps", 5)
+    assert "a value for each stage (pretrain, gan), with a space between, not 1" in refused(*data, "--steps", 5)
     assert "not 2" in refused(*data, "--stage", "pretrain", "--steps", 5, 5)
-    assert "--rates takes a value for each stage (pretrain, gan), not 1" in refused(*data, "--rates", 1e-3)
+    assert "--rates takes a value for each stage (pretrain, gan), with a space between, not 1" in refused(
+        *data, "--rates", 1e-3
+    )
     assert "between 0 and 1" in refused(*data, "--rates", 1e-3, 2)
     assert "by --steps or by --minutes" in refused(*data, "--steps", 1, 1, "--minutes", 1, 1)
     assert "more than 0 minutes" in refused(*data, "--minutes", 1, 0)
@@ -510,7 +512,7 @@ def test_a_training_leaves_out_what_cannot_be_read_and_looks_into_folders(
     assert "2 photos to train on, 1 held out" in out
     for line in ("2 of 5 photos left out", f"left out: {data / 'a/cut.png'}: ", f"left out: {data / 'b/cut.png'}: "):
         assert line in err
-    assert "left out 1 others, not named as photos (.txt)" in err
+    assert "left out 1 other, not named as photos (.txt)" in err
     _, about = Run(tmp_path / "run").config()
     assert [*about["photos"], *about["held_out"]] == ["a/1.png", "b/1.png", "1.jfif"]
 
@@ -725,6 +727,16 @@ def test_upscale_blends_and_averages(minisrgan, models, smooth_photo, tmp_path):
     between = blend(models["tiny-stage1"], models["tiny-gan"], 0.7)
     expected = upscale(between, smooth_photo(6, 8), "numpy", ensemble=True)
     np.testing.assert_array_equal(read_photo(tmp_path / "out.png")[0], expected)
+
+
+def test_a_run_stands_for_its_generator(minisrgan, refused, generator_file, smooth_photo, tmp_path):
+    photo, run = picture(tmp_path / "p.png", smooth_photo(6, 8)), tmp_path / "run"
+    run.mkdir()
+    assert "it is a folder" in refused("upscale", photo, "--weights", run)
+    (run / "generator.safetensors").write_bytes(Path(generator_file).read_bytes())
+    for i, weights in enumerate((run, generator_file)):
+        minisrgan("upscale", photo, "-o", tmp_path / f"{i}.png", "--weights", weights)
+    assert (tmp_path / "0.png").read_bytes() == (tmp_path / "1.png").read_bytes()
 
 
 def test_upscale_blends_two_files(minisrgan, models, smooth_photo, tmp_path):

@@ -155,9 +155,17 @@ def test_the_states_of_health_are_marked_and_explained(begin):
     assert '<th scope="row">d-winning</th><td>10–11</td>' in page
 
 
-def test_speed_is_the_median_between_steps():
-    rows = [{"stage": "gan", "step": str(i), "seconds": str(0.1 * i + 5 * (i > 4))} for i in range(1, 9)]
-    assert run_page.milliseconds(rows, "gan") == pytest.approx(100) and run_page.milliseconds(rows, "pretrain") is None
+def test_speed_is_the_median_between_steps_until_the_costs_are_known(tmp_path):
+    run = Run(tmp_path)
+    rows = [{"stage": "gan", "step": str(i), "psnr": "", "seconds": str(0.1 * i + 5 * (i > 4))} for i in range(1, 9)]
+    assert run_page.milliseconds(run, rows, "gan") == pytest.approx(100)
+    assert run_page.milliseconds(run, rows, "pretrain") is None
+    for i in range(1, 8, 2):  # looks, which take longer than a step; each is next to every other step
+        rows[i]["psnr"] = "28.4"
+    assert run_page.milliseconds(run, rows, "gan") is None
+    run.add_cost("gan", 0, 6, "cpu", {"ms": 30})
+    run.add_cost("gan", 6, 8, "cpu", {"ms": 70})
+    assert run_page.milliseconds(run, rows, "gan") == pytest.approx(40)
     said = [run_page.duration(each) for each in (3.2, 59.7, 75, 119.6, 3599.9, 7290)]
     assert said == ["3 s", "1 min 0 s", "1 min 15 s", "2 min 0 s", "1 h 0 min", "2 h 1 min"]
 

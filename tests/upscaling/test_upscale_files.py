@@ -231,14 +231,19 @@ def test_patterns_files_and_formats(photos):
 
 
 def test_what_earlier_runs_made_is_not_enlarged_again(photos, smooth_photo):
-    for name in ["in/a-x4.png", "in/a.jpg-x2.5.webp", "in/poster-x2.png", "in/out/b-x4.png"]:
-        (photos / name).parent.mkdir(exist_ok=True)
+    for name in ["in/a-x4.png", "in/a.jpg-x2.5.webp", "in/poster-x2.png", "in/out/b-x4.png", "in/out/deep/b-x4.png"]:
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(smooth_photo(5, 6)).save(photos / name)
     for names in (["in"], ["in/*.*"]):
         jobs, made = find_jobs(names, "in/out", None, 4)
         sources = {job.source.as_posix() for job in jobs}
-        assert made == 2 and {"in/a.png", "in/a.jpg", "in/poster-x2.png"} <= sources  # no original: a photo of its own
+        assert len(made) == 2
+        assert {"in/a.png", "in/a.jpg", "in/poster-x2.png"} <= sources  # no original: a photo of its own
         assert not any("in/out" in each for each in sources)
+    for output in (None, "large"):  # an output folder has the same folders
+        jobs, made = find_jobs(["in"], output, None, 4)
+        assert [*map(Path.as_posix, made)] == ["in/a-x4.png", "in/a.jpg-x2.5.webp", "in/out/deep/b-x4.png"]
+        assert "in/out/b-x4.png" in {job.source.as_posix() for job in jobs}  # there is no in/b.png
     assert outputs(["in/a-x4.png"]) == {"in/a-x4.png": "in/a-x4-x4.png"}  # it was named
     assert set(outputs(["in/a.png", "other"], ".")) == {"in/a.png", "other/d.png"}  # which lie in "."
     (photos / "in" / "deep" / "b.png").unlink()
@@ -249,11 +254,50 @@ def test_what_earlier_runs_made_is_not_enlarged_again(photos, smooth_photo):
 def test_two_photos_never_share_an_output(photos):
     (photos / "b" / "in").mkdir(parents=True)
     (photos / "b" / "in" / "a.png").write_bytes((photos / "in" / "a.png").read_bytes())
-    jobs, _ = find_jobs(["in", "b/in"], "out", None, 4)
+    both = outputs(["in", "b/in"], "out")
+    assert both["in/a.png"] == "out/in/a.png-x4.png" and both["b/in/a.png"] == "out/b/in/a-x4.png"
+    Image.open(photos / "in" / "a.png").save(photos / "in" / "a.png.gif")
+    jobs, _ = find_jobs(["in"], "out", None, 4)
     assert [job.problem for job in jobs if job.problem] == [
-        "b/in/a.png: out/in/a.png-x4.png is the output of in/a.png too: rename one"
+        "in/a.png.gif: out/a.png-x4.png is the output of in/a.png too: rename one"
     ]
     assert len({job.output for job in jobs if not job.problem}) == len(jobs) - 1
+
+
+def test_photos_of_one_name_keep_their_folders(photos):
+    for name in ["scans/a/y.png", "scans/b/y.png", "2023/DCIM/1.png", "2024/DCIM/1.png", "2024/DCIM/2.png"]:
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / name).write_bytes((photos / "in" / "a.png").read_bytes())
+    scans = {"scans/a/y.png": "out/a/y-x4.png", "scans/b/y.png": "out/b/y-x4.png"}
+    for names in (["scans/**/*.png"], ["scans/*/y.png"], ["./scans"], ["scans/*"], [*scans], ["scans/a", "scans/b"]):
+        assert outputs(names, "out") == scans, names
+    cards = {f"{name}.png": f"out/{name}-x4.png" for name in ("2023/DCIM/1", "2024/DCIM/1", "2024/DCIM/2")}
+    for names in (["2023/DCIM", "2024/DCIM"], ["202?/DCIM"], [str(photos / "*" / "DCIM")], [*cards]):
+        made = {os.path.relpath(source): made for source, made in outputs(names, "out").items()}
+        assert made == cards, names
+    assert outputs(["-", *scans], "out") == {"-": "out/stdin-x4.png"} | scans
+    assert outputs(["scans/*/../../other/*.png"], "out") == {"scans/a/../../other/d.png": "out/d-x4.png"}
+
+
+def test_a_loop_of_links_gives_each_photo_once(photos):
+    (photos / "in" / "deep" / "loop").symlink_to(photos / "in")
+    assert outputs(["in/**/*.tif"], "out") == {"in/deep/er/c.tif": "out/deep/er/c-x4.png"}
+    assert outputs(["in"], "out")["in/deep/b.png"] == "out/deep/b-x4.png" and len(outputs(["in"])) == 4
+
+
+@pytest.mark.parametrize("name, problem", [
+    ("none.png", "none.png: there is no such file"), ("none*.png", "none*.png: there is no such file"),
+    ("/dev/zero", "/dev/zero: this is a pipe or a device"), ("empty", "empty: no photos in this folder"),
+])  # fmt: skip
+def test_one_name_that_is_wrong_is_said_to_be_wrong(photos, name, problem):
+    (photos / "empty").mkdir()
+    (result,) = results([name], "z.png")
+    assert result.error.startswith(problem)
+
+
+def test_a_folder_that_is_not_there_needs_its_slash(photos):
+    with pytest.raises(ConfigError, match="new has no suffix such as .png: add one, or write new/ for a folder"):
+        find_jobs(["in/a.png"], "new", None, 4)
 
 
 def test_folders_that_cannot_be_read_do_not_stop_the_others(photos):
@@ -392,9 +436,12 @@ def test_an_animation_in_a_format_for_stills_is_refused(tmp_path, smooth_photo):
 # As a command
 
 
-def run_command(*words, **options):
+def run_command(*words, shell_with="", **options):
+    """`minisrgan upscale` with these words; `shell_with` is what a shell is told of its streams."""
     environment = os.environ | {"MINISRGAN_DEVICE": "numpy", "PYTHONPATH": str(Path(minisrgan.__file__).parents[1])}
     command = [sys.executable, "-m", "minisrgan", "upscale", *map(str, words)]
+    if shell_with:
+        command = ["sh", "-c", f'"$@" {shell_with}', "sh", *command]
     return subprocess.run(command, capture_output=True, env=environment, timeout=60, **options)
 
 
@@ -412,6 +459,36 @@ def test_through_a_pipe(generator_file, smooth_photo):
     )
     failed = run_command("-", "--weights", generator_file, input=b"no photo")
     assert failed.returncode == 2 and failed.stdout == b"" and b"minisrgan: stdin: not a picture" in failed.stderr
+
+
+@pytest.mark.parametrize("stream, words, problem", [
+    ("<&-", ["-", "-o", "x.png"], b"stdin is closed"), (">&-", ["p.png", "-o", "-"], b"stdout is closed"),
+    (">/dev/full", ["p.png", "-o", "-"], b"stdout: No space left on device"),
+])  # fmt: skip
+def test_a_stream_that_cannot_be_used_gives_one_line(tmp_path, generator_file, smooth_photo, stream, words, problem):
+    if stream == ">/dev/full" and not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    Image.fromarray(smooth_photo(7, 10)).save(tmp_path / "p.png")
+    done = run_command(*words, "--weights", generator_file, cwd=tmp_path, shell_with=stream)
+    said = [line for line in done.stderr.splitlines() if not line.startswith(b"device")]
+    assert done.returncode == 2 and len(said) == 1 and said[0].startswith(b"minisrgan: " + problem), done.stderr
+
+
+def test_without_stderr_messages_do_not_go_into_the_photo(tmp_path, generator_file):
+    Image.fromarray(noise(7, 10)[..., 0].astype(np.uint16) * 200).save(tmp_path / "p.png")  # 16 bits are rounded
+    words = ["p.png", "-o", "-", "--format", "jpg", "--weights", generator_file]
+    done = run_command(*words, cwd=tmp_path, shell_with="2>&-")
+    assert done.returncode == 0 and done.stdout.startswith(b"\xff\xd8") and done.stdout.endswith(b"\xff\xd9")
+
+
+def test_in_a_log_every_message_has_a_line(tmp_path, generator_file):
+    (tmp_path / "bad.png").write_bytes(b"no photo")
+    Image.fromarray(noise(200, 100)).save(tmp_path / "p.png")
+    Image.fromarray(noise(2, 2)).save(tmp_path / "p-x2.png")
+    done = run_command("bad.png", "p.png", "p-x2.png", "--weights", generator_file, cwd=tmp_path)
+    lines = done.stderr.decode().split("\n")
+    assert any(line.startswith("minisrgan: bad.png: ") for line in lines) and "\r" not in done.stderr.decode()
+    assert any(line.startswith("left out") and "p-x2.png" in line for line in lines) and "1 enlarged, 1 failed" in lines
 
 
 @pytest.mark.parametrize("bad, status", [(0, 0), (1, 1), (3, 2)])
