@@ -12,7 +12,7 @@ from ..pages.curves import Chart, charts
 from ..pages.markup import Html, element, number, section, table, write_page
 from ..pages.viewer import Item, viewer, within
 from ..training.config import TrainConfig
-from ..training.looks import LABELS, Keeping, Looks, read_looks
+from ..training.looks import LABELS, Keeping, Looks, check_images, read_looks
 from ..training.photos import check_same, gather, hashes
 from ..training.run import Run
 from ..training.run_page import POINTS, Rows, duration, flat, milliseconds, said, series, write_report
@@ -63,6 +63,7 @@ def see(run: Run, start: Callable[[], str]) -> Looks:
     """
     config, about = run.config()
     if looks := read_looks(run):
+        check_images(looks)
         return looks
     measured = [row for row in run.rows(POINTS) if row["psnr"]] if run.log.is_file() else []
     if not measured:
