@@ -453,9 +453,13 @@ def look_for_photos(folder: Path | str) -> tuple[list[Path], list[Path]]:
             if path.is_dir():
                 waiting.append(path)
             else:
-                reduced = any(REDUCED.search(name) for name in path.relative_to(folder).parts[:-1])
-                photo = path.suffix.lower() in PHOTO_SUFFIXES and not reduced
+                photo = path.suffix.lower() in PHOTO_SUFFIXES and not is_reduced(folder, path)
                 (photos if photo else others).append(path)
     if not photos:
         raise ImageError(f"{folder}: no photos in this folder: it needs {', '.join(PHOTO_SUFFIXES)} files")
     return sorted(photos), sorted(others)
+
+
+def is_reduced(folder: Path | str, path: Path) -> bool:
+    """Whether a file within a folder is in a folder of low-resolution copies, by that one's name."""
+    return any(REDUCED.search(name) for name in path.relative_to(folder).parts[:-1])

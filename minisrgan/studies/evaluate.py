@@ -15,7 +15,7 @@ import numpy as np
 
 from ..arrays import to_device
 from ..errors import ImageError
-from ..imaging.files import extent_of, load_photo, look_for_photos
+from ..imaging.files import extent_of, load_photo
 from ..imaging.metrics import Score, grid, score
 from ..imaging.pixels import hr_from_uint8
 from ..imaging.transparency import over_white
@@ -27,7 +27,7 @@ from ..ranks.communicator import Communicator
 from ..ranks.sharing import shared_out
 from ..tensor import Tensor, no_grad
 from ..training.photos import firsts_of
-from ..training.sources import name_in, others_in
+from ..training.sources import name_in, originals_in, others_in
 from ..upscaling.trial import try_photo
 from ..upscaling.upscale import upscale
 from ..weights.st_lpips import fetched, load_st_lpips
@@ -182,7 +182,7 @@ def evaluate(
     enlarges without any error, such as a flat one: its PSNR is infinite, and so would be the mean. The transparent
     parts of a photo are laid on white. Raises ImageError if no photo is left.
     """
-    border, (paths, others) = generator.config.scale, look_for_photos(folder)
+    border, (paths, others) = generator.config.scale, originals_in(folder)
     names = [name_in(folder, path) for path in paths]
     width = max(24, *(len(name) + 1 for name in names))  # names are not cut, since two could then look the same
     columns = ["bicubic", "model", *(["ensemble of 8"] if ensemble else [])]

@@ -209,6 +209,12 @@ def gather(
             f"{', '.join(data) or 'packaged'}: {large} of {len(sources)} photos here have at least {crop} x {crop} "
             f"pixels: a training needs two, one of them to measure on{why}"
         )
+    shown = {photo.hash: photo.name for photo in held_out}
+    if copies := [(entry.name, shown[entry.hash]) for entry in levels[0] if entry.hash in shown]:
+        say(
+            f"{copies[0][0]} is learned from, and is the same picture as {copies[0][1]}, which is held out to measure "
+            f"on ({len(copies)} in all): remove one of them, or PSNR is too good"
+        )
     crops = PhotoSet.of(chain(*levels), scale, crop, degrade)
     crops.skipped = skipped
     if cache and (anew := sum(not picture.kept for picture in crops.pictures)):

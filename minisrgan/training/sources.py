@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ConfigError, ImageError
-from ..imaging.files import PHOTO_SUFFIXES, look_for_photos, size_of
+from ..imaging.files import PHOTO_SUFFIXES, is_reduced, look_for_photos, size_of
+from ..upscaling.files import MADE
 
 
 class Source(NamedTuple):
@@ -48,10 +49,18 @@ def find_sources(data: Sequence[str], data_lr: Sequence[str], scale: int, say: C
 
 def folder_of(folder: Path, say: Callable[[str], object]) -> list[tuple[str, Path]]:
     """(name, path) of the photos in a folder and its subfolders."""
-    found, others = look_for_photos(folder)
+    found, others = originals_in(folder)
     if others:
         say(others_in(folder, others))
     return [(name_in(folder, path), path) for path in found]
+
+
+def originals_in(folder: Path | str) -> tuple[list[Path], list[Path]]:
+    """(photos, others), as `look_for_photos`; what `upscale` made beside a photo, such as a-x4.png, is no original."""
+    found, others = look_for_photos(folder)
+    names = {(path.parent, name) for path in found for name in (path.stem, path.name)}
+    made = [path for path in found if (match := MADE.fullmatch(path.stem)) and (path.parent, match[1]) in names]
+    return [path for path in found if path not in {*made}], sorted(others + made)
 
 
 def list_of(file: Path) -> list[tuple[str, Path]]:
@@ -109,9 +118,14 @@ def partner(name: str, path: Path, lower: dict[str, Path], folder: str, scale: i
 def others_in(folder: Path | str, others: list[Path]) -> str:
     """A line that says which files of a folder are left out because of their names."""
     kinds = {path.suffix.lower() or "without a suffix" for path in others if path.suffix.lower() not in PHOTO_SUFFIXES}
-    reduced = {path.relative_to(folder).parent.as_posix() for path in others if path.suffix.lower() in PHOTO_SUFFIXES}
+    photos = [path for path in others if path.suffix.lower() in PHOTO_SUFFIXES]
+    made = [name_in(folder, path) for path in photos if not is_reduced(folder, path)]
+    reduced = {path.relative_to(folder).parent.as_posix() for path in photos if is_reduced(folder, path)}
     why = [f"not named as photos ({', '.join(sorted(kinds))})"] * bool(kinds)
     why += [f"in folders of low-resolution copies ({', '.join(sorted(reduced))})"] * bool(reduced)
+    why += [
+        f"made by `upscale` from photos beside them, by their names ({', '.join(made[:3])}{', …' * (len(made) > 3)})"
+    ] * bool(made)
     return f"{folder}: left out {len(others)} other{'s' * (len(others) != 1)}, {' or '.join(why)}"
 
 

@@ -96,3 +96,24 @@ def test_a_training_learns_from_the_given_lr(two, tiny_config, monkeypatch, tmp_
         photos.gather(tiny_config(), about | {"degrade": {"blur": [1, 2]}})
     Image.fromarray(np.full((9, 10, 3), 7, np.uint8)).save(two / "lr" / "a" / "3x4.png")
     assert photos.gather(tiny_config(), about).crops.hashes != gathered.crops.hashes  # LR is part of the photo
+
+
+def test_what_upscale_made_is_no_original(two):
+    for name in ("1-x4.png", "in/2-x2.5.jpg", "3.png-x4.png", "9-x4.png"):  # the last is beside no 9.png
+        Image.new("RGB", (40, 40)).save(two / "a" / name)
+    said = []
+    assert names([two / "a"], said=said) == ["1.png", "3.png", "9-x4.png", "in/2.png"]
+    assert said == [f"{two / 'a'}: left out 3 others, made by `upscale` from photos beside them, by their names "
+                    "(1-x4.png, 3.png-x4.png, in/2-x2.5.jpg)"]  # fmt: skip
+
+
+@pytest.mark.parametrize("memory", [2**29, 0])
+def test_a_copy_of_a_held_out_photo_is_named(two, tiny_config, monkeypatch, tmp_path, memory):
+    monkeypatch.setattr(photos, "MEMORY", memory)
+    monkeypatch.setenv("MINISRGAN_CACHE", str(tmp_path / "cache"))
+    said = []
+    photos.gather(tiny_config(), {"data": str(two / "a")}, said.append)
+    assert not any("same picture" in line for line in said)
+    Image.open(two / "a" / "1.png").save(two / "a" / "again.png", compress_level=1)
+    photos.gather(tiny_config(), {"data": str(two / "a")}, said.append)
+    assert any(line.startswith("again.png is learned from, and is the same picture as 1.png") for line in said)
