@@ -29,14 +29,17 @@ def add(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from ..exporting.export import check, check_name, export
+    from ..exporting.export import check, check_name, contents, export
     from ..weights.generators import provenance
 
-    for path in map(Path, args.output):
+    paths = [*map(Path, args.output)]
+    for path in paths:
         check_name(path)
     generator = chosen_generator(args)
     about = provenance(chosen_files(args)) | ({} if args.blend is None else {"blend": str(args.blend)})
-    for path in map(Path, args.output):
+    for path in paths:  # none is written if a file beside one is there already
+        contents(generator, path, about)
+    for path in paths:
         files = export(generator, path, about)
         print(f"{', '.join(map(str, files))}: {check(generator, path)}")
         scale = generator.config.scale

@@ -48,7 +48,8 @@ class Settings:
         self.training = values.pop("training", None)
         if "stages" in values:  # so config.json has them
             stages = values.pop("stages")
-            values["stage"] = "both" if stages == [*STAGES] else stages[0] if stages else None
+            one = isinstance(stages, list) and len(stages) == 1
+            values["stage"] = "both" if stages == [*STAGES] else stages[0] if one else stages
         names = [field.name for field in fields(TrainConfig) if field.name != "regulariser"]  # which changes D too
         self.fields = {name: value for name, value in values.items() if name in names}
         self.options = {name: value for name, value in values.items() if name not in names and value is not None}
@@ -56,8 +57,8 @@ class Settings:
             self.fields["vgg"] = self.located("vgg", self.fields["vgg"])
 
     def located(self, name: str, path: Any) -> str:
-        """A path in the file, as seen from its folder. Raises ConfigError for anything but a text."""
-        if not isinstance(path, str):
+        """A path in the file, as seen from its folder. Raises ConfigError for what is no path."""
+        if not isinstance(path, str) or not path or "\0" in path:
             raise ConfigError(f"{self.path}: {name} is a path, a text in quotation marks, not {path!r}")
         return str((self.path.parent / path).resolve())
 

@@ -302,7 +302,7 @@ def chosen_training(args: argparse.Namespace, settings: Settings | None = None) 
         config = config.with_stages(name, **values)
     if args.crop is not None:
         config = config.with_crops(args.crop)
-    if args.regulariser:
+    if args.regulariser is not None:
         config = config.with_regulariser(args.regulariser)
     chosen = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     if args.vgg:

@@ -2,7 +2,9 @@
 
 import importlib
 import importlib.util
+import keyword
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +44,18 @@ def check_name(path: Path) -> None:
 def export(generator: Network, path: Path, metadata: Mapping[str, str]) -> list[Path]:
     """Write the generator to `path`, and to files beside it if the format has several. Returns all of them.
 
-    metadata   {key: text} about it, for the formats that have room for it
+    For `metadata` and what is raised, see `contents`.
+    """
+    files = contents(generator, path, metadata)
+    for each, data in files.items():
+        write_whole(each, data)
+    return [*files]
+
+
+def contents(generator: Network, path: Path, metadata: Mapping[str, str]) -> dict[Path, bytes]:
+    """{path: its bytes} of all files that `export` writes.
+
+    metadata   {key: text} about the generator, for the formats that have room for it
 
     Raises ConfigError for a file that is there already with other content.
     """
@@ -51,9 +64,7 @@ def export(generator: Network, path: Path, metadata: Mapping[str, str]) -> list[
     for each, data in files.items():
         if each.exists() and each.read_bytes() != data:
             raise ConfigError(f"{each} is there already: name another file with -o")
-    for each, data in files.items():
-        write_whole(each, data)
-    return [*files]
+    return files
 
 
 def check(generator: Network, path: Path) -> str:
@@ -61,9 +72,9 @@ def check(generator: Network, path: Path) -> str:
     kind = FORMATS[path.suffix]
     if not importlib.util.find_spec(kind.peer):
         return f"not checked, since {kind.peer} is not installed (pip install {kind.peer})"
-    if kind.peer == "torch" and torch.code(generator, path.stem) is None:
+    if kind.peer == "torch" and torch.code(generator) is None:
         return "not checked, since PyTorch alone has no code for it; spandrel has"
-    lr = np.random.default_rng(0).random((1, 3, 24, 36), dtype=np.float32)  # sides that any network folds
+    lr = np.random.default_rng(0).random((1, 3, 23, 37), dtype=np.float32)  # sides that no network folds as they are
     with no_grad():
         ours = generator.eval()(Tensor(lr.transpose(0, 2, 3, 1))).data.transpose(0, 3, 1, 2) / 2 + 0.5
     theirs = kind.run(path, lr)
@@ -82,15 +93,16 @@ def write_ncnn(generator: Network, path: Path, metadata: Mapping[str, str]) -> d
 
 
 def write_torch(generator: Network, path: Path, metadata: Mapping[str, str]) -> dict[Path, bytes]:
-    state, code = torch.state_dict(generator), torch.code(generator, path.stem)
+    state, code = torch.state_dict(generator), torch.code(generator)
     data = torch.pth(state) if path.suffix == ".pth" else save(state, dict(metadata))
     return {path: data} | ({module(path): code.encode()} if code else {})
 
 
 def module(path: Path) -> Path:
-    """The Python file beside weights: their name, so that it can be imported."""
-    name = re.sub(r"\W", "_", path.stem)
-    return path.with_name(f"{'_' * name[0].isdigit()}{name}.py")
+    """The Python file beside weights: their name, so that it can be imported, and hides no module that it needs."""
+    name = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
+    taken = keyword.iskeyword(name) or name in {"torch", "safetensors", "numpy", *sys.stdlib_module_names}
+    return path.with_name(f"{'_' * name[0].isdigit()}{name}{'_' * taken}.py")
 
 
 def run_onnx(path: Path, lr: np.ndarray) -> np.ndarray:

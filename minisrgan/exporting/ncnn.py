@@ -72,6 +72,10 @@ def written(layer: Layer, numbers: list[bytes]) -> list[tuple[str, dict[int, flo
             return [("Interp", {0: 1, 1: float(about["scale"]), 2: float(about["scale"])})]
         case "edge":
             return [("Padding", dict.fromkeys(range(4), about["lines"]) | {4: 1})]
+        case "mirror":
+            return [("Padding", {0: 0, 1: about["lines"], 2: 0, 3: about["lines"], 4: 2})]
+        case "crop":
+            return [("Crop", {})]
     raise TypeError(f"ncnn has no layer {layer.kind}")
 
 

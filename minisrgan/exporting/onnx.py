@@ -72,6 +72,12 @@ def add_nodes(nodes: list[bytes], arrays: list[bytes], layer: Layer, n: int, out
         case "edge":
             lines = about["lines"]
             node("Pad", [*inputs, stored("pads", np.array([0, 0, lines, lines] * 2, np.int64))], mode="edge")
+        case "mirror":
+            ends = np.array([0] * 6 + [about["lines"]] * 2, np.int64)
+            node("Pad", [*inputs, stored("pads", ends)], mode="reflect")
+        case "crop":
+            node("Shape", [inputs[1]], f"{out}_shape")
+            node("Slice", [inputs[0], stored("starts", np.zeros(4, np.int64)), f"{out}_shape"])
 
 
 def image(name: str, prefix: str) -> bytes:

@@ -38,6 +38,8 @@ class Layer:
     join      the channels of several inputs
     nearest   scale
     edge      lines: how often the outermost pixels are repeated on each side
+    mirror    lines: how many are mirrored beyond the last one, below and on the right
+    crop      two inputs: the first, of which the second's height and width are left
     """
 
     kind: str
@@ -115,7 +117,7 @@ def chain_sketch(x: Sketch, *modules: Module, residual: Sketch | None = None) ->
         if isinstance(layer, Conv):
             norm = layers.pop(0) if layers and isinstance(layers[0], BatchNorm) else None
             weight, bias = (each.data for each in (fold(layer, norm) if norm else (layer.weight, layer.bias)))
-            x = convolved(x, weight, bias, layer.padding, layer.shuffle)
+            x = x.then("conv", weight=weight, bias=bias, stride=1, padding=layer.padding, shuffle=layer.shuffle)
         elif isinstance(layer, PReLU):
             x = x.then("prelu", slope=layer.slope.data)
         elif isinstance(layer, LeakyReLU | ReLU):
@@ -125,36 +127,20 @@ def chain_sketch(x: Sketch, *modules: Module, residual: Sketch | None = None) ->
     return x if residual is None else x + residual
 
 
-def convolved(x: Sketch, weight: np.ndarray, bias: np.ndarray, padding: int, shuffle: int) -> Sketch:
-    stride, read = 1, x.layers[x.number()]
-    if read.kind == "fold":  # a convolution of folded pixels is one of the pixels, by r times as wide a kernel
-        stride = read.about["r"]
-        weight, padding = unfolded(weight, stride), padding * stride
-        x = Sketch(x.layers, dict.fromkeys(read.inputs, 1.0))
-    return x.then("conv", weight=weight, bias=bias, stride=stride, padding=padding, shuffle=shuffle)
-
-
-def unfolded(weight: np.ndarray, r: int) -> np.ndarray:
-    """(kh, kw, r²·C, Cout) → (r·kh, r·kw, C, Cout)."""
-    kh, kw, cin, cout = weight.shape
-    squares = weight.reshape(kh, kw, r, r, cin // r**2, cout).transpose(0, 2, 1, 3, 4, 5)
-    return squares.reshape(r * kh, r * kw, cin // r**2, cout)
-
-
-def enlarged(x: Sketch, weight: np.ndarray, lines: int, scale: int) -> Sketch:
-    """An enlargement whose every pixel depends on `lines` pixels on each side."""
-    bias = np.zeros(weight.shape[-1], np.float32)
-    return convolved(x.then("edge", lines=lines), weight.astype(np.float32), bias, 0, scale)
+def fixed(x: Sketch, weight: np.ndarray, stride: int = 1, shuffle: int = 1) -> Sketch:
+    """A convolution with weights that are not learned, without bias and padding."""
+    weight, bias = weight.astype(np.float32), np.zeros(weight.shape[-1], np.float32)
+    return x.then("conv", weight=weight, bias=bias, stride=stride, padding=0, shuffle=shuffle)
 
 
 @register(enlarge_bicubic, is_sketch)
 def bicubic_sketch(x: Sketch, scale: int) -> Sketch:
-    return enlarged(x, bicubic_weights(3, scale), 2, scale)
+    return fixed(x.then("edge", lines=2), bicubic_weights(3, scale), shuffle=scale)
 
 
 @register(enlarge_bilinear, is_sketch)
 def bilinear_sketch(x: Sketch, scale: int) -> Sketch:
-    return enlarged(x, bilinear_weights(3, scale), 1, scale)
+    return fixed(x.then("edge", lines=1), bilinear_weights(3, scale), shuffle=scale)
 
 
 @register(enlarge_nearest, is_sketch)
@@ -169,12 +155,14 @@ def join_sketch(first: Sketch, *others: Sketch) -> Sketch:
 
 @register(fold_pixels, is_sketch)
 def fold_sketch(x: Sketch, r: int) -> Sketch:
-    return x.then("fold", r=r)
+    """A convolution whose every filter picks one pixel of a square. Its stride leaves out a square that is not whole.
+    So as many lines can be mirrored as an image of any size may need."""
+    return fixed(x.then("mirror", lines=r - 1), np.eye(3 * r**2).reshape(r, r, 3, -1), stride=r)
 
 
 @register(crop_to, is_sketch)
 def crop_sketch(x: Sketch, lr: Sketch, scale: int) -> Sketch:
-    return x  # other programs have to give sides that can be folded
+    return x.then("crop", nearest_sketch(lr, scale))
 
 
 def readers(layers: Sequence[Layer]) -> list[int]:

@@ -23,11 +23,11 @@ from ..models.generator import SHUFFLES, Generator, GeneratorConfig, bicubic_wei
 from ..nn import Conv
 from ..weights.torch_layout import to_torch
 
-HEAD = '''"""A network for PyTorch, exported by minisrgan. Its weights are in {name}.pth or {name}.safetensors.
+HEAD = '''"""A network for PyTorch, exported by minisrgan. Its weights are in the .pth or .safetensors of its name.
 
 RGB in [0, 1], NCHW, in and out; SR is {scale} times as large, and is to be clipped.
 
-    sr = load("{name}.pth")(lr).clamp(0, 1)
+    sr = load(path)(lr).clamp(0, 1)
 """
 
 import torch
@@ -134,9 +134,9 @@ def without_batch_norm(generator: Generator) -> Generator:
     return plain
 
 
-def code(generator: Network, name: str) -> str | None:
-    """A Python file that builds the network and loads NAME.pth or NAME.safetensors; None if PyTorch's users have it
-    already."""
+def code(generator: Network) -> str | None:
+    """A Python file that builds the network and loads its weights; None if PyTorch's users have it already. No file's
+    name is in it, so that it is the same beside several, and a name cannot become a part of the program."""
     if isinstance(generator, Compact):
         config = generator.config
         body = COMPACT.format(**vars(config), shuffled=3 * config.scale**2)
@@ -155,7 +155,7 @@ def code(generator: Network, name: str) -> str | None:
         )
     else:
         return None
-    return HEAD.format(name=name, scale=config.scale) + body + LOAD
+    return HEAD.format(scale=config.scale) + body + LOAD
 
 
 # ---- A .pth file -----------------------------------------------------------------------------------------

@@ -103,8 +103,8 @@ def configuration(shapes: Mapping[str, tuple[int, ...]]) -> Config | None:
     blocks = 1 + max((int(name.split(".")[1]) for name in shapes if re.match(r"body\.\d+\.", name)), default=-1)
     if "body.0.rdb1.conv1.weight" in shapes:
         colours, folded = shapes["conv_last.weight"][0], shapes["conv_first.weight"][1]
-        fold = math.isqrt(folded // 3)
-        check_colours(folded / fold**2 if fold else folded, colours)
+        fold = side_of_squares(folded, colours)
+        check_colours(folded / fold**2, colours)
         doublings = sum(bool(re.fullmatch(r"conv_up\d\.weight", name)) for name in shapes)
         scale, rest = divmod(2**doublings, fold)
         if rest:
@@ -119,9 +119,15 @@ def configuration(shapes: Mapping[str, tuple[int, ...]]) -> Config | None:
     if "body.0.weight" in shapes and "body.1.weight" in shapes:
         channels, colours = shapes["body.0.weight"][:2]
         last = shapes[f"body.{blocks - 1}.bias"][0]
-        check_colours(colours, last / math.isqrt(last // 3) ** 2 if last > 2 else last)
-        return CompactConfig(channels, (blocks - 3) // 2, math.isqrt(last // 3))
+        scale = side_of_squares(last, colours)
+        check_colours(colours, last / scale**2)
+        return CompactConfig(channels, (blocks - 3) // 2, scale)
     return None
+
+
+def side_of_squares(channels: int, colours: int) -> int:
+    """r, if the channels are the r² pixels of squares, with so many colours each."""
+    return math.isqrt(channels // colours) if 0 < colours <= channels else 1
 
 
 def check_colours(seen: float, made: float) -> None:

@@ -75,6 +75,14 @@ def test_mistakes(call, tmp_path, generator_file, name, said):
     assert said in err and not (tmp_path / "new.pth").exists()
 
 
+def test_nothing_is_written_if_a_file_beside_one_is_there(call, tmp_path, generator_file):
+    (tmp_path / "b_x4.py").write_text("mine")
+    names = [tmp_path / name for name in ("a.onnx", "b-x4.pth")]
+    status, out, err = call("export", "--weights", generator_file, "-o", *names)
+    assert status == 2 and out == "" and "b_x4.py is there already" in err
+    assert not any(name.exists() for name in names)
+
+
 def test_what_others_share_is_used_and_exported(call, tmp_path, theirs, smooth_photo, shades):
     Image.fromarray(smooth_photo(7, 5)).save(tmp_path / "p.png")
     status, out, err = call("upscale", tmp_path / "p.png", "--weights", theirs, "-o", tmp_path / "large.png")

@@ -125,6 +125,12 @@ def test_a_runs_configuration_makes_the_same_training_again(configure, tmp_path)
         *((f"{name} = 3", f"mine.toml: {name} is a path.* not 3") for name in "data data_lr weights vgg out".split()),
         ("data = ['a', ['b']]", r"mine.toml: data is a path.* not \['b'\]"),
         ("data = { a = 1 }", "mine.toml: data is a path"),
+        ("data = ''", "mine.toml: data is a path.* not ''"),
+        ('weights = "a\\u0000b"', "mine.toml: weights is a path"),
+        ("regulariser = ''", "mine.toml: regulariser is one of"),
+        ("stages = 3", "mine.toml: argument --stage: invalid choice"),
+        ("stages = { a = 1 }", "mine.toml: argument --stage: invalid choice"),
+        ("stages = ['gan', 'pretrain']", "mine.toml: unrecognized arguments: pretrain"),
         ("data = false", "mine.toml: argument --data: expected at least one argument"),
     ],
 )

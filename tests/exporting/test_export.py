@@ -2,6 +2,8 @@
 
 import importlib
 import io
+import keyword
+import sys
 import zipfile
 from pathlib import Path
 
@@ -35,6 +37,7 @@ CONFIGS = [
     CompactConfig(6, 1, scale=1),
     RRDBConfig(6, 1, growth=4),
     RRDBConfig(6, 1, growth=4, scale=2, fold=2),
+    RRDBConfig(6, 1, growth=4, scale=1, fold=4),
     MSRResNetConfig(6, 2),
     MSRResNetConfig(6, 1, scale=3),
 ]
@@ -55,9 +58,8 @@ def network(config):
 
 
 def lr_of(config, n=1):
-    """LR with odd sides, but for a network that folds pixels."""
-    fold = getattr(config, "fold", 1)
-    return np.random.default_rng(2).random((n, 3, 13 * fold, 9 * fold), dtype=np.float32)
+    """LR with odd sides, which a network that folds pixels has to pad."""
+    return np.random.default_rng(2).random((n, 3, 13, 9), dtype=np.float32)
 
 
 def sr_of(generator, lr):
@@ -90,6 +92,11 @@ def in_numpy(layers, lr):
             case "edge":
                 sides = (about["lines"], about["lines"])
                 x = Tensor(np.pad(x.data, [(0, 0), sides, sides, (0, 0)], mode="edge"))
+            case "mirror":
+                ends = (0, about["lines"])
+                x = Tensor(np.pad(x.data, [(0, 0), ends, ends, (0, 0)], mode="reflect"))
+            case "crop":
+                x = x[:, : others[0].shape[1], : others[0].shape[2]]
         found.append(x)
     return found[-1].data.transpose(0, 3, 1, 2)
 
@@ -155,6 +162,17 @@ def test_spandrel_recognises_it(tmp_path, config):
         with peer.no_grad():
             theirs = model.model.eval()(peer.from_numpy(lr)).numpy()
         assert np.abs(theirs - sr_of(g, lr)).max() < 1e-5
+
+
+def test_an_image_of_any_size_can_be_folded(tmp_path):
+    """Also one of the least size, and one that needs no padding."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: make peers")
+    config = RRDBConfig(6, 1, growth=4, scale=1, fold=4)
+    g = network(config)
+    export(g, tmp_path / "g.onnx", {})
+    for height, width in [(4, 5), (8, 12), (10, 11)]:
+        lr = np.random.default_rng(2).random((1, 3, height, width), dtype=np.float32)
+        assert np.abs(FORMATS[".onnx"].run(tmp_path / "g.onnx", lr) - sr_of(g, lr)).max() < 1e-5
 
 
 # ---- The files themselves ----------------------------------------------------------------------------------
@@ -239,6 +257,19 @@ def test_without_the_program_it_says_so(tmp_path, monkeypatch):
 def test_the_model_file_can_be_imported():
     names = [exporting.module(Path(name)).name for name in ("mine-x4.pth", "a/4x-b.c.safetensors")]
     assert names == ["mine_x4.py", "_4x_b_c.py"]
+
+
+@pytest.mark.parametrize("name", ["torch", "json", "class", "2²", "a²", "ä", "back\\Nslash", 'we"""ird', "_"])
+def test_any_name_gets_a_model_file_that_works(tmp_path, name):
+    g = network(CONFIGS[0])
+    _, made = export(g, tmp_path / f"{name}.pth", {})
+    assert made.stem.isidentifier() and made.stem not in {*keyword.kwlist, *sys.stdlib_module_names, "torch"}
+    compile(made.read_text(encoding="utf-8"), made, "exec")
+
+
+def test_two_files_may_share_a_model_file(tmp_path):
+    for name in ("a-x4.pth", "a_x4.safetensors"):
+        assert export(network(CONFIGS[0]), tmp_path / name, {})[1] == tmp_path / "a_x4.py"
 
 
 def test_names_that_are_refused(tmp_path):

@@ -128,6 +128,17 @@ def changed(config=CONFIGS[3], drop=(), **more):
     return {name: array for name, array in state_of(config).items() if name not in drop} | more
 
 
+def compact_of(colours, last=None):
+    """A Compact of scale 4 for photos of so many colours."""
+    shapes = {"0.weight": (5, colours, 3, 3), "1.weight": (5,), "2.bias": (16 * colours if last is None else last,)}
+    return {f"body.{name}": np.ones(shape, np.float32) for name, shape in shapes.items()}
+
+
+def grey_that_folds():
+    first, last = np.ones((5, 4, 3, 3), np.float32), np.ones((1, 5, 3, 3), np.float32)
+    return changed(**{"conv_first.weight": first, "conv_last.weight": last})
+
+
 ONE = np.ones((1, 1), np.float32)
 REFUSED = {
     "SwinIR": ({"layers.0.residual_group.blocks.0.attn.qkv.weight": ONE}, "seems to be a transformer, such as SwinIR"),
@@ -142,6 +153,10 @@ REFUSED = {
     "no end": (changed(drop=["conv_last.weight"]), "there is no 'conv_last.weight'"),
     "another shape": (changed(**{"conv_hr.bias": np.ones(4, np.float32)}), r"'conv_hr.bias' is \(4,\), not \(5,\)"),
     "grey": (changed(**{"conv_first.weight": np.ones((5, 1, 3, 3), np.float32)}), "takes 1 channels and gives 3"),
+    "grey Compact": (compact_of(1), "takes 1 channels and gives 1,"),
+    "Compact of four channels": (compact_of(4), "takes 4 channels and gives 4,"),
+    "Compact of no channels": (compact_of(0, 16), "takes 0 channels and gives 16,"),
+    "grey that folds": (grey_that_folds(), "takes 1 channels and gives 1,"),
     "no shape": (changed(**{"conv_first.weight": np.ones(1, np.float32)}), "fit no network"),
     "NaN": (changed(**{"conv_hr.bias": np.full(5, np.nan, np.float32)}), "'conv_hr.bias' holds NaN"),
     "blocks without end": (changed(**{f"body.{10**9}.rdb1.conv1.bias": ONE}), "seems to be rrdb, but .*only one"),
