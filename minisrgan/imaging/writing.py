@@ -124,6 +124,8 @@ def encode(
     elif form is TIFF:
         yield from tiff.encode_tiff(shape, dtype, strips, about)
     else:
+        if form is not JPEG and about.profile and about.profile[16:20] == b"GRAY":  # with which browsers show no AVIF
+            strips, about = in_srgb(strips, about.profile), about._replace(profile=None)
         file, how = BytesIO(), options(form, about, quality)  # which may refuse, before the strips are computed
         gathered(form, shape, strips).save(file, form.name, **how)
         yield file.getbuffer()
@@ -167,6 +169,25 @@ def encode_animation(
     first, *others = (gathered(form, shape, strips) for strips in frames)
     first.save(file, form.name, save_all=True, append_images=others, **how)
     yield file.getbuffer()
+
+
+def in_srgb(strips: Iterable[np.ndarray], profile: bytes) -> Iterator[np.ndarray]:
+    """Grey strips, uint8, from the greys of an ICC profile to those of sRGB. A damaged profile changes nothing."""
+    levels = np.arange(256, dtype=np.uint8)
+    try:
+        seen = ImageCms.profileToProfile(
+            Image.fromarray(levels[None]),
+            ImageCms.ImageCmsProfile(BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            "RGB",
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+        levels = np.asarray(seen)[0, :, 1]
+    except (ImageCms.PyCMSError, OSError):
+        pass
+    for strip in strips:
+        yield np.concatenate([levels[strip[..., :1]], strip[..., 1:]], axis=2)
 
 
 def gathered(form: Format, shape: tuple[int, int, int], strips: Iterable[np.ndarray]) -> Image.Image:

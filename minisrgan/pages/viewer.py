@@ -144,6 +144,7 @@ def before_and_after(
     items: Iterable[Item | Callable[[], Item | None]],
     head: Sequence[object] = (),
     rows: Iterable[Sequence[object]] = (),
+    left_out: Sequence[tuple[str, str]] = (),
     budget: int = FOLDER,
 ) -> int:
     """Write a self-contained page: photos before and after, under a slider, and a table.
@@ -151,19 +152,22 @@ def before_and_after(
     items    Items, or functions that make them, as `within` takes them; the first label is on the left of the slider,
              the second on the right
     head     the table's columns, the first of which names the rows
+    left_out (name, why) of photos that are in neither
 
     Returns how many photos the page leaves out, since their pictures would take more than `budget` bytes. The page says
     so. Raises OSError.
     """
-    kept, left_out = within(items, budget)
+    kept, beyond = within(items, budget)
     parts = []
     if kept:
         labels = [*kept[0].images]
         parts.append(element("section", viewer(kept, *labels[:2])))
-    if left_out:
+    if beyond:
         also = ", to keep it small" + ("; the table has them" if head else "")
-        parts.append(element("p", f"{left_out} more photos are not on this page{also}.", class_="note"))
+        parts.append(element("p", f"{beyond} more photos are not on this page{also}.", class_="note"))
     if head:
         parts.append(section("All of them", table(head, rows)))
+    if left_out:
+        parts.append(section("Left out", element("div", table(["photo", "why"], left_out), class_="words")))
     write_page(path, title, subtitle, joined(parts))
-    return left_out
+    return beyond

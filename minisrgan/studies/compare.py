@@ -12,7 +12,7 @@ from ..pages.curves import Chart, charts
 from ..pages.markup import Html, element, number, section, table, write_page
 from ..pages.viewer import Item, viewer, within
 from ..training.config import TrainConfig
-from ..training.looks import LABELS, Keeping, Looks, read_looks
+from ..training.looks import LABELS, Keeping, Looks, check_images, read_looks
 from ..training.photos import check_same, gather, hashes
 from ..training.run import Run
 from ..training.run_page import POINTS, Rows, duration, flat, milliseconds, said, series, write_report
@@ -63,6 +63,7 @@ def see(run: Run, start: Callable[[], str]) -> Looks:
     """
     config, about = run.config()
     if looks := read_looks(run):
+        check_images(looks)
         return looks
     measured = [row for row in run.rows(POINTS) if row["psnr"]] if run.log.is_file() else []
     if not measured:
@@ -98,7 +99,8 @@ def compare(folders: Sequence[str | Path], out: str | Path, start: Callable[[], 
 
 
 def names_of(folders: Sequence[str | Path]) -> list[str]:
-    """A short name for each run: the end of its path, as long as it takes to tell them apart.
+    """A short name for each run: the end of its path, as long as it takes to tell them apart, and from the versions of
+    a photo, such as HR.
 
     Raises ConfigError if one folder is named twice.
     """
@@ -106,7 +108,8 @@ def names_of(folders: Sequence[str | Path]) -> list[str]:
     if len({*paths}) < len(paths):
         raise ConfigError("the same run is named twice: name different ones")
     length = 1
-    while len({*(names := ["/".join(path.parts[-length:]) for path in paths])}) < len(names):
+    others = {*LABELS.values()}
+    while len({*(names := ["/".join(path.parts[-length:]) for path in paths])} - others) < len(names):
         length += 1
     return names
 

@@ -36,7 +36,7 @@ from . import Say
 
 Rulers = dict[str, Callable[[np.ndarray, np.ndarray], float]]  # by name: what measures an image beside its original
 Keep = Callable[[str, Mapping[str, np.ndarray]], object]  # given a photo's name and its images by version
-Take = Callable[[str, Mapping[str, "Quality"]], object]  # given a photo's name and the Qualities of its versions
+Take = Callable[[str, "Mapping[str, Quality] | str"], object]  # given a photo's name and what was found, or a problem
 
 TILE = 256  # the most pixels a side that a VGG sees at a time: its maps are much larger than the image
 WHOLE = 1024  # the most pixels a side that ST-LPIPS sees at a time
@@ -173,7 +173,8 @@ def evaluate(
     """Say a row for each photo of a folder and the folders in it, and then the mean.
 
     Returns the mean Quality of bicubic and of the model. With `ensemble` there is a third: that of the model's mean
-    over the photo turned and mirrored in all eight ways. `keep` and `take` are given each photo that was measured.
+    over the photo turned and mirrored in all eight ways. `keep` is given each photo that was measured, and `take` also
+    those that were left out, with the reason.
 
     Several ranks share out the photos. Then `keep` is called by the rank that has measured the photo, and all else is
     rank 0's: the others say nothing and return [].
@@ -211,6 +212,7 @@ def evaluate(
         several += [name] * (frames > 1)
         if problem:
             left_out.append(problem)
+            take(name, problem)
             say(f"{name:{width - 1}} left out: {problem}")
         else:
             results.append(qualities)

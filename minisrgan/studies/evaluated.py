@@ -37,11 +37,15 @@ class Evaluated:
         """Raises ConfigError if the folder has something in it."""
         self.save = None if save is None else Path(save)
         self.rows: dict[str, Mapping[str, Quality]] = {}  # by the photo's name
+        self.left_out: dict[str, str] = {}  # why, by the photo's name
         if self.save and (self.save.is_file() or self.save.is_dir() and any(self.save.iterdir())):
             raise ConfigError(f"{self.save} is there already: name a new folder to save the images in")
 
-    def __call__(self, name: str, qualities: Mapping[str, Quality]) -> None:
-        self.rows[name] = qualities
+    def __call__(self, name: str, found: Mapping[str, Quality] | str) -> None:
+        if isinstance(found, str):
+            self.left_out[name] = found
+        else:
+            self.rows[name] = found
 
     def keep(self, name: str, images: Mapping[str, np.ndarray]) -> None:
         """Save the images of a photo, if they are to be saved."""
@@ -72,7 +76,7 @@ class Evaluated:
         write_csv(path, ["photo", "version", *self.columns()], rows)
 
     def write_json(self, path: str | Path, means: Sequence[Quality], **about: Any) -> None:
-        """The same, and the means over the photos. What was not measured is null."""
+        """The same, the means over the photos, and why others were left out. What was not measured is null."""
 
         def named(versions: Mapping[str, Quality]) -> dict[str, dict[str, float | None]]:
             columns = self.columns()
@@ -84,6 +88,7 @@ class Evaluated:
         versions = next(iter(self.rows.values()))
         found = {"made_by": "minisrgan evaluate", **about, "mean": named(dict(zip(versions, means)))}
         found["photos"] = {name: named(qualities) for name, qualities in self.rows.items()}
+        found["left_out"] = self.left_out
         write_whole(path, json.dumps(found, indent=2).encode())
 
     def write_page(self, title: str, subtitle: str, means: Sequence[Quality]) -> Path:
@@ -98,7 +103,8 @@ class Evaluated:
         ]
         head = ["photo", "version", "PSNR Y", "PSNR RGB", "SSIM", *self.columns()[len(Score._fields) :]]
         path = self.save / "report.html"
-        before_and_after(path, title, subtitle, [partial(self.item, name) for name in self.rows], head, rows)
+        items = [partial(self.item, name) for name in self.rows]
+        before_and_after(path, title, subtitle, items, head, rows, [*self.left_out.items()])
         return path
 
     def item(self, name: str) -> Item:

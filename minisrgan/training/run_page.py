@@ -147,7 +147,7 @@ def photos(looks: Looks, rows: Rows) -> list[Html]:
             (f"{LABELS[stage]}, step {step:,}", image, f"{float(psnr[stage, step]):.2f} dB")
             for stage, step, image in moments
         ]
-        around = {label: looks.detail(0, label) for label in (LABELS["bicubic"], LABELS["hr"])}
+        around = {LABELS[version]: looks.detail(0, version) for version in ("bicubic", "hr")}
         parts.append(
             section(
                 "Over time",

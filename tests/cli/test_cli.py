@@ -249,9 +249,9 @@ def test_a_resumed_run_is_the_run_that_was_begun(tiny, minisrgan, refused, photo
     (photos / "b.png").rename(photos / "other.png")
     assert "began with: b.png is gone" in refused("train", "--resume", tmp_path / "run")
     (photos / "other.png").rename(photos / "b.png")
-    shutil.copy(photos / "b.png", photos / "b-x4.png")
+    shutil.copy(photos / "b.png", photos / "b-more.png")
     assert "began with: some were added, removed or reordered" in refused("train", "--resume", tmp_path / "run")
-    (photos / "b-x4.png").unlink()
+    (photos / "b-more.png").unlink()
     for name in ("a.png", "b.png"):  # held out, and trained on
         kept = (photos / name).read_bytes()
         shutil.copy(photos / "c.png", photos / name)

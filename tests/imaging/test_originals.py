@@ -252,6 +252,24 @@ def test_a_profile_of_other_pixels_does_not_go_on(tmp_path):
     assert load_original(tmp_path / "x.png").about.profile == grey
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_grey_profile_stays_where_it_can_and_elsewhere_the_greys_become_srgb(tmp_path, suffix, channels):
+    """Browsers do not show an AVIF with one, and in the formats without grey it would be for other pixels."""
+    form, profile = FORMATS[suffix], icc_profile(None, gamma=1.0, space=b"GRAY")
+    if form.name in PLUGINS:
+        pytest.importorskip({"JXL": "pillow_jxl", "HEIF": "pillow_heif"}[form.name])
+    photo = np.full((16, 256, 1), 255, np.uint8)
+    photo[..., 0] = np.arange(256)
+    photo = np.concatenate([photo, np.full_like(photo, 255)][:channels], axis=2)
+    (tmp_path / "x.png").write_bytes(encoded(".png", photo, About(profile=profile)))
+    (tmp_path / f"y{suffix}").write_bytes(encoded(suffix, photo, About(profile=profile)))
+    kept = load_original(tmp_path / f"y{suffix}").about.profile
+    assert (kept == profile) == (form.name in ("PNG", "JPEG", "TIFF"))
+    seen, expected = (load_photo(tmp_path / name).rgb.astype(int) for name in (f"y{suffix}", "x.png"))
+    assert np.abs(seen - expected).max() <= {"GIF": 16, "JPEG": 24, "AVIF": 8, "HEIF": 8}.get(form.name, 1)
+
+
 def test_a_pngs_own_words_on_its_colours_go_on_and_damaged_ones_do_not(tmp_path):
     gamma, white = struct.pack(">I", 100000), bytes(range(32))
     before = [chunk(b"gAMA", gamma), chunk(b"cHRM", white), chunk(b"cICP", b"\0"), chunk(b"zTXt", b"Long\0\0" + LARGE)]

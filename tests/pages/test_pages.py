@@ -59,7 +59,7 @@ def test_pictures_beyond_the_budget_are_left_out_and_counted(tmp_path, smooth_ph
     each = sum(len(encoded(image)) for image in items[0].images.values())
     kept, left_out = within(items, int(3.5 * each))
     assert len(kept) in (3, 4) and left_out == 6 - len(kept)
-    told = before_and_after(tmp_path / "p.html", "t", "s", items, ["photo", "size"], [["x", 1]], int(3.5 * each))
+    told = before_and_after(tmp_path / "p.html", "t", "s", items, ["photo", "size"], [["x", 1]], budget=int(3.5 * each))
     text = (tmp_path / "p.html").read_text(encoding="utf-8")
     assert told == left_out and f"{left_out} more photos are not on this page" in text
     assert text.count("<img") == 2 * len(kept) and len(text) < 6 * each + 40_000

@@ -229,6 +229,7 @@ def test_csv_and_json_have_the_figures_of_each_photo(evaluated, tmp_path):
         assert float(each["psnr_y"]) == of_json["psnr_y"] == quality.score.psnr_y
         assert float(each["random"]) == of_json["random"] == quality.distances["random"]
         assert each["grid"] == "" and of_json["grid"] is None
+    assert told["left_out"] == found.left_out
     assert told["scale"] == 4 and told["mean"]["model"]["ssim_y"] == means[1].score.ssim_y
 
 
@@ -239,7 +240,8 @@ def test_the_images_are_saved_as_they_were_measured(evaluated):
         np.testing.assert_array_equal(read_photo(found.save / version / "<script>" / "b.png")[0], image)
     text = found.write_page("title", "subtitle", means).read_text(encoding="utf-8")
     assert f"mean of 3</th><td>bicubic</td><td>{means[0].score.psnr_y:.2f}</td>" in text
-    assert text.count("<img") == 9 and text.count("<script>") == 1 and "flat.png" not in text
+    assert text.count("<img") == 9 and text.count("<script>") == 1 and text.count("flat.png") == 1
+    assert "flat.png</th><td>enlarged without any error" in text and [*found.left_out] == ["<script>/flat.png"]
     assert f"{found.rows['<script>/b.png']['model'].score.psnr_y:.2f} dB" in text
     assert found.path_of("a.jpg", "HR") != found.path_of("a.png", "HR")
     with pytest.raises(ConfigError, match="is there already"):

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -17,7 +18,7 @@ from minisrgan.imaging.patches import PhotoSet
 from minisrgan.imaging.resize import crop_to_multiple
 from minisrgan.names import STAGES
 from minisrgan.pages.viewer import encoded
-from minisrgan.studies.compare import compare
+from minisrgan.studies.compare import compare, report
 from minisrgan.training import looks, loop, run_page
 from minisrgan.training.presets import PRESETS
 from minisrgan.training.run import Run
@@ -130,6 +131,16 @@ def test_damage_to_what_was_kept_ends_no_training(begin, capfd):
         run_page.write_report(run)
 
 
+@pytest.mark.parametrize("name", ["0-gan.webp", "1-hr.webp", "gan-000006.webp"])
+def test_a_cut_off_image_is_named(begin, name):
+    run = begin()
+    path = run.folder / "looks" / name
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(looks.ConfigError, match=f"{name} cannot be read.*remove the folder"):
+        report(run.folder, run.folder / "report.html", pytest.fail)
+    run_page.renew_report(run, run.rows(), 30.0, print)  # which ends no training
+
+
 def test_the_states_of_health_are_marked_and_explained(begin):
     run = begin()
     text = run.log.read_text()
@@ -230,6 +241,8 @@ def test_mistakes_get_one_line(trained, tmp_path, capfd, monkeypatch):
     mine = tmp_path / "mine.html"
     mine.write_text("mine")
     assert "minisrgan did not make it" in refused(folder, "-o", mine) and mine.read_text() == "mine"
+    os.mkfifo(tmp_path / "pipe.html")
+    assert "minisrgan did not make it" in refused(folder, "-o", tmp_path / "pipe.html")  # and nothing waits for it
     with pytest.raises(SystemExit):
         cli.main(["compare", str(folder), "-o", str(Run(folder).generator)])
     assert "name ending in .html" in capfd.readouterr().err
@@ -237,6 +250,15 @@ def test_mistakes_get_one_line(trained, tmp_path, capfd, monkeypatch):
     Run(folder).log.write_text(header + "\n")
     (folder / "looks" / "figures.json").unlink()
     assert "has not looked at its held-out photos yet" in refused(folder)
+
+
+def test_a_run_may_be_called_as_a_version_of_a_photo(begin, tmp_path):
+    a, b = begin("HR"), begin("bicubic", seed=3)
+    compare([a.folder, b.folder], tmp_path / "both.html", pytest.fail)
+    text = (tmp_path / "both.html").read_text(encoding="utf-8")
+    hr, sr = (images_of(text, f"2: {label}") for label in ("HR", f"{tmp_path.name}/HR"))
+    assert len(hr) == len(sr) == 1 and not np.array_equal(hr[0], sr[0])
+    assert len(images_of(text, "2: bicubic")) == len(images_of(text, f"2: {tmp_path.name}/bicubic")) == 1
 
 
 def test_runs_that_share_no_photo_are_compared_by_their_figures(begin, tmp_path, smooth_photo):
