@@ -77,10 +77,14 @@ def check_own(path: Path | str, mark: str) -> None:
     mark   what our own files of this kind hold near their start
     """
     check_writable(path)
-    if os.path.lexists(path):
-        with open(path, "rb") as file:
-            if mark.encode() not in file.read(400):
-                raise ConfigError(f"{path} is there already, and minisrgan did not make it: name another file")
+    if os.path.lexists(path) and not (Path(path).is_file() and mark.encode() in start_of(path)):
+        raise ConfigError(f"{path} is there already, and minisrgan did not make it: name another file")
+
+
+def start_of(path: Path | str, size: int = 400) -> bytes:
+    """The first bytes of a file. Raises OSError."""
+    with open(path, "rb") as file:
+        return file.read(size)
 
 
 @contextmanager

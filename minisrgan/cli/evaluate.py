@@ -67,7 +67,9 @@ def run(args: argparse.Namespace) -> None:
             check_own(path, made)
     folder = Path(args.folder).resolve()
     if args.save and folder in (save := Path(args.save).resolve(), *save.parents):
-        raise ConfigError(f"{args.save} lies in {args.folder}, and its images would count as photos: name another")
+        raise ConfigError(
+            f"{args.save} lies in {args.folder}, and its images would count as photos: name another folder"
+        )
     measured_by = rulers(device, args.vgg, args.family)
     generator = chosen_generator(args).to(device)
     found, scale = Evaluated(args.save), generator.config.scale

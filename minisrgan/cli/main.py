@@ -1,9 +1,10 @@
 """The command `minisrgan`. It puts the commands together, and turns their exceptions into one line."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import __version__
 from ..errors import MinisrganError, message_of
@@ -52,8 +53,20 @@ COMMANDS = (
 class Parser(argparse.ArgumentParser):
     """An argument parser that reports an error in one line, as all of minisrgan does."""
 
+    words: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.words = sys.argv[1:] if args is None else args
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"minisrgan: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"minisrgan: {message} ({help_on(self.words, self.prog)})\n")
+
+
+def help_on(words: Sequence[str], command: str) -> str:
+    """Where to look; before that, what to write for a file whose name was taken for an option."""
+    file = next((word for word in words if word.startswith("-") and os.path.isfile(word)), None)
+    return (f"for the file {one_line(file)}, write ./{one_line(file)}; " if file else "") + f"see {command} --help"
 
 
 def build_parser() -> Parser:
@@ -78,7 +91,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"name a command: {names}")
     if unknown:
         what = one_line(" ".join(unknown))
-        parser.exit(2, f"minisrgan: unrecognized arguments: {what} (see minisrgan {args.command} --help)\n")
+        parser.exit(2, f"minisrgan: unrecognized arguments: {what} ({help_on(unknown, f'minisrgan {args.command}')})\n")
     return args
 
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -240,6 +241,8 @@ def test_mistakes_get_one_line(trained, tmp_path, capfd, monkeypatch):
     mine = tmp_path / "mine.html"
     mine.write_text("mine")
     assert "minisrgan did not make it" in refused(folder, "-o", mine) and mine.read_text() == "mine"
+    os.mkfifo(tmp_path / "pipe.html")
+    assert "minisrgan did not make it" in refused(folder, "-o", tmp_path / "pipe.html")  # and nothing waits for it
     with pytest.raises(SystemExit):
         cli.main(["compare", str(folder), "-o", str(Run(folder).generator)])
     assert "name ending in .html" in capfd.readouterr().err

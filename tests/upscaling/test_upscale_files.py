@@ -481,6 +481,14 @@ def test_without_stderr_messages_do_not_go_into_the_photo(tmp_path, generator_fi
     assert done.returncode == 0 and done.stdout.startswith(b"\xff\xd8") and done.stdout.endswith(b"\xff\xd9")
 
 
+@pytest.mark.parametrize("names", [["-lead.png"], ["in/a.png", "-lead.png"]])
+def test_a_file_that_looks_like_an_option_gets_a_hint(photos, names, capsys):
+    (photos / "-lead.png").write_bytes((photos / "in" / "a.png").read_bytes())
+    with pytest.raises(SystemExit):
+        cli.main(["upscale", *names])
+    assert "for the file -lead.png, write ./-lead.png" in capsys.readouterr().err
+
+
 def test_in_a_log_every_message_has_a_line(tmp_path, generator_file):
     (tmp_path / "bad.png").write_bytes(b"no photo")
     Image.fromarray(noise(200, 100)).save(tmp_path / "p.png")
