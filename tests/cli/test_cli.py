@@ -241,7 +241,7 @@ def test_a_stopped_training_goes_on(tiny, minisrgan, monkeypatch, capfd, photo_f
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_resumed_run_is_the_run_that_was_begun(tiny, minisrgan, refused, photo_folder, tmp_path):
+def test_a_resumed_run_is_the_run_that_was_begun(tiny, minisrgan, refused, photo_folder, smooth_photo, tmp_path):
     photos = tmp_path / "photos"
     shutil.copytree(photo_folder, photos)
     minisrgan("train", "--data", photos, "--out", tmp_path / "run")
@@ -254,7 +254,7 @@ def test_a_resumed_run_is_the_run_that_was_begun(tiny, minisrgan, refused, photo
     (photos / "b-more.png").unlink()
     for name in ("a.png", "b.png"):  # held out, and trained on
         kept = (photos / name).read_bytes()
-        shutil.copy(photos / "c.png", photos / name)
+        picture(photos / name, smooth_photo(40, 40, seed=9))
         line = refused("train", "--resume", tmp_path / "run")
         assert f"began with: {name} is not the same picture as before" in line and "--data" in line
         (photos / name).write_bytes(kept)
