@@ -75,8 +75,8 @@ def load_content(name: str, path: Path | str | None = None, family: str | None =
 def knows_content(name: str) -> bool:
     """Whether `load_content` takes this name, if the weights are there."""
     try:
-        blocks = VGG16 if name.startswith(ST) else VGG19
-        return name == EMBEDDED_NAME or VGGConfig(blocks).index(name.removeprefix(ST)) >= 0
+        layer, blocks = name.removeprefix(ST), VGG16 if name.startswith(ST) else VGG19
+        return name == EMBEDDED_NAME or bool(layer) and VGGConfig(blocks).index(layer) >= 0
     except ConfigError:
         return False
 

@@ -141,6 +141,7 @@ def test_another_file_is_no_network(random_network, tmp_path, generator_file):
 def test_its_vgg_is_a_content_loss_by_name(monkeypatch, tmp_path):
     monkeypatch.setenv("MINISRGAN_CACHE", str(tmp_path))
     assert knows_content("st-vgg33") and not knows_content("st-vgg34") and not knows_content("st-vgg-small")
+    assert not knows_content("") and not knows_content("st-")
     with pytest.raises(WeightsError, match="fetch --st-lpips"):
         load_content("st-vgg22")
     config = VGGConfig(VGG16, ST_LPIPS)
