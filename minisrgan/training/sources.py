@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..errors import ConfigError, ImageError
 from ..imaging.files import PHOTO_SUFFIXES, is_reduced, look_for_photos, size_of
-from ..upscaling.files import MADE
+from ..upscaling.files import Found, made_before
 
 
 class Source(NamedTuple):
@@ -56,11 +56,10 @@ def folder_of(folder: Path, say: Callable[[str], object]) -> list[tuple[str, Pat
 
 
 def originals_in(folder: Path | str) -> tuple[list[Path], list[Path]]:
-    """(photos, others), as `look_for_photos`; what `upscale` made beside a photo, such as a-x4.png, is no original."""
+    """(photos, others), as `look_for_photos`; what `upscale` made of a photo, such as a-x4.png, is no original."""
     found, others = look_for_photos(folder)
-    names = {(path.parent, name) for path in found for name in (path.stem, path.name)}
-    made = [path for path in found if (match := MADE.fullmatch(path.stem)) and (path.parent, match[1]) in names]
-    return [path for path in found if path not in {*made}], sorted(others + made)
+    made = {*made_before([Found(path, Path(folder)) for path in found])}
+    return [path for path in found if path not in made], sorted([*others, *made])
 
 
 def list_of(file: Path) -> list[tuple[str, Path]]:
@@ -123,9 +122,8 @@ def others_in(folder: Path | str, others: list[Path]) -> str:
     reduced = {path.relative_to(folder).parent.as_posix() for path in photos if is_reduced(folder, path)}
     why = [f"not named as photos ({', '.join(sorted(kinds))})"] * bool(kinds)
     why += [f"in folders of low-resolution copies ({', '.join(sorted(reduced))})"] * bool(reduced)
-    why += [
-        f"made by `upscale` from photos beside them, by their names ({', '.join(made[:3])}{', …' * (len(made) > 3)})"
-    ] * bool(made)
+    some = ", ".join(made[:3]) + ", …" * (len(made) > 3)
+    why += [f"made by `upscale` from others, by their names ({some})"] * bool(made)
     return f"{folder}: left out {len(others)} other{'s' * (len(others) != 1)}, {' or '.join(why)}"
 
 

@@ -97,11 +97,9 @@ def find_jobs(
     if "" in (*names, output):
         raise ConfigError("a name is empty, perhaps that of an unset variable: name a file or a folder")
     found = named(names, Path(output) if output else None)
-    originals = {(each.path.parent, name) for each in found for name in (each.path.stem, each.path.name)}
-    left, made = [], []
-    for each in found:
-        (made if is_made(each, originals) else left).append(each)
-    made = [each.path for each in made]
+    made = made_before(found)
+    taken_out = {*made}
+    left = [each for each in found if each.path not in taken_out]
     if not left:
         raise ConfigError("there is nothing to enlarge: all that was named lies in the output folder")
     if output and output != "-" and not is_folder(output, names, left):
@@ -192,14 +190,17 @@ def within(path: Path, folder: Path) -> bool:
     return folder.resolve() in path.resolve().parents
 
 
-def is_made(photo: Found, originals: set[tuple[Path, str]]) -> bool:
-    """Whether a photo is called as the output of one of the others: beside it, or in an output folder, which has the
+def made_before(photos: Sequence[Found]) -> list[Path]:
+    """The photos that are called as the output of one of the others: beside it, or in an output folder, which has the
     same folders."""
-    match, folders = MADE.fullmatch(photo.path.stem), photo.inside.parts
-    if not match:
-        return False
-    places = [photo.path.parent, *(photo.base.joinpath(*folders[i:]) for i in range(1, len(folders) + 1))]
-    return any((place, match[1]) in originals for place in places)
+    originals = {(each.path.parent, name) for each in photos for name in (each.path.stem, each.path.name)}
+
+    def is_made(photo: Found) -> bool:
+        match, folders = MADE.fullmatch(photo.path.stem), photo.inside.parts
+        places = [photo.path.parent, *(photo.base.joinpath(*folders[i:]) for i in range(1, len(folders) + 1))]
+        return match is not None and any((place, match[1]) in originals for place in places)
+
+    return [photo.path for photo in photos if is_made(photo)]
 
 
 def is_folder(output: str, names: Sequence[str], photos: Sequence[Found]) -> bool:

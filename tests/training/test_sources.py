@@ -99,12 +99,13 @@ def test_a_training_learns_from_the_given_lr(two, tiny_config, monkeypatch, tmp_
 
 
 def test_what_upscale_made_is_no_original(two):
-    for name in ("1-x4.png", "in/2-x2.5.jpg", "3.png-x4.png", "9-x4.png"):  # the last is beside no 9.png
+    for name in ("1-x4.png", "in/2-x2.5.jpg", "out/3.png-x4.png", "9-x4.png"):  # of the last there is no 9.png
+        (two / "a" / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (40, 40)).save(two / "a" / name)
     said = []
     assert names([two / "a"], said=said) == ["1.png", "3.png", "9-x4.png", "in/2.png"]
-    assert said == [f"{two / 'a'}: left out 3 others, made by `upscale` from photos beside them, by their names "
-                    "(1-x4.png, 3.png-x4.png, in/2-x2.5.jpg)"]  # fmt: skip
+    assert said == [f"{two / 'a'}: left out 3 others, made by `upscale` from others, by their names "
+                    "(1-x4.png, in/2-x2.5.jpg, out/3.png-x4.png)"]  # fmt: skip
 
 
 @pytest.mark.parametrize("memory", [2**29, 0])
