@@ -160,7 +160,7 @@ def gather(
 ) -> Gathered:
     """The photos that a run's config.json names, and `config.copies` smaller copies of each to train on.
 
-    about   its entries beside the configuration: data, data_lr and degrade
+    about   its entries beside the configuration: data, data_lr and degrade; of a run that was begun, its photos too
     most    bytes on the disk that the cache may take (PictureCache)
 
     Every tenth photo is held out, so at least one is. Raises ImageError if no photo is left to train on, and whatever
@@ -173,7 +173,7 @@ def gather(
         raise ConfigError(f"photos that come with their LR cannot {what}: leave out --data-lr, or that")
     scale, crop = config.generator.scale, config.discriminator.crop
     if data:
-        sources = find_sources(data, data_lr, scale, say)
+        sources = find_sources(data, data_lr, scale, say, {*about.get("photos", ()), *about.get("held_out", ())})
         apart = []
     else:
         apart = packaged(HELD_OUT)

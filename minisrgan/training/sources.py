@@ -1,7 +1,7 @@
 """Which photos `--data` and `--data-lr` name: folders with the folders in them, and lists of files."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
@@ -19,12 +19,20 @@ class Source(NamedTuple):
     lr: Path | None = None
 
 
-def find_sources(data: Sequence[str], data_lr: Sequence[str], scale: int, say: Callable[[str], object]) -> list[Source]:
+def find_sources(
+    data: Sequence[str],
+    data_lr: Sequence[str],
+    scale: int,
+    say: Callable[[str], object],
+    begun_with: Container[str] = (),
+) -> list[Source]:
     """The photos that folders and lists name, each file once. `say` is told which files in them are left out.
 
     Where there are several folders or lists, a photo's name begins with the folder's or the list's.
 
-    data_lr   for each of them a folder of the photos' LR; or nothing
+    data_lr      for each of them a folder of the photos' LR; or nothing
+    begun_with   names of photos with which a run began: they count though `upscale` may have made them, since earlier
+                 versions did not ask
 
     Raises ImageError if a folder, a list or a file in it is missing or has no photos, and ConfigError for the first
     photo that has no LR, or whose LR does not fit.
@@ -33,7 +41,7 @@ def find_sources(data: Sequence[str], data_lr: Sequence[str], scale: int, say: C
         raise ConfigError(f"--data-lr names a folder for each of --data: {len(data)}, not {len(data_lr)}")
     sources, seen, labels = [], set(), set()
     for i, place in enumerate(map(Path, data)):
-        found = list_of(place) if place.is_file() else folder_of(place, say)
+        found = list_of(place) if place.is_file() else folder_of(place, say, begun_with)
         own = place.stem if place.is_file() else place.resolve().name
         numbered = chain([own], (f"{own}-{n}" for n in count(2)))
         label = next(each for each in numbered if each not in labels)
@@ -47,18 +55,20 @@ def find_sources(data: Sequence[str], data_lr: Sequence[str], scale: int, say: C
     return sources
 
 
-def folder_of(folder: Path, say: Callable[[str], object]) -> list[tuple[str, Path]]:
+def folder_of(folder: Path, say: Callable[[str], object], begun_with: Container[str]) -> list[tuple[str, Path]]:
     """(name, path) of the photos in a folder and its subfolders."""
-    found, others = originals_in(folder)
+    found, others = originals_in(folder, begun_with)
     if others:
         say(others_in(folder, others))
     return [(name_in(folder, path), path) for path in found]
 
 
-def originals_in(folder: Path | str) -> tuple[list[Path], list[Path]]:
-    """(photos, others), as `look_for_photos`; what `upscale` made of a photo, such as a-x4.png, is no original."""
+def originals_in(folder: Path | str, begun_with: Container[str] = ()) -> tuple[list[Path], list[Path]]:
+    """(photos, others), as `look_for_photos`; what `upscale` made of a photo, such as a-x4.png, is no original, unless
+    its name is in `begun_with`."""
     found, others = look_for_photos(folder)
-    made = {*made_before([Found(path, Path(folder)) for path in found])}
+    made = {path for path in made_before([Found(path, Path(folder)) for path in found])
+            if name_in(folder, path) not in begun_with}  # fmt: skip
     return [path for path in found if path not in made], sorted([*others, *made])
 
 

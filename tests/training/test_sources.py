@@ -108,6 +108,13 @@ def test_what_upscale_made_is_no_original(two):
                     "(1-x4.png, in/2-x2.5.jpg, out/3.png-x4.png)"]  # fmt: skip
 
 
+def test_a_run_of_an_earlier_version_keeps_the_photos_that_it_began_with(two, tiny_config):
+    Image.new("RGB", (40, 40)).save(two / "a" / "1-x4.png")
+    about = {"data": str(two / "a"), "photos": {"1-x4.png": "hash"}, "held_out": {"1.png": "hash"}}
+    assert "1-x4.png" in [photo.name for photo in photos.gather(tiny_config(), about, print).held_out]
+    assert "1-x4.png" not in photos.gather(tiny_config(), {"data": str(two / "a")}, print).crops.names
+
+
 @pytest.mark.parametrize("memory", [2**29, 0])
 def test_a_copy_of_a_held_out_photo_is_named(two, tiny_config, monkeypatch, tmp_path, memory):
     monkeypatch.setattr(photos, "MEMORY", memory)
