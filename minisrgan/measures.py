@@ -48,11 +48,18 @@ def moments_beyond(bicubic: Array, hr: Array, sr: Array) -> tuple[Array, ...]:
     Let a_i be what SR adds to image i, less the mean of each channel, and b_i what HR adds. Then they are Σ‖a_i‖²,
     Σ‖b_i‖², ‖Σ a_i‖², and the distance of SR's mean colour, in levels of 255, in the channel where it is largest.
     """
-    xp, bicubic = array_module(sr), bicubic * 2 - 1
+    power, wanted, added, colour = sums_beyond(bicubic, hr, sr)
+    return power, wanted, (added * added).sum(), 127.5 * array_module(sr).abs(colour).max()
+
+
+def sums_beyond(bicubic: Array, hr: Array, sr: Array) -> tuple[Array, ...]:
+    """What `moments_beyond` is made of, in sums that can be added up over parts of a batch: Σ‖a_i‖², Σ‖b_i‖²,
+    Σ a_i (H, W, C), and what SR adds to the mean colour (C), a mean over the images."""
+    bicubic = bicubic * 2 - 1
     added, missing = (image - bicubic for image in (sr, hr))
+    colour = added.mean((0, 1, 2))
     added, missing = (each - each.mean((1, 2), keepdims=True) for each in (added, missing))
-    power, wanted, shared = ((x * x).sum() for x in (added, missing, added.sum(0)))
-    return power, wanted, shared, 127.5 * xp.abs((sr - bicubic).mean((0, 1, 2))).max()
+    return (added * added).sum(), (missing * missing).sum(), added.sum(0), colour
 
 
 class Place(NamedTuple):

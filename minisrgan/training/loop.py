@@ -196,12 +196,13 @@ def train_stage(
                 with cost.stopped():
                     rows = run.rows(POINTS)
                     draw_curves(run.folder / "curves.png", rows, bicubic)
-                    renew_report(run, rows, bicubic, say)
+                    if not ended:
+                        renew_report(run, rows, bicubic, say)
         if trainer.step > first:
             n, batch = trainer.step - first, trainer.config.batch
             figures = cost.figures(n, batch, trainer.device, ahead.waited)
             run.add_cost(trainer.stage, first, trainer.step, trainer.device, figures)
-            renew_report(run, run.rows(POINTS), bicubic, say)  # which shows what a step cost
+            renew_report(run, run.rows(POINTS), bicubic, say)  # now that it can show what a step cost
             if bar:
                 progress.write(in_words(trainer.stage, n, figures))
             if bar and isinstance(take_step, RecordedStep):

@@ -19,7 +19,7 @@ from ..arrays import array_module, on_gpu
 from ..errors import ConfigError
 from ..imaging.patches import Crop, PhotoSet
 from ..losses import Adversarial
-from ..measures import norm
+from ..measures import norm, sums_beyond
 from ..models.generator import enlarge_bicubic
 from ..nn import BatchNorm, Module, both, held
 from ..optim import Adam
@@ -79,14 +79,11 @@ class RankTrainer(Trainer):
         """The moments are those of measures.moments_beyond, with each of its sums over the images of all ranks."""
         xp = array_module(sr.data)
         with no_grad():
-            bicubic = enlarge_bicubic(lr, self.config.generator.scale).data * 2 - 1
-        added, missing = (image.data - bicubic for image in (sr, hr))
-        colour = added.mean((0, 1, 2))
-        added, missing = (each - each.mean((1, 2), keepdims=True) for each in (added, missing))
-        sums = [(added * added).sum(), (missing * missing).sum(), added.sum(0), colour]
-        power, wanted, shared, colour = self.ranks.totals([xp.asarray(each) for each in sums])
+            bicubic = enlarge_bicubic(lr, self.config.generator.scale).data
+        sums = [xp.asarray(each) for each in sums_beyond(bicubic, hr.data, sr.data)]
+        power, wanted, added, colour = self.ranks.totals(sums)
         drift = 127.5 * xp.abs(colour / self.ranks.size).max()
-        moments = (xp.asarray(each) for each in (power, wanted, (shared * shared).sum(), drift))
+        moments = (xp.asarray(each) for each in (power, wanted, (added * added).sum(), drift))
         self.measured.add(partial(measure_images, self.config.batch), *moments)
 
     def update(self, adam: Adam, name: str, rate: float, output: Tensor, cotangent: Tensor | None = None) -> None:
